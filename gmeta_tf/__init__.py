@@ -1,0 +1,29 @@
+"""gmeta_tf: optimisation-based meta-learning for recommenders, hybrid-parallel, on TensorFlow and Horovod."""
+
+from gmeta_tf import _tensorflow as _tensorflow  # first: Keras 2, quiet start-up
+from gmeta_tf import comm
+from gmeta_tf.embedding.layer import ShardedEmbedding
+from gmeta_tf.embedding.optimizers import RowAdagrad, RowSGD
+from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.metaio.reader import Reader
+from gmeta_tf.models.base import MetaModel
+from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
+from gmeta_tf.version import __version__
+
+__all__ = [
+    "DLRM",
+    "MLP",
+    "Categorical",
+    "InnerLoop",
+    "MetaModel",
+    "MultiHot",
+    "Numeric",
+    "Reader",
+    "RowAdagrad",
+    "RowSGD",
+    "Schema",
+    "ShardedEmbedding",
+    "__version__",
+    "comm",
+]

@@ -1,0 +1,45 @@
+"""Loads TensorFlow once, quietly and with Keras 2, before anything else of the package touches it."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+REMEDY = "import gmeta_tf before tensorflow, or set TF_USE_LEGACY_KERAS=1 in the environment"
+
+
+@contextlib.contextmanager
+def _stderr_held_back():
+    """Keeps what native code writes to stderr, and shows it only if the body raises.
+
+    TensorFlow's start-up prints lines that no log level reaches, since they precede its logging.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _load():
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _stderr_held_back():
+        import tensorflow
+
+        home = tensorflow.keras.Model.__module__
+    if not home.startswith("tf_keras"):
+        raise ImportError(f"gmeta_tf must run on Keras 2 (tf_keras). Received: {home}, already loaded. {REMEDY}.")
+    tensorflow.get_logger().setLevel("ERROR")
+    return tensorflow
+
+
+tf = _load()

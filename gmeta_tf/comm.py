@@ -1,0 +1,190 @@
+"""The collectives: the only module that imports Horovod.
+
+A process that no launcher started is a job of size 1: every call is the identity, and Horovod is neither imported nor
+needed. Under a launcher, `init` is called by the script, or once by the first call that needs it. Every collective has a
+name and is called by every rank in the same order. A call that waits for other ranks is watched (see `watchdog`).
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+from typing import Any
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.watchdog import Watchdog
+
+LAUNCHERS = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+watchdog = Watchdog()
+
+
+def _launched_size() -> int:
+    return next((int(os.environ[name]) for name in LAUNCHERS if name in os.environ), 1)
+
+
+@functools.cache
+def init() -> Any:
+    """Joins the job and takes this rank's devices; calls after the first do nothing.
+
+    Collective under a launcher. Each local rank takes its own GPU where there are any (memory growth on), else its share
+    of the cores.
+
+    Returns:
+      Horovod's TensorFlow module, or None for a job of size 1.
+
+    Raises:
+      RuntimeError: Horovod is missing under a launcher, or TensorFlow already runs with other devices.
+    """
+    if _launched_size() == 1:
+        _take_devices(0, 1)
+        return None
+    try:
+        import horovod.tensorflow as horovod
+    except ImportError as error:
+        remedy = "Build it with scripts/install.sh, or run plain `python`"
+        raise RuntimeError(f"horovod must be installed in a job of {_launched_size()} ranks. Received: {error}. {remedy}.") from error
+    horovod.init()
+    _take_devices(horovod.local_rank(), horovod.local_size())
+    watchdog.start(horovod.rank(), horovod.size())
+    return horovod
+
+
+def _take_devices(place: int, neighbours: int):
+    """Sees one GPU of the host's, or uses cores / neighbours threads; what the user has set stands."""
+    try:
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            mine = gpus[place % len(gpus)]
+            tf.config.set_visible_devices(mine, "GPU")
+            tf.config.experimental.set_memory_growth(mine, True)
+        elif neighbours > 1:
+            threads = max(1, len(os.sched_getaffinity(0)) // neighbours)
+            if not tf.config.threading.get_intra_op_parallelism_threads():
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+            if not tf.config.threading.get_inter_op_parallelism_threads():
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        if neighbours > 1:
+            raise RuntimeError(f"comm.init must come before TensorFlow's first operation. Received: {error}. Call it first.") from error
+
+
+def rank() -> int:
+    """This process's number in the job, 0 … size - 1."""
+    horovod = init()
+    return horovod.rank() if horovod else 0
+
+
+def size() -> int:
+    """Number of processes in the job."""
+    horovod = init()
+    return horovod.size() if horovod else 1
+
+
+def local_rank() -> int:
+    """This process's number among those of its host."""
+    horovod = init()
+    return horovod.local_rank() if horovod else 0
+
+
+def alltoall(tensor: tf.Tensor, splits: tf.Tensor, *, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sends consecutive slices of `tensor` to the ranks, and receives theirs.
+
+    Collective.
+
+    Args:
+      tensor: [n, …], sum of splits = n.
+      splits: [size] int32, how many go to each rank; zeros are allowed.
+      name: the same on every rank, unique among collectives in flight.
+
+    Returns:
+      ([m, …] what came, in order of rank; [size] int32 how many came from each).
+    """
+    horovod = init()
+    if not horovod:
+        return tensor, splits
+    return horovod.alltoall(tensor, splits=splits, name=name)
+
+
+def allreduce_sum(tensors: list[tf.Tensor], *, name: str) -> list[tf.Tensor]:
+    """Sums each tensor over the ranks, all in one message.
+
+    Collective.
+
+    Args:
+      tensors: the same number, shapes and one dtype on every rank.
+      name: as for `alltoall`.
+
+    Returns:
+      The sums, of the same shapes and dtype.
+    """
+    horovod = init()
+    if not horovod or not tensors:
+        return list(tensors)
+    return horovod.grouped_allreduce([tf.convert_to_tensor(t) for t in tensors], op=horovod.Sum, name=name)
+
+
+def broadcast(tensors: list[tf.Tensor], *, name: str) -> list[tf.Tensor]:
+    """Rank 0's tensors, on every rank.
+
+    Collective.
+
+    Args:
+      tensors: the same number, shapes and dtypes on every rank.
+      name: as for `alltoall`.
+    """
+    horovod = init()
+    if not horovod:
+        return list(tensors)
+    return [horovod.broadcast(t, root_rank=0, name=f"{name}.{i}") for i, t in enumerate(tensors)]
+
+
+def barrier():
+    """Returns when every rank has called it. Collective, eager."""
+    with watchdog.watch("barrier"):
+        allreduce_sum([tf.zeros([])], name="barrier")
+
+
+def require_equal(value: Any, *, what: str):
+    """Raises on every rank unless all of them hold a `value` that prints the same.
+
+    Collective, eager.
+
+    Args:
+      value: anything with a faithful `repr`.
+      what: names it in the error, such as "config".
+
+    Raises:
+      ValueError: names the ranks that differ from rank 0.
+    """
+    digest = list(hashlib.sha256(repr(value).encode()).digest())
+    rows = tf.one_hot(rank(), size(), dtype=tf.int32)[:, None] * tf.constant([digest], tf.int32)
+    with watchdog.watch(f"comparing {what}"):
+        (gathered,) = allreduce_sum([rows], name="require_equal")
+    differing = [r for r in range(size()) if tf.reduce_any(gathered[r] != gathered[0])]
+    if differing:
+        raise ValueError(
+            f"{what} must be the same on every rank. Received: on ranks {differing} another than on rank 0; "
+            f"on rank {rank()} of {size()} it is {value!r}. Start every rank with the same options and files."
+        )
+
+
+@contextlib.contextmanager
+def session(run_dir=None):
+    """Runs a script's body as one rank of a job, so that no failure leaves a rank waiting.
+
+    Whatever ends the body other than its end is written to `run_dir`/error.txt by the rank that failed first, is the
+    last line that any rank prints, and ends every rank with a code other than 0. Collective.
+
+    Args:
+      run_dir: folder for error.txt, shared by the ranks of a host; None: the cause is printed only.
+    """
+    init()
+    watchdog.report_to(run_dir)
+    barrier()
+    try:
+        yield
+        barrier()
+    except BaseException as error:  # noqa: BLE001  the process ends here, whatever it was
+        watchdog.fail(error)
+    finally:
+        watchdog.stop()

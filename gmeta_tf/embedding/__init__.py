@@ -1,0 +1,1 @@
+"""Row-sharded embedding tables, exchanged once per step."""

@@ -1,0 +1,157 @@
+"""The embedding exchange: ids go to their owners, rows come back, gradients go home. All tables share one message.
+
+Ids are named by keys (see `partition`). A step makes three alltoalls: keys, rows, gradients of rows.
+"""
+
+from typing import NamedTuple
+
+from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding import partition
+
+
+class ExchangePlan(NamedTuple):
+    """Which rows go where in one step, for all tables and both sets.
+
+    Attributes:
+      index: [...] int32, shaped as the keys: 1 + the place of each key's row among the rows fetched from its stack; 0
+        for padding.
+      send_counts: [size, stacks] int32, distinct rows that this rank wants, by owner and stack.
+      receive_counts: [size, stacks] int32, rows that each rank wants of this one.
+      local_rows: per stack [r] int, the rows of this rank's shard that ranks want, in order of rank.
+    """
+
+    index: tf.Tensor
+    send_counts: tf.Tensor
+    receive_counts: tf.Tensor
+    local_rows: tuple[tf.Tensor, ...]
+
+
+def plan_exchange(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...]) -> ExchangePlan:
+    """Finds the distinct keys and tells their owners.
+
+    Collective: one alltoall.
+
+    Args:
+      keys: [...] int32 or int64, -1 for padding, which never enters the exchange.
+      stacks: the stacked tables.
+
+    Reference: G-Meta (arXiv:2401.04338), hybrid parallelism, with support and query in one fetch.
+    """
+    size, groups = comm.size(), comm.size() * len(stacks)
+    padding = tf.constant([-1], keys.dtype)
+    unique, inverse = tf.unique(tf.concat([padding, tf.reshape(keys, [-1])], 0))
+    wanted, inverse = unique[1:], inverse[1:]  # unique[0] is the padding
+    group = _group(wanted, stacks=stacks, size=size)  # [u], owner-major
+    counts = tf.math.bincount(group, minlength=groups, maxlength=groups)
+    send_counts = tf.reshape(counts, [size, len(stacks)])
+    if groups > 1:
+        places = tf.dynamic_partition(tf.range(tf.size(wanted)), group, groups)
+        wanted = tf.gather(wanted, tf.concat(places, 0))
+        inverse = tf.gather(_place_in_stack(places, stacks=len(stacks)), inverse)
+    received, splits = comm.alltoall(wanted, tf.reduce_sum(send_counts, 1), name="keys")
+    stack = _stack_of(received, stacks=stacks)
+    peer = tf.repeat(tf.range(size), splits)
+    receive_counts = tf.math.bincount(peer * len(stacks) + stack, minlength=groups, maxlength=groups)
+    local = partition.local_row(received, size=size)
+    local_rows = tuple(
+        (tf.boolean_mask(local, stack == s) if len(stacks) > 1 else local) - partition.local_row(one.first_key, size=size)
+        for s, one in enumerate(stacks)
+    )
+    return ExchangePlan(
+        index=tf.reshape(inverse, tf.shape(keys)),
+        send_counts=send_counts,
+        receive_counts=tf.reshape(receive_counts, [size, len(stacks)]),
+        local_rows=local_rows,
+    )
+
+
+def fetch_rows(shards: list[tf.Variable], plan: ExchangePlan) -> tuple[tf.Tensor, ...]:
+    """Brings the rows a rank needs from the ranks that own them.
+
+    Collective: one alltoall.
+
+    Args:
+      shards: per stack [shard_rows, dim] float32, the rows this rank owns.
+      plan: which rows go where.
+
+    Returns:
+      Per stack [1 + distinct rows, dim] float32; row 0 is zero, the row of padding; the others as `plan.index` says.
+    """
+    dims = [shard.shape[1] for shard in shards]
+    rows = [tf.gather(shard, local) for shard, local in zip(shards, plan.local_rows, strict=True)]
+    rows = _transfer(rows, plan.receive_counts, plan.send_counts, dims=dims, name="rows")
+    return tuple(tf.concat([tf.zeros([1, dim], r.dtype), r], 0) for r, dim in zip(rows, dims, strict=True))
+
+
+def send_gradients_home(gradients: tuple[tf.Tensor, ...], plan: ExchangePlan) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Brings the gradients of rows to their owners and sums them per row.
+
+    Collective: one alltoall.
+
+    Args:
+      gradients: per stack [1 + distinct rows, dim] float32, as `fetch_rows` returns rows.
+      plan: which rows came from where.
+
+    Returns:
+      Per stack (local rows [n], distinct; summed gradients [n, dim] float32).
+    """
+    dims = [gradient.shape[1] for gradient in gradients]
+    own = [gradient[1:] for gradient in gradients]
+    home = _transfer(own, plan.send_counts, plan.receive_counts, dims=dims, name="row_gradients")
+    if comm.size() == 1:  # what one rank wants is distinct already
+        return list(zip(plan.local_rows, home, strict=True))
+    return [_sum_per_row(local, gradient) for local, gradient in zip(plan.local_rows, home, strict=True)]
+
+
+def _transfer(parts, counts, received_counts, *, dims, name):
+    """Moves per-stack rows between the ranks in one message: `counts` of what leaves, `received_counts` of what comes."""
+    if comm.size() == 1:
+        return parts
+    if len(dims) == 1:
+        moved, _ = comm.alltoall(parts[0], counts[:, 0], name=name)
+        return [moved]
+    message = _pack(parts, counts)
+    moved, _ = comm.alltoall(message, tf.linalg.matvec(counts, tf.constant(dims)), name=name)
+    return _unpack(moved, received_counts, dims=dims)
+
+
+def _pack(parts, counts):
+    """Per-stack rows, each in order of rank -> one flat message, in order of (rank, stack)."""
+    size = counts.shape[0]
+    pieces = [tf.split(part, counts[:, s], num=size) for s, part in enumerate(parts)]
+    return tf.concat([tf.reshape(stack[r], [-1]) for r in range(size) for stack in pieces], 0)
+
+
+def _unpack(message, counts, *, dims):
+    """The inverse of `_pack`."""
+    size = counts.shape[0]
+    pieces = tf.split(message, tf.reshape(counts * tf.constant(dims), [-1]), num=size * len(dims))
+    return [
+        tf.concat([tf.reshape(piece, [-1, dim]) for piece in pieces[s :: len(dims)]], 0)  # [rows, dim]
+        for s, dim in enumerate(dims)
+    ]
+
+
+def _sum_per_row(rows, gradients):
+    distinct, place = tf.unique(rows)
+    return distinct, tf.math.unsorted_segment_sum(gradients, place, tf.size(distinct))
+
+
+def _stack_of(keys, *, stacks):
+    """[n] int32, the stack of each key."""
+    later = [tf.cast(keys >= stack.first_key, tf.int32) for stack in stacks[1:]]
+    return tf.add_n(later) if later else tf.zeros_like(keys, tf.int32)
+
+
+def _group(keys, *, stacks, size):
+    """[n] int32, owner · stacks + stack of each key."""
+    owner = tf.cast(partition.owner(keys, size=size), tf.int32)
+    return owner * len(stacks) + _stack_of(keys, stacks=stacks)
+
+
+def _place_in_stack(places, *, stacks):
+    """[1 + u] int32: where each distinct key's row comes to stand in its stack's rows, 0 for the padding."""
+    per_stack = [tf.concat(places[s::stacks], 0) for s in range(stacks)]
+    ranks = [1 + tf.range(tf.size(place)) for place in per_stack]
+    return tf.dynamic_stitch([tf.constant([0]), *(1 + place for place in per_stack)], [tf.constant([0]), *ranks])

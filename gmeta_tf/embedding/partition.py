@@ -1,0 +1,98 @@
+"""Where a row lives: pure arithmetic from (table, id) to (owner, local row).
+
+Tables of one dim are *stacked* into one array of rows, so that the cost of a step does not grow with their number. Row
+r of a stack belongs to rank r mod size, as its local row r div size. On the wire a row is named by a *key*: stack s
+takes the keys from `first_key(s)`, a multiple of size, so that one formula serves all stacks.
+"""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One embedding table.
+
+    Attributes:
+      name: unique among the tables of a model.
+      rows: number of ids, 0 … rows - 1.
+      dim: width of a row.
+    """
+
+    name: str
+    rows: int
+    dim: int
+
+    def __post_init__(self):
+        for field in ("rows", "dim"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1. Received: {field}={getattr(self, field)} for table {self.name!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """Tables of one dim, one after the other.
+
+    Attributes:
+      dim: width of a row.
+      tables: the tables, in stacking order.
+      first_key: key of the stack's row 0.
+    """
+
+    dim: int
+    tables: tuple[Table, ...]
+    first_key: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables together."""
+        return sum(table.rows for table in self.tables)
+
+    def offset(self, name: str) -> int:
+        """Row of the stack at which table `name` begins."""
+        before = 0
+        for table in self.tables:
+            if table.name == name:
+                return before
+            before += table.rows
+        raise KeyError(name)
+
+
+def stack_tables(tables, *, size: int) -> tuple[Stack, ...]:
+    """Groups tables by dim, in order of first appearance, and gives each stack its range of keys."""
+    by_dim: dict[int, list[Table]] = {}
+    for table in tables:
+        by_dim.setdefault(table.dim, []).append(table)
+    stacks, key = [], 0
+    for dim, members in by_dim.items():
+        stacks.append(Stack(dim, tuple(members), key))
+        key += size * shard_rows(stacks[-1].rows, rank=0, size=size)
+    return tuple(stacks)
+
+
+def owner(row, *, size: int):
+    """Rank that owns a row (or key) of a stack."""
+    return row % size
+
+
+def local_row(row, *, size: int):
+    """Place of a row within its owner's shard."""
+    return row // size
+
+
+def shard_rows(rows: int, *, rank: int, size: int) -> int:
+    """How many of a stack's rows `rank` owns."""
+    return (rows - rank + size - 1) // size
+
+
+def owned_ids(stack: Stack, name: str, *, rank: int, size: int) -> tuple[np.ndarray, int]:
+    """The ids of one table that `rank` owns.
+
+    Returns:
+      (ids [n] int64 ascending in steps of size, local row of the first); the local rows are consecutive.
+    """
+    offset = stack.offset(name)
+    rows = next(table.rows for table in stack.tables if table.name == name)
+    first = (rank - offset) % size
+    return np.arange(first, rows, size, dtype=np.int64), (offset + first) // size

@@ -1,0 +1,1 @@
+"""The inner loop: adaptation of a task's fast weights, for any Keras model."""

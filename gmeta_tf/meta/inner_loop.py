@@ -1,0 +1,82 @@
+"""The inner loop: a few gradient steps on a task's support set."""
+
+import dataclasses
+from collections.abc import Callable
+
+from gmeta_tf._tensorflow import tf
+
+POLICIES = ("all", "dense", "head")
+
+
+@dataclasses.dataclass(frozen=True)
+class InnerLoop:
+    """φᵏ⁺¹ = φᵏ - learning_rate · ∇L(S; φᵏ), k = 0 … steps - 1.
+
+    Reference: Finn et al., "Model-Agnostic Meta-Learning", ICML 2017 (arXiv:1703.03400), algorithm 1.
+
+    Attributes:
+      steps: number of gradient steps; 0 does not adapt.
+      learning_rate: step size of the inner loop.
+      second_order: whether the outer gradient passes through the steps (MAML) or stops at them (FOMAML).
+      adapt: which weights are adapted: "all" (dense weights and rows), "dense", "head" (the tower's last layer, or its
+        `head` attribute), or a predicate on dense variables and on tables (`embedding.partition.Table`), both of which
+        have a name.
+    """
+
+    steps: int = 1
+    learning_rate: float = 0.1
+    second_order: bool = True
+    adapt: str | Callable = "dense"
+
+    def __post_init__(self):
+        if self.steps < 0:
+            raise ValueError(f"steps must be at least 0. Received: steps={self.steps}.")
+        if not callable(self.adapt) and self.adapt not in POLICIES:
+            raise ValueError(f"adapt must be one of {POLICIES} or a predicate. Received: adapt={self.adapt!r}.")
+
+    def __call__(self, support_loss: Callable, weights):
+        """Adapts a structure of tensors.
+
+        Args:
+          support_loss: maps weights to the scalar loss on the support set.
+          weights: structure of float tensors, φ⁰.
+
+        Returns:
+          The fast weights φᴷ, of the same structure.
+        """
+        for _ in range(self.steps):
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                loss = support_loss(weights)
+            gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            weights = tf.nest.map_structure(self._step, weights, gradients)
+        return weights
+
+    def _step(self, weight, gradient):
+        gradient = tf.convert_to_tensor(gradient)  # densifies the slices that a gather leaves
+        return weight - self.learning_rate * (gradient if self.second_order else tf.stop_gradient(gradient))
+
+    def dense_variables(self, tower: tf.keras.Model) -> list[tf.Variable]:
+        """The variables of a tower that the policy adapts."""
+        variables = tower.trainable_variables
+        if self.steps == 0:
+            return []
+        if self.adapt == "head":
+            chosen = {id(variable) for variable in _head(tower).trainable_variables}
+            return [variable for variable in variables if id(variable) in chosen]
+        return [v for v in variables if self.adapt(v)] if callable(self.adapt) else list(variables)
+
+    def adapts_rows(self, table) -> bool:
+        """Whether the policy adapts the rows of a table."""
+        return self.steps > 0 and (bool(self.adapt(table)) if callable(self.adapt) else self.adapt == "all")
+
+
+def _head(tower):
+    """The tower's `head`, or its last layer with weights."""
+    if hasattr(tower, "head"):
+        return tower.head
+    leaves = [layer for layer in tower.submodules if isinstance(layer, tf.keras.layers.Layer) and not list(layer.submodules)]
+    weighted = [layer for layer in leaves if layer.trainable_variables]
+    if not weighted:
+        raise ValueError(f"tower must have a layer with weights for the policy 'head'. Received: {tower.name!r} without any.")
+    return weighted[-1]

@@ -1,0 +1,138 @@
+"""All tasks of a batch at once: each adapts to its support set and scores its query set.
+
+One `tf.vectorized_map` over tasks stands for a loop over them. Nothing here communicates: rows come fetched.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.fast_weights import Substitution
+from gmeta_tf.meta.inner_loop import InnerLoop
+
+
+def weighted_mean(values, weights):
+    """Mean over the last axis; 0 where all weights are."""
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weights, -1), tf.reduce_sum(weights, -1))
+
+
+def task_losses(loss: Callable, labels, logits, weights):
+    """The outer loss of each task: ([tasks] means over real samples, [tasks] 1 for a task that has any, else 0)."""
+    weights = tf.cast(weights, logits.dtype)
+    losses = weighted_mean(loss(tf.cast(labels, logits.dtype), logits), weights)
+    return losses, tf.cast(tf.reduce_any(weights > 0, -1), logits.dtype)
+
+
+class TaskLoop:
+    """The inner loop of a tower over embedding rows, vectorised over tasks.
+
+    Rows that adapt are copied per task: one for each packed position of the task's samples, of which every occurrence
+    of an id reads the first. So a query row that also occurs in the support set uses the adapted value.
+
+    Args:
+      tower: built Keras model from {"embedded", "numeric"} to logits [n, 1].
+      embedding: has `stacks`, `schema`, `gather` and `combine` (see `embedding.layer.ShardedEmbedding`).
+      inner_loop: the adaptation rule.
+      loss: maps (labels [n], logits [n]) to losses [n].
+    """
+
+    def __init__(self, tower: tf.keras.Model, embedding, *, inner_loop: InnerLoop, loss: Callable):
+        self.tower, self.embedding, self.inner_loop, self.loss = tower, embedding, inner_loop, loss
+        self.variables = inner_loop.dense_variables(tower)
+        self._substitution = Substitution(tower, self.variables)
+        self._row_masks = [np.array([inner_loop.adapts_rows(table) for table in tables], bool) for tables in embedding.tables_by_position]
+        self.adapts_rows = any(mask.any() for mask in self._row_masks)
+
+    def query_logits(self, rows, index, support, query, *, training: bool, adapt: bool = True) -> tf.Tensor:
+        """Scores of the query samples after adaptation to the support samples.
+
+        Args:
+          rows: per stack [1 + distinct rows, dim], as fetched.
+          index: [tasks, support + query samples, positions] int32, as planned for both sets side by side.
+          support, query: the batch.
+          training: passed to the tower.
+          adapt: False scores with the weights before adaptation.
+
+        Returns:
+          [tasks, query samples] logits.
+        """
+        if not adapt or not (self.variables or self.adapts_rows):
+            return self._unadapted(rows, index[:, support["ids"].shape[1] :], query, training=training)
+        tasks = self._elements(rows, index, support, query)
+        score = lambda task: self.logits(task, self.adapt(task, training=training), training=training)  # noqa: E731
+        return tf.vectorized_map(score, tasks, fallback_to_while_loop=False)
+
+    def first_task(self, rows, index, support, query):
+        """The elements of the first task of a batch, as `adapt` and `logits` take them."""
+        return tf.nest.map_structure(lambda t: t[0], self._elements(rows, index, support, query))
+
+    def adapt(self, task, *, training: bool):
+        """The fast weights of one task: (dense tensors in the order of `variables`, rows per stack)."""
+        samples = task["support_numeric"].shape[0]
+        rows = [own[: samples * mask.size] for own, mask in zip(task["rows"], self._row_masks, strict=True)] if self.adapts_rows else []
+
+        def support_loss(weights):
+            dense, fast = weights
+            scores = self._tower(dense, self._embedded(task, fast, "support"), task["support_numeric"], training=training)
+            return weighted_mean(self.loss(task["support_label"], scores), task["support_weight"])
+
+        return self.inner_loop(support_loss, ([tf.convert_to_tensor(v) for v in self.variables], rows))
+
+    def logits(self, task, weights, *, training: bool):
+        """[query samples] logits of one task with given fast weights."""
+        dense, fast = weights
+        return self._tower(dense, self._embedded(task, fast, "query"), task["query_numeric"], training=training)
+
+    def _unadapted(self, rows, index, query, *, training):
+        embedded = self.embedding.combine(self.embedding.gather(rows, index), index > 0)  # [tasks, samples, width]
+        numeric = tf.cast(query["numeric"], embedded.dtype)
+        flat = {"embedded": tf.reshape(embedded, [-1, embedded.shape[-1]]), "numeric": tf.reshape(numeric, [-1, numeric.shape[-1]])}
+        return tf.reshape(self.tower(flat, training=training), tf.shape(query["label"]))
+
+    def _tower(self, dense, embedded, numeric, *, training):
+        with self._substitution(dense):
+            return self.tower({"embedded": embedded, "numeric": numeric}, training=training)[:, 0]
+
+    def _elements(self, rows, index, support, query):
+        """What a task needs, stacked over tasks; `rows` and `first` only where rows adapt."""
+        samples = support["ids"].shape[1]
+        gathered = self.embedding.gather(rows, index)  # per stack [tasks, samples, positions, dim]
+        dtype = self.tower.compute_dtype
+        elements = {f"support_{key}": tf.cast(support[key], dtype) for key in ("numeric", "label", "weight")}
+        elements["query_numeric"] = tf.cast(query["numeric"], dtype)
+        if self.adapts_rows:
+            flat = [tf.reshape(g, [-1, g.shape[1] * g.shape[2], g.shape[3]]) for g in gathered]
+            first = [_first_occurrence(i) for i in self.embedding.index_by_stack(index)]
+            return elements | {"rows": flat, "first": first, "present": index > 0}
+        embedded = self.embedding.combine(gathered, index > 0)
+        return elements | {"support_embedded": embedded[:, :samples], "query_embedded": embedded[:, samples:]}
+
+    def _embedded(self, task, fast, part):
+        """[samples, width] of one task's support or query, from its fast rows."""
+        if not self.adapts_rows:
+            return task[f"{part}_embedded"]
+        samples = task["support_numeric"].shape[0]
+        present = task["present"][:samples] if part == "support" else task["present"][samples:]
+        gathered = []
+        for own, first, adapted, mask in zip(task["rows"], task["first"], fast, self._row_masks, strict=True):
+            cut = samples * mask.size
+            if not mask.all():
+                adapted = tf.where(np.tile(mask, samples)[:, None], adapted, own[:cut])
+            if part == "support":
+                values = tf.gather(adapted, first[:cut])
+            else:
+                values = tf.gather(tf.concat([adapted, own[cut:]], 0), first[cut:])
+            gathered.append(tf.reshape(values, [-1, mask.size, own.shape[-1]]))
+        return self.embedding.combine(self.embedding.blank(gathered, present), present)
+
+
+def _first_occurrence(index):
+    """[tasks, places] int32 of [tasks, samples, positions]: the first place of the task that holds the same row."""
+    tasks, places = tf.shape(index)[0], index.shape[1] * index.shape[2]
+    flat = tf.reshape(index, [-1, places])
+    key = tf.cast(flat, tf.int64) + tf.cast(tf.range(tasks)[:, None], tf.int64) * (tf.cast(tf.reduce_max(flat), tf.int64) + 1)
+    distinct, which = tf.unique(tf.reshape(key, [-1]))
+    place = tf.reshape(tf.tile(tf.range(places)[None], [tasks, 1]), [-1])
+    first = tf.math.unsorted_segment_min(place, which, tf.size(distinct))
+    return tf.reshape(tf.gather(first, which), [-1, places])

@@ -1,0 +1,1 @@
+"""Meta-IO: raw interactions to task files, and task files to batches."""

@@ -1,0 +1,184 @@
+"""The input pipeline: task files to padded, masked batches, the same for any number of ranks.
+
+A partition lies in a fixed number of *lanes*. Global batch k takes the same number of tasks from each lane, and rank r
+reads lanes r, r + size, r + 2·size, …: what a global batch holds depends on (seed, epoch, k) alone. Lanes that run out,
+and ranks with a lane less, fill up with empty tasks of weight 0.
+"""
+
+import pathlib
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.schema import OUT_OF_VOCABULARY, Categorical
+
+HASH_BUCKETS = 1 << 24
+
+
+class Reader:
+    """Batches of one partition of prepared data, for one rank.
+
+    Args:
+      folder: prepared data.
+      partition: "train", "validation" or "test".
+      global_batch_tasks: tasks a step over all ranks, a multiple of the lanes.
+      rank, size: this rank's number and the number of ranks.
+      seed: of the order of tasks.
+      cold_rate: probability that a task's own id is out of vocabulary in an epoch, where the task key is a feature: so
+        that the model learns from tasks whose id it knows nothing of, as it will meet them.
+      max_support: at most so many of each task's most recent support samples.
+      shuffle_tasks: tasks of a lane among which the next is drawn.
+
+    Raises:
+      FileNotFoundError, ValueError: as `Manifest.load`.
+      ValueError: an unknown partition, a batch that lanes do not divide, more ranks than lanes or tasks.
+    """
+
+    def __init__(
+        self,
+        folder,
+        partition: str,
+        *,
+        global_batch_tasks: int,
+        rank: int = 0,
+        size: int = 1,
+        seed: int = 0,
+        cold_rate: float = 0.0,
+        max_support: int | None = None,
+        shuffle_tasks: int = 10_000,
+    ):
+        self.folder, self.manifest = pathlib.Path(folder), Manifest.load(folder)
+        self.schema = self.manifest.schema
+        if partition not in self.manifest.partitions:
+            raise ValueError(f"partition must be one of {sorted(self.manifest.partitions)}. Received: partition={partition!r}.")
+        self.lanes = self.manifest.partitions[partition]
+        self.tasks = sum(lane.tasks for lane in self.lanes)
+        self._check(global_batch_tasks, size, cold_rate)
+        self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
+        self.seed, self.cold_rate, self.shuffle_tasks = seed, cold_rate, shuffle_tasks
+        self.support_size = self.manifest.support_size if max_support is None else min(max_support, self.manifest.support_size)
+        self._lane_tasks = global_batch_tasks // len(self.lanes)
+        self.steps_per_epoch = max(-(-lane.tasks // self._lane_tasks) for lane in self.lanes)
+        self.samples = sum(lane.samples for lane in self.lanes)
+
+    def _check(self, global_batch_tasks, size, cold_rate):
+        lanes = len(self.lanes)
+        if global_batch_tasks < 1 or global_batch_tasks % lanes:
+            raise ValueError(
+                f"global_batch_tasks must be a multiple of the {lanes} lanes of {self.folder}. Received: {global_batch_tasks}."
+            )
+        if size > self.tasks:
+            raise ValueError(f"size must be at most the number of tasks, {self.tasks}. Received: size={size}. Start fewer ranks.")
+        if size > lanes:
+            raise ValueError(f"size must be at most the number of lanes, {lanes}. Received: size={size}. Prepare the data with more lanes.")
+        if not 0 <= cold_rate <= 1:
+            raise ValueError(f"cold_rate must lie in [0, 1]. Received: cold_rate={cold_rate}.")
+        if cold_rate and self._task_position() is None:
+            raise ValueError(
+                f"cold_rate must be 0 unless the task key {self.schema.task!r} is a categorical feature. Received: {cold_rate}."
+            )
+
+    def dataset(self) -> tf.data.Dataset:
+        """One pass in file order, without cold ids: `steps_per_epoch` batches."""
+        batches = self._epoch(tf.constant(0, tf.int64), shuffle=False)
+        return _prefetched(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)))
+
+    def stream(self, *, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
+        """Endless shuffled epochs from a position on; `fit` takes it with `steps_per_epoch`.
+
+        Args:
+          epoch: the first epoch.
+          step: steps of it to leave out.
+        """
+
+        @tf.autograph.experimental.do_not_convert
+        def shuffled(number):
+            tf.compat.v1.set_random_seed(0x6D657461)  # of this graph: the user's global seed must not mix in
+            return self._epoch(number, shuffle=True)
+
+        stream = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(shuffled).skip(step)
+        return _prefetched(stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)))
+
+    def _epoch(self, epoch, *, shuffle):
+        own = range(self.rank, len(self.lanes), self.size)
+        lanes = tuple(self._lane(lane, epoch, shuffle=shuffle) for lane in own)
+        spare = -(-len(self.lanes) // self.size) - len(lanes)  # lanes that this rank has less than others
+        parse = lambda *pairs: self._parse(pairs, spare * self._lane_tasks, epoch if shuffle else None)  # noqa: E731
+        return tf.data.Dataset.zip(lanes).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _lane(self, number, epoch, *, shuffle):
+        """Batches of (support, query) records, empty ones at the end, `steps_per_epoch` of them."""
+        lane = self.lanes[number]
+        pair = tuple(tf.data.TFRecordDataset(str(self.folder / name)) for name in (lane.support, lane.query))
+        tasks = tf.data.Dataset.zip(pair)
+        if shuffle:
+            seed = (self.seed * 1_000_003 + epoch) * 65_537 + number
+            tasks = tasks.shuffle(min(self.shuffle_tasks, max(lane.tasks, 1)), seed=seed, reshuffle_each_iteration=False)
+        total = self.steps_per_epoch * self._lane_tasks
+        empty = tf.data.Dataset.from_tensors(("", "")).repeat(total - lane.tasks)
+        return tasks.concatenate(empty).batch(self._lane_tasks, drop_remainder=True)
+
+    def _parse(self, pairs, spare, epoch):
+        """Records of the lanes -> ((support), (query)) dictionaries of static shape."""
+        support, query = (tf.concat([*records, tf.fill([spare], "")], 0) for records in zip(*pairs, strict=True))
+        support, task = self._examples(support, self.support_size)
+        query, same = self._examples(query, self.manifest.query_size)
+        message = f"support and query must hold the same tasks in the same order. Received: others in {self.folder}. Prepare it again."
+        with tf.control_dependencies([tf.debugging.assert_equal(task, same, message=message)]):
+            if epoch is not None and self.cold_rate:
+                cold = self._is_cold(task, epoch)
+                support["ids"], query["ids"] = (self._without_task_id(part["ids"], cold) for part in (support, query))
+            return support, tf.nest.map_structure(tf.identity, query)
+
+    def _examples(self, records, samples):
+        positions, numbers = len(self.schema.positions), len(self.schema.numeric_features)
+        spec = {
+            "task": tf.io.FixedLenFeature([], tf.int64, -1),
+            "ids": tf.io.RaggedFeature(tf.int64),
+            "numeric": tf.io.RaggedFeature(tf.float32),
+            "label": tf.io.RaggedFeature(tf.float32),
+        }
+        parsed = tf.io.parse_example(records, spec)
+        lengths = parsed["label"].row_lengths()
+        message = f"records must fit the schema of their manifest. Received: other lengths in {self.folder}. Prepare it again."
+        fits = [
+            tf.debugging.assert_equal(parsed["ids"].row_lengths(), lengths * positions, message=message),
+            tf.debugging.assert_equal(parsed["numeric"].row_lengths(), lengths * numbers, message=message),
+        ]
+        with tf.control_dependencies(fits):
+            dense = {name: _last(parsed[name], width * samples) for name, width in (("ids", positions), ("numeric", numbers), ("label", 1))}
+        tasks = records.shape[0]
+        return {
+            "ids": tf.reshape(dense["ids"] - 1, [tasks, samples, positions]),
+            "numeric": tf.reshape(dense["numeric"], [tasks, samples, numbers]),
+            "label": tf.reshape(dense["label"], [tasks, samples]),
+            "weight": tf.sequence_mask(tf.minimum(lengths, samples), samples, tf.float32),
+        }, parsed["task"]
+
+    def _task_position(self):
+        """Packed position of the task key, or None."""
+        own = [p for p, f in enumerate(self.schema.positions) if isinstance(f, Categorical) and f.name == self.schema.task]
+        return own[0] if own else None
+
+    def _is_cold(self, task, epoch):
+        """[tasks] bool, a hash of (seed, epoch, task)."""
+        key = tf.strings.join([tf.strings.as_string(task), tf.strings.as_string(epoch), str(self.seed)], "/")
+        return tf.strings.to_hash_bucket_fast(key, HASH_BUCKETS) < int(self.cold_rate * HASH_BUCKETS)
+
+    def _without_task_id(self, ids, cold):
+        here = tf.range(ids.shape[2]) == self._task_position()
+        replaced = cold[:, None, None] & here & (ids >= 0)
+        return tf.where(replaced, tf.constant(OUT_OF_VOCABULARY, tf.int64), ids)
+
+
+def _last(ragged, width):
+    """[rows, width] of the last `width` values of each row, zeros behind shorter ones."""
+    if width == 0:
+        return tf.zeros([ragged.nrows(), 0], ragged.dtype)
+    return ragged[:, -width:].to_tensor(shape=[None, width])
+
+
+def _prefetched(dataset):
+    """Keeps batches ready, on the GPU where there is one."""
+    if tf.config.get_visible_devices("GPU"):
+        return dataset.apply(tf.data.experimental.prefetch_to_device("/GPU:0"))
+    return dataset.prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,1 @@
+"""Keras models that train in two loops, and the towers they run on."""

@@ -1,0 +1,45 @@
+"""Baselines that any model has to beat: the item's mean, and the item's mean plus the user's."""
+
+import numpy as np
+
+
+class ItemMean:
+    """p(click) = the item's smoothed mean over training samples, plus the task's shrunk residual mean over its support.
+
+    Args:
+      position: packed position of the item's id (see `Schema.positions`).
+      items: rows of the item's table.
+      item_prior: samples of the global mean that each item's mean is mixed with.
+      task_prior: residuals of zero that each task's mean residual is mixed with; None leaves the task out.
+    """
+
+    def __init__(self, position: int, items: int, *, item_prior: float = 5.0, task_prior: float | None = None):
+        self.position, self.items = position, items
+        self.item_prior, self.task_prior = item_prior, task_prior
+
+    def fit(self, batches) -> "ItemMean":
+        """Takes the means over both sets of batches of (support, query); returns itself."""
+        clicks, samples = np.zeros(self.items), np.zeros(self.items)
+        for batch in batches:
+            for part in batch:
+                item, label, there = self._flat(part)
+                np.add.at(clicks, item[there], label[there])
+                np.add.at(samples, item[there], 1)
+        prior = clicks.sum() / samples.sum()
+        self.means = (clicks + self.item_prior * prior) / (samples + self.item_prior)
+        return self
+
+    def logits(self, support, query) -> np.ndarray:
+        """[tasks, query samples] logits of a batch."""
+        probability = self.means[self._flat(query)[0]]
+        if self.task_prior is not None:
+            item, label, there = self._flat(support)
+            residual = np.where(there, label - self.means[item], 0).sum(1) / (there.sum(1) + self.task_prior)
+            probability = probability + residual[:, None]
+        probability = np.clip(probability, 1e-3, 1 - 1e-3)
+        return np.log(probability / (1 - probability))
+
+    def _flat(self, part):
+        """[tasks, samples] items, labels and whether the sample is there."""
+        item = np.maximum(np.asarray(part["ids"])[..., self.position], 0)
+        return item, np.asarray(part["label"]), np.asarray(part["weight"]) > 0

@@ -1,0 +1,207 @@
+"""What a sample is made of: the task key, the label and the features, written to and read from YAML.
+
+Id 0 of every table is its out-of-vocabulary row. A sample's ids travel *packed*: one row of `positions` integers, the
+categorical features first, then the slots of each multi-hot feature, -1 where a slot is empty.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import yaml
+
+OUT_OF_VOCABULARY = 0
+EMPTY = -1
+COMBINERS = ("mean", "sum")
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical:
+    """One id a sample.
+
+    Attributes:
+      name: column of the data.
+      table: embedding table; features with one table share its rows. Default: a table of the feature's own.
+    """
+
+    kind: ClassVar[str] = "categorical"
+    name: str
+    table: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "table", self.table or self.name)
+
+    @property
+    def slots(self):
+        """Packed positions that the feature takes: 1."""
+        return 1
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiHot:
+    """Up to `max_length` ids a sample, whose rows are combined into one vector.
+
+    Attributes:
+      name: column of the data (a list, or text separated by blanks).
+      max_length: slots; preparation refuses a longer list.
+      combiner: "mean" or "sum" over the ids present; the vector of no id is zero.
+      table: as for `Categorical`.
+    """
+
+    kind: ClassVar[str] = "multi_hot"
+    name: str
+    max_length: int
+    combiner: str = "mean"
+    table: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "table", self.table or self.name)
+        if self.combiner not in COMBINERS:
+            raise ValueError(f"combiner must be one of {COMBINERS}. Received: combiner={self.combiner!r} for {self.name!r}.")
+        if self.max_length < 1:
+            raise ValueError(f"max_length must be at least 1. Received: max_length={self.max_length} for {self.name!r}.")
+
+    @property
+    def slots(self):
+        """Packed positions that the feature takes: `max_length`."""
+        return self.max_length
+
+
+@dataclasses.dataclass(frozen=True)
+class Numeric:
+    """One number a sample, standardised by preparation with the training tasks' mean and deviation.
+
+    Attributes:
+      name: column of the data.
+    """
+
+    kind: ClassVar[str] = "numeric"
+    name: str
+
+
+Feature = Categorical | MultiHot | Numeric
+KINDS = {cls.kind: cls for cls in (Categorical, MultiHot, Numeric)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The features, the task key and the label of a data set.
+
+    Attributes:
+      task: column whose values are the tasks (a user, an ad, a shop).
+      label: column to predict, a finite number.
+      features: in the order in which towers see them within their kind.
+      tables: rows of each embedding table, out-of-vocabulary row included; filled in by preparation.
+
+    Raises:
+      ValueError: two features of one name, or a table without a size once any has one.
+    """
+
+    task: str
+    label: str
+    features: tuple[Feature, ...]
+    tables: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "features", tuple(self.features))
+        names = [feature.name for feature in self.features]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"features must have distinct names, at least one. Received: features={names}.")
+        used = {feature.table for feature in self.id_features}
+        if self.tables and used != set(self.tables):
+            raise ValueError(f"tables must be those that features use, {sorted(used)}. Received: tables={dict(self.tables)}.")
+
+    @property
+    def id_features(self) -> tuple[Categorical | MultiHot, ...]:
+        """Features that look rows up, in packed order: categorical, then multi-hot."""
+        categorical = [f for f in self.features if isinstance(f, Categorical)]
+        return (*categorical, *(f for f in self.features if isinstance(f, MultiHot)))
+
+    @property
+    def numeric_features(self) -> tuple[Numeric, ...]:
+        """Features that are numbers."""
+        return tuple(f for f in self.features if isinstance(f, Numeric))
+
+    @property
+    def positions(self) -> tuple[Categorical | MultiHot, ...]:
+        """The feature at each packed position."""
+        return tuple(feature for feature in self.id_features for _ in range(feature.slots))
+
+    def pack(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Packs encoded columns of n samples into the arrays that models take.
+
+        Args:
+          columns: name -> n ids (categorical), n lists of ids (multi-hot) or n numbers (numeric and the label).
+
+        Returns:
+          `ids` [n, positions] int64, `numeric` [n, numeric features] float32, `label` [n] float32 (zeros where the
+          label is not given).
+
+        Raises:
+          ValueError: a feature is missing, or columns differ in length.
+        """
+        needed = [feature.name for feature in self.features]
+        missing = [name for name in needed if name not in columns]
+        if missing:
+            raise ValueError(f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}.")
+        n = len(columns[needed[0]])
+        label = columns.get(self.label, np.zeros(n))
+        lengths = {name: len(columns[name]) for name in needed} | {self.label: len(label)}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"columns must be of one length. Received: lengths={lengths}.")
+        parts = [_slots(columns[feature.name], feature) for feature in self.id_features]
+        numbers = [np.asarray(columns[feature.name], np.float32).reshape(n, 1) for feature in self.numeric_features]
+        return {
+            "ids": np.concatenate([np.zeros((n, 0), np.int64), *parts], axis=1),
+            "numeric": np.concatenate([np.zeros((n, 0), np.float32), *numbers], axis=1),
+            "label": np.asarray(label, np.float32),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary, for YAML and JSON."""
+        features = [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features]
+        return {"task": self.task, "label": self.label, "features": features, "tables": dict(self.tables)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Schema":
+        """The inverse of `to_dict`.
+
+        Raises:
+          ValueError: an unknown or missing entry, or an unknown kind.
+        """
+        try:
+            features = [_feature(entry) for entry in plain["features"]]
+            return cls(**{**plain, "features": features})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"schema must have task, label, features and at most tables. Received: {dict(plain)} ({error}).") from None
+
+    def save(self, path):
+        """Writes the schema as YAML to `path`."""
+        pathlib.Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+    @classmethod
+    def load(cls, path) -> "Schema":
+        """Reads a schema from a YAML file."""
+        return cls.from_dict(yaml.safe_load(pathlib.Path(path).read_text()))
+
+
+def _feature(entry: Mapping[str, Any]) -> Feature:
+    fields = dict(entry)
+    kind = fields.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature {entry.get('name')!r}.")
+    return KINDS[kind](**fields)
+
+
+def _slots(values: Sequence, feature: Categorical | MultiHot) -> np.ndarray:
+    """[n, slots] int64 ids of one feature, empty slots as -1."""
+    if isinstance(feature, Categorical):
+        return np.asarray(values, np.int64).reshape(len(values), 1)
+    packed = np.full((len(values), feature.slots), EMPTY, np.int64)
+    for row, ids in zip(packed, values, strict=True):
+        if len(ids) > feature.slots:
+            raise ValueError(f"{feature.name} must hold at most max_length={feature.slots} ids. Received: {list(ids)}.")
+        row[: len(ids)] = ids
+    return packed

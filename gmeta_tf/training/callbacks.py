@@ -1,0 +1,156 @@
+"""Callbacks of our own: first weights alike, checkpoints and resumption, one line of progress."""
+
+import time
+
+from tqdm import tqdm
+
+from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.training import checkpoint
+
+START: dict = {"epoch": 0, "step": 0, "best": None, "finished": False, "callbacks": []}
+
+
+class BroadcastDense(tf.keras.callbacks.Callback):
+    """Gives every rank rank 0's dense weights and outer optimizer at the start; never shards, which differ by rank."""
+
+    def on_train_begin(self, logs=None):
+        """Collective."""
+        variables = [*self.model.tower.variables, *self.model.optimizer.variables]
+        with comm.watchdog.long_phase("broadcasting the first weights"):
+            for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
+                variable.assign(value)
+
+
+class Checkpoints(tf.keras.callbacks.Callback):
+    """Saves the last state, and the best one by a monitored value; resumes from a state.
+
+    Args:
+      folder: where checkpoints go.
+      steps_per_epoch: of `fit`.
+      monitor: epoch log whose largest value is the best.
+      stateful: callbacks whose counters are kept with the checkpoint, such as EarlyStopping; put them before this one.
+      every_steps: saves within an epoch as well, every so many steps.
+      resume: checkpoint folder to go on from, already loaded into the model.
+      position: the state that loading it gave, at which `fit` then begins.
+    """
+
+    def __init__(
+        self, folder, *, steps_per_epoch: int, monitor="val_auc", stateful=(), every_steps: int | None = None, resume=None, position=None
+    ):
+        super().__init__()
+        self.folder, self.steps_per_epoch, self.monitor = folder, steps_per_epoch, monitor
+        self.stateful, self.every_steps, self.resume = stateful, every_steps, resume
+        self.position = position or dict(START)
+
+    def on_train_begin(self, logs=None):
+        """Makes `fit` begin at the resumed position, by the hook that Keras's BackupAndRestore uses."""
+        self.model._training_state = self
+
+    def maybe_load_initial_counters_from_ckpt(self, steps_per_epoch, initial_epoch, mode):
+        """(epoch, step) at which `fit` begins."""
+        del steps_per_epoch, initial_epoch, mode
+        return self.position["epoch"], self.position["step"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Restores, once, the metrics of a half-trained epoch and the callbacks' counters."""
+        self.position["epoch"] = epoch
+        if self.resume is None:
+            return
+        for callback, counters in zip(self.stateful, self.position["callbacks"], strict=True):
+            vars(callback).update(counters)
+        if self.position["step"]:
+            checkpoint.load_metrics(self.resume, self.model)
+        self.resume = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves within the epoch. Collective."""
+        done = batch + 1
+        if self.every_steps and done % self.every_steps == 0 and done < self.steps_per_epoch:
+            self._save(("last",), epoch=self.position["epoch"], step=done)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves. Collective: the logs are merged over ranks, so every rank takes the same branch."""
+        value = logs.get(self.monitor)
+        better = value is not None and (self.position["best"] is None or value > self.position["best"])
+        if better:
+            self.position["best"] = float(value)
+        self.position["finished"] = self.model.stop_training or epoch + 1 == self.params["epochs"]
+        self._save(("last", "best") if better else ("last",), epoch=epoch + 1, step=0)
+
+    def on_train_end(self, logs=None):
+        """Releases the hook."""
+        self.model._training_state = None
+
+    def _save(self, pointers, *, epoch, step):
+        counters = [{k: v for k, v in vars(c).items() if isinstance(v, bool | int | float)} for c in self.stateful]
+        state = self.position | {"epoch": epoch, "step": step, "callbacks": counters}
+        checkpoint.save(self.folder, self.model, step=epoch * self.steps_per_epoch + step, pointers=pointers, state=state)
+
+
+class Progress(tf.keras.callbacks.Callback):
+    """One live line on rank 0: loss, AUC, samples a second. Adds `samples_per_second` to the epoch's logs.
+
+    Args:
+      samples_per_epoch: real samples of both sets, over all ranks.
+      live: redraw the line as steps pass; otherwise one line an epoch.
+    """
+
+    def __init__(self, samples_per_epoch: int, *, live: bool):
+        super().__init__()
+        self.samples_per_epoch, self.live = samples_per_epoch, live
+        self.seconds, self.samples, self.traced = 0.0, 0, False
+
+    def on_train_begin(self, logs=None):
+        """Opens the line."""
+        total = self.params["epochs"] * self.params["steps"]
+        self.line = tqdm(total=total, disable=comm.rank() != 0, unit="step", ncols=110, mininterval=0.5 if self.live else 1e9)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock."""
+        self.epoch, self.began, self.steps = epoch, time.perf_counter(), 0
+        self.first_step = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Notes where a resumed epoch begins."""
+        self.first_step = batch if self.first_step is None else self.first_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the line."""
+        done = batch + 1
+        self.steps = done - self.first_step
+        if self.live:
+            rate = self.samples_per_epoch * self.steps / self.params["steps"] / (time.perf_counter() - self.began)
+            self.line.set_postfix_str(f"loss {logs['loss']:.4f}  auc {logs['auc']:.4f}  {rate:,.0f} samples/s", refresh=False)
+        self.line.update(self.epoch * self.params["steps"] + done - self.line.n)
+
+    def on_test_begin(self, logs=None):
+        """Stops the clock of training."""
+        if self.steps:
+            self._stop_clock()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Logs the rate; without a live line, prints the epoch."""
+        if self.steps:
+            self._stop_clock()
+        logs["samples_per_second"] = self.rate
+        if not self.live and comm.rank() == 0:
+            shown = {name: logs[name] for name in ("loss", "auc", "val_loss", "val_auc") if name in logs}
+            self.line.write(f"epoch {epoch + 1}: " + "  ".join(f"{k} {v:.4f}" for k, v in shown.items()) + f"  {self.rate:,.0f} samples/s")
+
+    def on_train_end(self, logs=None):
+        """Closes the line."""
+        self.line.close()
+
+    @property
+    def samples_per_second(self) -> float:
+        """Mean rate of all epochs but the first, which traces; of the first where it is the only one."""
+        return self.samples / self.seconds if self.seconds else self.rate
+
+    def _stop_clock(self):
+        seconds = time.perf_counter() - self.began
+        self.rate = self.samples_per_epoch * self.steps / self.params["steps"] / seconds
+        if self.traced:
+            self.seconds += seconds
+            self.samples += self.samples_per_epoch
+        self.traced, self.steps = True, 0

@@ -1,0 +1,207 @@
+"""Checkpoints: written by all ranks as one, loaded by any number of ranks.
+
+A checkpoint is a folder `step-<n>`, renamed when whole. Rank r of N writes its part of each table and slot as
+`<table>.<what>.<r>-of-<N>.npy`; rank 0 writes the dense weights and the outer optimizer (`tf.train.Checkpoint`) and
+`checkpoint.json`. Small files beside the folders (`last`, `best`) hold the name of one and are replaced atomically.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+
+from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding import partition
+
+CHUNK_ROWS = 1 << 16
+EMPTY_FILE = 128  # bytes of a .npy without rows, which cannot be mapped
+
+
+def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) -> pathlib.Path:
+    """Writes a checkpoint and points at it.
+
+    Collective, eager.
+
+    Args:
+      folder: holds a run's checkpoints.
+      model: a compiled `MetaModel`.
+      step: steps trained; names the checkpoint.
+      pointers: names that shall point at it, such as ("last", "best"); checkpoints without a pointer are deleted.
+      state: what else to keep, as JSON (the position in the data, callbacks).
+
+    Returns:
+      The checkpoint's folder.
+    """
+    folder = pathlib.Path(folder)
+    final, partial = folder / f"step-{step:09d}", folder / f".step-{step:09d}.partial"
+    with comm.watchdog.long_phase("saving a checkpoint"):
+        if comm.rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        comm.barrier()
+        _save_rows(partial, model.embedding)
+        metrics = comm.allreduce_sum(_as_float64(model), name="checkpoint.metrics")
+        if comm.rank() == 0:
+            _dense(model).write(str(partial / "dense"))
+            np.savez(partial / "metrics.npz", *[metric.numpy() for metric in metrics])
+            names = {"tables": _tables(model.embedding), "slots": _slot_names(model.embedding)}
+            meta = {"size": comm.size(), "step": step, "state": state} | names
+            (partial / "checkpoint.json").write_text(json.dumps(meta, indent=1))
+        comm.barrier()
+        if comm.rank() == 0:
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+            for pointer in pointers:
+                _point(folder, pointer, final.name)
+            _prune(folder)
+        comm.barrier()
+    return final
+
+
+def find(folder, pointer: str = "last") -> pathlib.Path:
+    """The checkpoint that a pointer of a run names.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / pointer).exists():
+        raise FileNotFoundError(f"folder must hold a checkpoint {pointer!r}. Received: {folder}, without one. Train first.")
+    return folder / (folder / pointer).read_text().strip()
+
+
+def load(checkpoint, model, *, optimizers: bool = True) -> dict:
+    """Loads a checkpoint into a compiled model, from any number of ranks to any number of ranks.
+
+    Not collective: every rank reads what it needs.
+
+    Args:
+      checkpoint: folder, as `find` returns.
+      model: of the same schema, tower and, with `optimizers`, optimizers as the one saved.
+      optimizers: whether to load slots and the outer optimizer as well.
+
+    Returns:
+      The `state` that was saved.
+
+    Raises:
+      FileNotFoundError: no such checkpoint.
+      ValueError: tables or optimizers differ from the model's.
+    """
+    checkpoint = pathlib.Path(checkpoint)
+    if not (checkpoint / "checkpoint.json").exists():
+        raise FileNotFoundError(f"checkpoint must be a folder that `save` completed. Received: {checkpoint}.")
+    meta = json.loads((checkpoint / "checkpoint.json").read_text())
+    _require_same(meta, model, optimizers=optimizers)
+    _load_rows(checkpoint, model.embedding, meta, optimizers=optimizers)
+    if optimizers:
+        _dense(model).read(str(checkpoint / "dense")).assert_consumed()
+    else:
+        tf.train.Checkpoint(tower=model.tower).read(str(checkpoint / "dense")).expect_partial().assert_existing_objects_matched()
+    return meta["state"]
+
+
+def load_metrics(checkpoint, model):
+    """Sets the training metrics to their sums when the checkpoint was saved; rank 0 takes them, the others zero."""
+    saved = np.load(pathlib.Path(checkpoint) / "metrics.npz")
+    for i, variable in enumerate(_metric_variables(model)):
+        value = saved[f"arr_{i}"] if comm.rank() == 0 else np.zeros(variable.shape)
+        variable.assign(tf.cast(value, variable.dtype))
+
+
+def _metric_variables(model):
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _as_float64(model):
+    return [tf.cast(variable, tf.float64) for variable in _metric_variables(model)]
+
+
+def _dense(model):
+    return tf.train.Checkpoint(tower=model.tower, optimizer=model.optimizer)
+
+
+def _tables(embedding):
+    return [[table.name, table.rows, table.dim] for stack in embedding.stacks for table in stack.tables]
+
+
+def _slot_names(embedding):
+    return [f"slot{i}" for i in range(len(embedding.row_optimizer.slot_initial_values))]
+
+
+def _parts(embedding, *, slots):
+    """(stack, what, variable) of everything that is kept by row."""
+    for s, stack in enumerate(embedding.stacks):
+        yield stack, "rows", embedding.shards[s]
+        if slots:
+            yield from ((stack, name, slot) for name, slot in zip(_slot_names(embedding), embedding.slots[s], strict=True))
+
+
+def _file(folder, table, what, rank, size):
+    return folder / f"{table}.{what}.{rank}-of-{size}.npy"
+
+
+def _save_rows(folder, embedding):
+    rank, size = comm.rank(), comm.size()
+    for stack, what, variable in _parts(embedding, slots=True):
+        for table in stack.tables:
+            ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
+            shape = (len(ids), stack.dim)
+            path = _file(folder, table.name, what, rank, size)
+            if not len(ids):  # a file cannot be mapped empty
+                np.save(path, np.zeros(shape, variable.dtype.as_numpy_dtype))
+                continue
+            file = np.lib.format.open_memmap(path, mode="w+", dtype=variable.dtype.as_numpy_dtype, shape=shape)
+            for start in range(0, len(ids), CHUNK_ROWS):
+                stop = min(start + CHUNK_ROWS, len(ids))
+                file[start:stop] = variable[place + start : place + stop].numpy()
+            file.flush()
+
+
+def _load_rows(folder, embedding, meta, *, optimizers):
+    rank, size, saved_size = comm.rank(), comm.size(), meta["size"]
+    for stack, what, variable in _parts(embedding, slots=optimizers):
+        for table in stack.tables:
+            ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
+            saved_first = [partition.owned_ids(stack, table.name, rank=r, size=saved_size)[0][:1] for r in range(saved_size)]
+            files = [_read(_file(folder, table.name, what, r, saved_size)) for r in range(saved_size)]
+            for start in range(0, len(ids), CHUNK_ROWS):
+                chunk = ids[start : start + CHUNK_ROWS]
+                values = np.empty((len(chunk), stack.dim), variable.dtype.as_numpy_dtype)
+                for first, file in zip(saved_first, files, strict=True):
+                    if len(first):
+                        own = chunk % saved_size == first[0] % saved_size
+                        values[own] = file[(chunk[own] - first[0]) // saved_size]
+                variable[place + start : place + start + len(chunk)].assign(values)
+
+
+def _read(path):
+    if not path.exists():
+        raise FileNotFoundError(f"checkpoint must be whole. Received: {path} is missing.")
+    return np.load(path, mmap_mode="r" if path.stat().st_size > EMPTY_FILE else None)
+
+
+def _require_same(meta, model, *, optimizers):
+    tables = _tables(model.embedding)
+    if meta["tables"] != tables:
+        raise ValueError(f"checkpoint must have the model's tables, {tables} as [name, rows, dim]. Received: {meta['tables']}.")
+    if optimizers and meta["slots"] != _slot_names(model.embedding):
+        raise ValueError(
+            f"checkpoint must have the row optimizer's slots, {_slot_names(model.embedding)}. Received: {meta['slots']}. Compile the model "
+            "with the optimizer that it was trained with."
+        )
+
+
+def _point(folder, pointer, name):
+    new = folder / f".{pointer}.new"
+    new.write_text(f"{name}\n")
+    os.replace(new, folder / pointer)
+
+
+def _prune(folder):
+    kept = {path.read_text().strip() for path in folder.iterdir() if path.is_file()}
+    for old in folder.glob("step-*"):
+        if old.name not in kept:
+            shutil.rmtree(old)

@@ -1,0 +1,216 @@
+"""An experiment: its configuration, and the model, data and callbacks that follow from it."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+
+import yaml
+
+from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding.initial_rows import Normal
+from gmeta_tf.embedding.optimizers import RowAdagrad
+from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.metaio.reader import Reader
+from gmeta_tf.models.base import MetaModel
+from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.training import checkpoint
+from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints, Progress
+
+METHODS = ("meta", "joint")
+TOWERS = ("dlrm", "mlp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What to train, on what, and how.
+
+    Attributes:
+      data: prepared folder (scripts/prepare.py).
+      run: folder for checkpoints, logs and results.
+      method: "meta" trains in two loops; "joint" trains on support and query together, without an inner loop.
+      tower: "dlrm" or "mlp".
+      embedding_dim: width of the tables' rows.
+      bottom: hidden layers of the bottom MLP (dlrm).
+      top: hidden layers of the top MLP.
+      activation: of the hidden layers.
+      dropout: rate after each hidden layer of the top MLP.
+      row_scale: deviation of the rows' first values.
+      adapt: weights that the inner loop adapts: "all", "dense" or "head", or names of tables to add to these ("head+user_id").
+      inner_steps: steps of the inner loop.
+      inner_lr: its learning rate.
+      second_order: MAML; otherwise FOMAML.
+      learning_rate: of the dense weights (Adam).
+      weight_decay: of the dense weights, decoupled.
+      row_learning_rate: of the embedding rows (row-wise Adagrad).
+      global_batch_tasks: tasks a step, over all ranks.
+      epochs: at most.
+      patience: epochs without a better validation AUC before training stops.
+      cold_rate: probability that a training task's own id is out of vocabulary in an epoch.
+      steps_per_execution: steps a call of the graph.
+      checkpoint_every_steps: saves within epochs as well; 0 only at their end.
+      seed: of everything random.
+    """
+
+    data: str = "data/ml-100k"
+    run: str = "runs/movielens"
+    method: str = "meta"
+    tower: str = "dlrm"
+    embedding_dim: int = 16
+    bottom: tuple[int, ...] = (16,)
+    top: tuple[int, ...] = (64, 32)
+    activation: str = "relu"
+    dropout: float = 0.0
+    row_scale: float = 0.05
+    adapt: str = "dense"
+    inner_steps: int = 3
+    inner_lr: float = 0.1
+    second_order: bool = True
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    row_learning_rate: float = 0.1
+    global_batch_tasks: int = 32
+    epochs: int = 60
+    patience: int = 10
+    cold_rate: float = 1.0
+    steps_per_execution: int = 1
+    checkpoint_every_steps: int = 0
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, allowed in (("method", METHODS), ("tower", TOWERS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}. Received: {name}={getattr(self, name)!r}.")
+        object.__setattr__(self, "bottom", tuple(self.bottom))
+        object.__setattr__(self, "top", tuple(self.top))
+
+    @property
+    def inner_loop(self) -> InnerLoop:
+        """The adaptation rule in training: none for the joint method."""
+        steps = 0 if self.method == "joint" else self.inner_steps
+        return InnerLoop(steps, self.inner_lr, second_order=self.second_order, adapt=adaptation(self.adapt))
+
+    def save(self):
+        """Writes `config.yaml` into the run's folder."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        (pathlib.Path(self.run) / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+
+    @classmethod
+    def load(cls, run) -> "Experiment":
+        """The configuration of a run.
+
+        Raises:
+          FileNotFoundError: the folder holds none.
+        """
+        path = pathlib.Path(run) / "config.yaml"
+        if not path.exists():
+            raise FileNotFoundError(f"run must be the folder of a training. Received: {run}, without config.yaml. Train first.")
+        return cls(**yaml.safe_load(path.read_text()))
+
+
+def adaptation(policy: str):
+    """The policy of a text such as "head" or "head+user_id": dense weights, then tables whose rows adapt as well."""
+    dense, *tables = policy.split("+")
+    if not tables:
+        return dense
+    if dense not in ("dense", "head"):
+        raise ValueError(f"adapt must begin with 'dense' or 'head' where it names tables. Received: adapt={policy!r}.")
+    return lambda weight: (
+        weight.name in tables if not isinstance(weight, tf.Variable) else dense == "dense" or weight.name.startswith("head")
+    )
+
+
+def build_model(experiment: Experiment, schema) -> MetaModel:
+    """The compiled model of an experiment."""
+    tf.keras.utils.set_random_seed(experiment.seed)
+    hidden = {"activation": experiment.activation, "dropout": experiment.dropout}
+    tower = (
+        DLRM(experiment.embedding_dim, bottom=experiment.bottom, top=experiment.top, **hidden)
+        if experiment.tower == "dlrm"
+        else MLP(experiment.top, **hidden)
+    )
+    model = MetaModel(
+        schema, tower, embedding_dim=experiment.embedding_dim, seed=experiment.seed, distribution=Normal(experiment.row_scale)
+    )
+    model.compile(
+        tf.keras.optimizers.Adam(experiment.learning_rate, weight_decay=experiment.weight_decay or None),
+        row_optimizer=RowAdagrad(experiment.row_learning_rate),
+        inner_loop=experiment.inner_loop,
+        steps_per_execution=experiment.steps_per_execution,
+    )
+    return model
+
+
+def reader(experiment: Experiment, partition: str, **options) -> Reader:
+    """This rank's reader of a partition."""
+    own = {"global_batch_tasks": experiment.global_batch_tasks, "rank": comm.rank(), "size": comm.size(), "seed": experiment.seed}
+    return Reader(experiment.data, partition, **(own | options))
+
+
+def joined(support, query):
+    """A batch whose query holds the samples of both sets, for training without an inner loop."""
+    return support, {name: tf.concat([support[name], query[name]], 1) for name in query}
+
+
+def train(experiment: Experiment, *, resume: bool = False, live: bool | None = None) -> dict:
+    """Trains until validation AUC stops rising, or resumes a run.
+
+    Collective.
+
+    Args:
+      experiment: the configuration.
+      resume: go on from the run's last checkpoint.
+      live: redraw the progress line; default: whether stderr is a terminal.
+
+    Returns:
+      `ranks`, `train_seconds`, `samples_per_second`, `epochs`, also written to `train.json`.
+    """
+    run = pathlib.Path(experiment.run)
+    data, validation = reader(experiment, "train", cold_rate=experiment.cold_rate), reader(experiment, "validation")
+    model = build_model(experiment, data.schema)
+    last = checkpoint.find(run / "checkpoints") if resume else None
+    position = checkpoint.load(last, model) if last else None
+    if position and position["finished"]:
+        return json.loads((run / "train.json").read_text())
+    progress = Progress(data.samples, live=sys.stderr.isatty() if live is None else live)
+    stop = tf.keras.callbacks.EarlyStopping("val_auc", mode="max", patience=experiment.patience)
+    saving = Checkpoints(
+        run / "checkpoints",
+        steps_per_epoch=data.steps_per_epoch,
+        stateful=[stop],
+        every_steps=experiment.checkpoint_every_steps or None,
+        resume=last,
+        position=position,
+    )
+    began, (epoch, step) = time.perf_counter(), (saving.position["epoch"], saving.position["step"])
+    stream = data.stream(epoch=epoch, step=step)
+    history = model.fit(
+        stream.map(joined) if experiment.method == "joint" else stream,
+        epochs=experiment.epochs,
+        initial_epoch=epoch,
+        steps_per_epoch=data.steps_per_epoch,
+        validation_data=validation.dataset(),
+        callbacks=[BroadcastDense(), progress, stop, saving, *_loggers(run, resume=resume)],
+        verbose=0,
+    )
+    summary = {
+        "ranks": comm.size(),
+        "train_seconds": round(time.perf_counter() - began, 2),
+        "samples_per_second": round(progress.samples_per_second, 1),
+        "epochs": history.epoch[-1] + 1,
+    }
+    if comm.rank() == 0:
+        (run / "train.json").write_text(json.dumps(summary, indent=1))
+    return summary
+
+
+def _loggers(run, *, resume):
+    """TensorBoard and CSV logs, on rank 0."""
+    if comm.rank():
+        return []
+    return [
+        tf.keras.callbacks.CSVLogger(str(run / "history.csv"), append=resume),
+        tf.keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
+    ]

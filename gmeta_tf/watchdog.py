@@ -1,0 +1,136 @@
+"""Ends a rank that would wait for ever, and says why once for the whole job.
+
+Horovod's own stall check does not see a rank that is stopped inside a collective. So a thread watches every call that
+waits for other ranks: past its time limit the process ends. The first rank that fails writes the cause to error.txt
+and prints it; ranks that end as a consequence find the file and end without a word.
+"""
+
+import contextlib
+import os
+import pathlib
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+
+LIMIT_VARIABLE = "GMETA_WATCHDOG_SECONDS"
+DEFAULT_LIMIT = 40.0
+LONG_PHASE = 15  # times the limit: tracing, start-up, checkpoints
+EXPECTED = (ValueError, OSError, KeyboardInterrupt)  # their message says all; others come with a traceback
+
+
+class Watchdog:
+    """A time limit on calls that wait for other ranks; idle until `start`."""
+
+    def __init__(self):
+        self.rank, self.size = 0, 1
+        self._limit = float(os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT))
+        self._error_file = None
+        self._watched: list[tuple[float, str]] = []  # (deadline, name), innermost last
+        self._seen: set[object] = set()
+        self._running = False
+
+    def start(self, rank: int, size: int):
+        """Starts the thread; also listens for SIGTERM, which Python cannot handle inside a native call."""
+        self.rank, self.size, self._running = rank, size, True
+        wake, self._signals = os.pipe()
+        os.set_blocking(self._signals, False)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
+        threading.Thread(target=self._run, args=(wake,), name="gmeta watchdog", daemon=True).start()
+
+    def report_to(self, run_dir):
+        """Sets the folder of error.txt and removes a stale one."""
+        if run_dir is not None:
+            self._error_file = pathlib.Path(run_dir) / "error.txt"
+            if self.rank == 0:
+                self._error_file.unlink(missing_ok=True)
+
+    def stop(self):
+        """Ends the watch: the job is over."""
+        self._running = False
+        if self.size > 1 and threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def watch(self, name: str, *, key: object = None):
+        """Limits the body's time; the first body of a key (default: the name) may trace, and has a long phase's time."""
+        times = 1 if (key or name) in self._seen else LONG_PHASE
+        self._seen.add(key or name)
+        with self._deadline(name, times):
+            yield
+
+    @contextlib.contextmanager
+    def long_phase(self, name: str):
+        """Limits the body's time to a long phase's: every rank enters it, and waits there for the slowest."""
+        with self._deadline(name, LONG_PHASE):
+            yield
+
+    @contextlib.contextmanager
+    def _deadline(self, name, times):
+        self._watched.append((time.monotonic() + times * self._limit, name))
+        try:
+            yield
+        finally:
+            self._watched.pop()
+
+    def fail(self, error: BaseException):
+        """Reports an exception that ends this rank, and ends the process."""
+        if isinstance(error, SystemExit) and error.code in (None, 0):
+            return
+        if _lost_a_peer(error):
+            time.sleep(1)  # the rank that failed first may still be writing
+            cause = "another rank was lost (killed, out of memory, or its host unreachable)"
+            self._end(f"{cause}: {_first_line(error)}", details="")
+        details = "" if isinstance(error, EXPECTED) else "".join(traceback.format_exception(error))
+        self._end(f"{type(error).__name__}: {error}", details=details)
+
+    def _run(self, wake):
+        while self._running:
+            if select.select([wake], [], [], 0.5)[0] and signal.SIGTERM in os.read(wake, 64):
+                time.sleep(1)  # as above
+                self._end("stopped by SIGTERM, most likely since another rank was lost (killed or out of memory)", details="")
+            deadline, name = min(self._watched, default=(float("inf"), ""))
+            if time.monotonic() > deadline:
+                self._end(
+                    f"{name} must end within its time limit. Received: no end, some other rank is stopped, stuck or "
+                    f"unreachable. Look there, or raise {LIMIT_VARIABLE} (now {self._limit:g})",
+                    details="",
+                )
+
+    def _end(self, cause, *, details):
+        """Prints and writes the cause unless another rank already did, and ends the process at once."""
+        where = f"rank {self.rank} of {self.size}: " if self.size > 1 else ""
+        if self._claim_report(f"{where}{cause}\n{details}"):
+            sys.stdout.flush()
+            sys.stderr.write(f"{details}\nerror: {where}{cause}\n")
+            sys.stderr.flush()
+        os._exit(1)
+
+    def _claim_report(self, text):
+        """Writes error.txt as the first rank to do so; True if this rank is the one to speak."""
+        if self._error_file is None:
+            return True
+        self._error_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._error_file.open("x") as file:
+                file.write(text)
+            return True
+        except FileExistsError:
+            return False
+
+
+def _lost_a_peer(error):
+    """Whether an exception is Horovod's way to say that another rank has gone."""
+    text = f"{type(error).__name__}: {error}"
+    return any(
+        word in text for word in ("HorovodInternalError", "Horovod has been shut down", "gloo/transport", "Connection closed by peer")
+    )
+
+
+def _first_line(error):
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

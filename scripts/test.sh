@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Does all set-up, then formatter, linter, type checker and every test.
+#
+#   bash scripts/test.sh                 everything
+#   bash scripts/test.sh tests/unit      some of it; arguments go to pytest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/install.sh test
+export PATH="$PWD/.venv/bin:$PATH"
+ruff format --check --quiet .
+ruff check --quiet .
+mypy --no-error-summary
+exec python -m pytest "$@"

@@ -1,0 +1,66 @@
+"""Meta-trains a recommender.
+
+One process:  python scripts/train.py --config scripts/configs/movielens_100k.yaml
+Two ranks:    horovodrun -np 2 python scripts/train.py --config scripts/configs/movielens_100k.yaml
+Two hosts:    horovodrun -np 16 -H a:8,b:8 python scripts/train.py --config scripts/configs/movielens_100k.yaml
+
+Options on the command line win over those of the file: --inner_steps 5. Data comes from scripts/prepare.py.
+"""
+
+import pathlib
+import shutil
+
+import jsonargparse
+
+from gmeta_tf import comm
+from gmeta_tf.training.experiment import Experiment, train
+
+
+def main():
+    """Trains one experiment, on every rank alike."""
+    parser = jsonargparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", action="config", help="YAML file of options")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="replace what the run's folder holds")
+    parser.add_argument("--live", action="store_true", help="redraw the progress line even where stderr is no terminal")
+    parser.add_class_arguments(Experiment)
+    options = vars(parser.parse_args())
+    resume, overwrite, live = options.pop("resume"), options.pop("overwrite"), options.pop("live")
+    options.pop("config")
+    run = pathlib.Path(options["run"])
+    with comm.session(run):
+        experiment = Experiment(**options)
+        comm.require_equal((experiment, resume, overwrite), what="configuration")
+        if comm.rank() == 0:
+            open_run(experiment, resume=resume, overwrite=overwrite)
+        comm.barrier()
+        summary = train(experiment, resume=resume, live=live or None)
+        if comm.rank() == 0:
+            print(f"{run}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
+
+
+def open_run(experiment: Experiment, *, resume: bool, overwrite: bool):
+    """Makes the run's folder, or checks that it fits.
+
+    Raises:
+      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given.
+      ValueError: it holds a run of another configuration than the one to resume.
+    """
+    run = pathlib.Path(experiment.run)
+    if resume:
+        before = Experiment.load(run)
+        if before != experiment:
+            raise ValueError(f"configuration must be that of the run to resume, {before}. Received: {experiment}. Give the same options.")
+        return
+    if run.exists() and any(path.name != "error.txt" for path in run.iterdir()):
+        if not overwrite:
+            raise FileExistsError(
+                f"run must be a new or empty folder. Received: {run}, which holds something. Pass --overwrite or --resume."
+            )
+        shutil.rmtree(run)
+    run.mkdir(parents=True, exist_ok=True)
+    experiment.save()
+
+
+if __name__ == "__main__":
+    main()
