@@ -25,6 +25,8 @@ class Reader:
       seed: of the order of tasks.
       cold_rate: probability that a task's own id is out of vocabulary in an epoch, where the task key is a feature: so
         that the model learns from tasks whose id it knows nothing of, as it will meet them.
+      redraw: in `stream`, every epoch splits a task's samples of both sets anew into support and query, at random; so
+        that all of them come to be query samples. The sets keep their sizes; a short task's support set is the shorter.
       max_support: at most so many of each task's most recent support samples.
       shuffle_tasks: tasks of a lane among which the next is drawn.
 
@@ -43,6 +45,7 @@ class Reader:
         size: int = 1,
         seed: int = 0,
         cold_rate: float = 0.0,
+        redraw: bool = False,
         max_support: int | None = None,
         shuffle_tasks: int = 10_000,
     ):
@@ -54,7 +57,7 @@ class Reader:
         self.tasks = sum(lane.tasks for lane in self.lanes)
         self._check(global_batch_tasks, size, cold_rate)
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
-        self.seed, self.cold_rate, self.shuffle_tasks = seed, cold_rate, shuffle_tasks
+        self.seed, self.cold_rate, self.redraw, self.shuffle_tasks = seed, cold_rate, redraw, shuffle_tasks
         self.support_size = self.manifest.support_size if max_support is None else min(max_support, self.manifest.support_size)
         self._lane_tasks = global_batch_tasks // len(self.lanes)
         self.steps_per_epoch = max(-(-lane.tasks // self._lane_tasks) for lane in self.lanes)
@@ -124,6 +127,8 @@ class Reader:
         query, same = self._examples(query, self.manifest.query_size)
         message = f"support and query must hold the same tasks in the same order. Received: others in {self.folder}. Prepare it again."
         with tf.control_dependencies([tf.debugging.assert_equal(task, same, message=message)]):
+            if epoch is not None and self.redraw:
+                support, query = self._redrawn(support, query, task, epoch)
             if epoch is not None and self.cold_rate:
                 cold = self._is_cold(task, epoch)
                 support["ids"], query["ids"] = (self._without_task_id(part["ids"], cold) for part in (support, query))
@@ -159,10 +164,26 @@ class Reader:
         own = [p for p, f in enumerate(self.schema.positions) if isinstance(f, Categorical) and f.name == self.schema.task]
         return own[0] if own else None
 
+    def _redrawn(self, support, query, task, epoch):
+        """The samples of both sets in random order, real ones first: query takes its size, support what follows."""
+        both = tf.nest.map_structure(lambda s, q: tf.concat([s, q], 1), support, query)  # [tasks, samples, ...]
+        samples = both["weight"].shape[1]
+        draw = self._hash("redraw", tf.repeat(task[:, None], samples, 1), epoch, tf.range(samples)[None])
+        order = tf.argsort(tf.where(both["weight"] > 0, draw, HASH_BUCKETS), axis=1)
+        drawn = tf.nest.map_structure(lambda part: tf.gather(part, order, batch_dims=1), both)
+        size = self.manifest.query_size
+        query = tf.nest.map_structure(lambda part: part[:, :size], drawn)
+        return tf.nest.map_structure(lambda part: part[:, size:], drawn), query
+
     def _is_cold(self, task, epoch):
-        """[tasks] bool, a hash of (seed, epoch, task)."""
-        key = tf.strings.join([tf.strings.as_string(task), tf.strings.as_string(epoch), str(self.seed)], "/")
-        return tf.strings.to_hash_bucket_fast(key, HASH_BUCKETS) < int(self.cold_rate * HASH_BUCKETS)
+        """[tasks] bool."""
+        return self._hash("cold", task, epoch) < int(self.cold_rate * HASH_BUCKETS)
+
+    def _hash(self, purpose, *values):
+        """int64 in [0, HASH_BUCKETS), of (purpose, seed, values), for integer tensors that broadcast to the first."""
+        shape = tf.shape(values[0])
+        texts = [tf.strings.as_string(tf.broadcast_to(value, shape)) for value in values]
+        return tf.strings.to_hash_bucket_fast(tf.strings.join([purpose, str(self.seed), *texts], "/"), HASH_BUCKETS)
 
     def _without_task_id(self, ids, cold):
         here = tf.range(ids.shape[2]) == self._task_position()

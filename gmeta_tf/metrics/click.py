@@ -3,6 +3,7 @@
 import math
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.merged import MeanMetric, MergedMetric
 
 
@@ -71,3 +72,9 @@ class NDCG(MeanMetric):
         reached = tf.linalg.matvec(tf.gather(gains, ranking, batch_dims=1), discounts)
         ideal = tf.linalg.matvec(tf.sort(gains, direction="DESCENDING"), discounts)
         self.add(tf.math.divide_no_nan(reached, ideal), ideal > 0)
+
+
+def click_metrics(prefix: str = "") -> list[MergedMetric]:
+    """AUC, per-task AUC and the number of its tasks, log loss and nDCG at 5, named with a prefix."""
+    gauc = GAUC(f"{prefix}gauc")
+    return [AUC(f"{prefix}auc"), gauc, CountOf(gauc), LogLoss(f"{prefix}logloss"), NDCG(5, f"{prefix}ndcg_at_5")]

@@ -14,7 +14,7 @@ from gmeta_tf.meta.fast_weights import refuse_state_updates
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.task_loop import TaskLoop, task_losses
 from gmeta_tf.metrics.auc import AUC
-from gmeta_tf.metrics.click import GAUC, NDCG, CountOf, LogLoss
+from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import TaskLoss, merged_results
 from gmeta_tf.schema import Schema
 
@@ -81,8 +81,8 @@ class MetaModel(tf.keras.Model):
         self.optimizer.build(self.tower.trainable_variables)
         self.embedding.use(row_optimizer or RowAdagrad())
         self._train_metrics = [TaskLoss(self.loss_function), AUC()]
-        self._test_metrics = [TaskLoss(self.loss_function), *_click_metrics("")]
-        self._unadapted_metrics = _click_metrics("before_")
+        self._test_metrics = [TaskLoss(self.loss_function), *click_metrics()]
+        self._unadapted_metrics = click_metrics("before_")
         self.adapt_by(inner_loop or InnerLoop())
 
     def adapt_by(self, inner_loop: InnerLoop):
@@ -223,8 +223,3 @@ def _measured(metrics, query, logits):
 def _one_task(samples):
     batch = {name: tf.constant(values[None]) for name, values in samples.items()}
     return batch | {"weight": tf.ones_like(batch["label"])}
-
-
-def _click_metrics(prefix):
-    gauc = GAUC(f"{prefix}gauc")
-    return [AUC(f"{prefix}auc"), gauc, CountOf(gauc), LogLoss(f"{prefix}logloss"), NDCG(5, f"{prefix}ndcg_at_5")]

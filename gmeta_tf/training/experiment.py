@@ -38,8 +38,8 @@ class Experiment:
       activation: of the hidden layers.
       dropout: rate after each hidden layer of the top MLP.
       row_scale: deviation of the rows' first values.
-      adapt: weights that the inner loop adapts: "all", "dense" or "head", or names of tables to add to these ("head+user_id").
-      inner_steps: steps of the inner loop.
+      adapt: weights that the inner loop adapts: "all", "dense" or "head", or with tables added to these ("head+user_id").
+      inner_steps: steps of the inner loop; for "joint", of the fine-tuning to a new task.
       inner_lr: its learning rate.
       second_order: MAML; otherwise FOMAML.
       learning_rate: of the dense weights (Adam).
@@ -49,6 +49,7 @@ class Experiment:
       epochs: at most.
       patience: epochs without a better validation AUC before training stops.
       cold_rate: probability that a training task's own id is out of vocabulary in an epoch.
+      redraw: split training tasks' samples anew into support and query in every epoch.
       steps_per_execution: steps a call of the graph.
       checkpoint_every_steps: saves within epochs as well; 0 only at their end.
       seed: of everything random.
@@ -75,6 +76,7 @@ class Experiment:
     epochs: int = 60
     patience: int = 10
     cold_rate: float = 1.0
+    redraw: bool = True
     steps_per_execution: int = 1
     checkpoint_every_steps: int = 0
     seed: int = 0
@@ -89,8 +91,12 @@ class Experiment:
     @property
     def inner_loop(self) -> InnerLoop:
         """The adaptation rule in training: none for the joint method."""
-        steps = 0 if self.method == "joint" else self.inner_steps
-        return InnerLoop(steps, self.inner_lr, second_order=self.second_order, adapt=adaptation(self.adapt))
+        return dataclasses.replace(self.adaptation, steps=0) if self.method == "joint" else self.adaptation
+
+    @property
+    def adaptation(self) -> InnerLoop:
+        """The adaptation rule for a new task: that of training, or the fine-tuning of the joint method."""
+        return InnerLoop(self.inner_steps, self.inner_lr, second_order=self.second_order, adapt=policy(self.adapt))
 
     def save(self):
         """Writes `config.yaml` into the run's folder."""
@@ -110,13 +116,13 @@ class Experiment:
         return cls(**yaml.safe_load(path.read_text()))
 
 
-def adaptation(policy: str):
+def policy(text: str):
     """The policy of a text such as "head" or "head+user_id": dense weights, then tables whose rows adapt as well."""
-    dense, *tables = policy.split("+")
+    dense, *tables = text.split("+")
     if not tables:
         return dense
     if dense not in ("dense", "head"):
-        raise ValueError(f"adapt must begin with 'dense' or 'head' where it names tables. Received: adapt={policy!r}.")
+        raise ValueError(f"adapt must begin with 'dense' or 'head' where it names tables. Received: adapt={text!r}.")
     return lambda weight: (
         weight.name in tables if not isinstance(weight, tf.Variable) else dense == "dense" or weight.name.startswith("head")
     )
@@ -168,7 +174,10 @@ def train(experiment: Experiment, *, resume: bool = False, live: bool | None = N
       `ranks`, `train_seconds`, `samples_per_second`, `epochs`, also written to `train.json`.
     """
     run = pathlib.Path(experiment.run)
-    data, validation = reader(experiment, "train", cold_rate=experiment.cold_rate), reader(experiment, "validation")
+    data, validation = (
+        reader(experiment, "train", cold_rate=experiment.cold_rate, redraw=experiment.redraw),
+        reader(experiment, "validation"),
+    )
     model = build_model(experiment, data.schema)
     last = checkpoint.find(run / "checkpoints") if resume else None
     position = checkpoint.load(last, model) if last else None

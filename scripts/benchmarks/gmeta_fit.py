@@ -1,0 +1,41 @@
+"""This library's side: `MetaModel.fit`, with its metrics and input pipeline.
+
+cd scripts/benchmarks && python -m gmeta_fit --tasks 128 --steps 200
+"""
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding.optimizers import RowSGD
+from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.models.base import MetaModel
+from gmeta_tf.models.towers import MLP
+from gmeta_tf.schema import Categorical, Schema
+from side import measure
+from workloads import Workload, random_batches
+
+STEPS_PER_EXECUTION = 10
+
+
+def make(workload: Workload):
+    """The compiled model behind `run(steps)`, one epoch of `fit` (see `side.measure`)."""
+    model = build_model(workload)
+    batches = tf.nest.map_structure(lambda *parts: tf.stack(parts), *random_batches(workload))
+    data = tf.data.Dataset.from_tensor_slices(batches).cache().repeat()
+    return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0)
+
+
+def build_model(workload: Workload) -> MetaModel:
+    """The workload's model, compiled."""
+    features = [Categorical(f"field_{i}", table="shared") for i in range(workload.fields)]
+    schema = Schema("task", "label", features, tables={"shared": workload.rows})
+    model = MetaModel(schema, MLP(workload.hidden), embedding_dim=workload.dim)
+    model.compile(
+        tf.keras.optimizers.SGD(workload.outer_lr),
+        row_optimizer=RowSGD(workload.outer_lr),
+        inner_loop=InnerLoop(1, workload.inner_lr, second_order=True, adapt="dense"),
+        steps_per_execution=STEPS_PER_EXECUTION,
+    )
+    return model
+
+
+if __name__ == "__main__":
+    measure(make, description=__doc__)

@@ -1,0 +1,91 @@
+"""Evaluates trained runs on tasks never seen in training: a table, a picture, metrics.json.
+
+python scripts/evaluate.py --run runs/quickstart --joint runs/quickstart/joint
+horovodrun -np 2 python scripts/evaluate.py --run runs/quickstart      (a run may be evaluated on any number of ranks)
+"""
+
+import csv
+import json
+import pathlib
+
+import jsonargparse
+import matplotlib
+from rich.console import Console
+from rich.table import Table
+
+from gmeta_tf import comm
+from gmeta_tf.training.evaluation import METRICS, compare, load_run, support_curve
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+SUPPORT_SIZES = (0, 1, 2, 5, 10, 20)
+NAMES = {
+    "item_popularity": "item popularity (smoothed item mean)",
+    "item_user_mean": "item mean + shrunk user mean",
+    "joint": "joint training, not adapted",
+    "joint_finetuned": "joint training, fine-tuned",
+    "meta_before": "meta-trained, before adaptation",
+    "meta_after": "meta-trained, after adaptation",
+}
+
+
+def main():
+    """Evaluates a run and, where given, the joint run beside it."""
+    parser = jsonargparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=str, required=True, help="folder of a meta-trained run")
+    parser.add_argument("--joint", type=str, help="folder of a jointly trained run of the same tower")
+    parser.add_argument("--partition", type=str, default="test", help="tasks to evaluate on: train, validation or test")
+    options = parser.parse_args()
+    run = pathlib.Path(options.run)
+    with comm.session(run):
+        rows = compare(run, options.joint, partition=options.partition)
+        curves = {"meta-trained": curve(run, options.partition)}
+        if options.joint:
+            curves["joint, fine-tuned"] = curve(options.joint, options.partition)
+        if comm.rank() == 0:
+            trained = json.loads((run / "train.json").read_text())
+            (run / "metrics.json").write_text(json.dumps(trained | rows, indent=1))
+            draw(run, curves)
+            show(rows, run)
+
+
+def curve(run, partition):
+    """AUC by number of support samples."""
+    experiment, model = load_run(run)
+    return support_curve(experiment, model, partition=partition, sizes=SUPPORT_SIZES)
+
+
+def show(rows, run):
+    """Prints the table."""
+    users = int(rows["meta_after"]["gauc_tasks"])
+    table = Table("", "AUC", f"GAUC ({users} users)", "log loss", "nDCG@5", title="users never seen in training")
+    for name, metrics in rows.items():
+        table.add_row(NAMES[name], *(f"{metrics[metric]:.4f}" for metric in METRICS))
+    console = Console(width=100)
+    console.print(table)
+    console.print(f"metrics: {run}/metrics.json   picture: {run}/picture.png   logs: tensorboard --logdir {run}/tensorboard")
+
+
+def draw(run, curves):
+    """Training curves, and the lift from adaptation by number of support samples."""
+    with (run / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    epochs = [int(row["epoch"]) + 1 for row in history]
+    for name, label in (("auc", "training"), ("val_auc", "validation"), ("val_before_auc", "validation, before adaptation")):
+        left.plot(epochs, [float(row[name]) for row in history], label=label)
+    left.set(xlabel="epoch", ylabel="AUC", title="meta-training")
+    for name, points in curves.items():
+        right.plot(range(len(points)), list(points.values()), marker="o", label=name)
+    right.set_xticks(range(len(SUPPORT_SIZES)), SUPPORT_SIZES)
+    right.set(xlabel="support samples adapted to", ylabel="AUC on the query", title="users never seen in training")
+    for axes in (left, right):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(run / "picture.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()

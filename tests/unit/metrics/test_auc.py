@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metrics.auc import BINS, AUC
+
+
+def measured(labels, logits, weights=None):
+    metric = AUC()
+    weights = np.ones(np.shape(labels)) if weights is None else weights
+    metric.update_state(*(tf.constant(values, tf.float32) for values in (labels, logits, weights)))
+    return float(metric.result())
+
+
+def samples(seed=0, shape=(60, 50)):
+    draw = np.random.default_rng(seed)
+    labels = (draw.random(shape) < 0.3).astype(float)
+    return labels, draw.normal(size=shape) * 2 + labels
+
+
+def test_by_hand():
+    # pairs (positive, negative): 2 > 1, 2 > -1, 0 < 1, 0 > -1
+    assert measured([[1, 0, 1, 0]], [[2.0, 1.0, 0.0, -1.0]]) == 0.75
+
+
+def test_ties_count_half():
+    assert measured([[1, 0, 0, 1]], [[0.0, 0.0, -1.0, -1.0]]) == (0.5 + 1 + 0 + 0.5) / 4
+
+
+def test_equals_sklearn_up_to_the_bins():
+    labels, logits = samples()
+    binned = np.clip(np.floor(logits * 512), -4096, 4095)
+    assert measured(labels, logits) == pytest.approx(roc_auc_score(labels.ravel(), binned.ravel()), abs=1e-12)
+    assert measured(labels, logits) == pytest.approx(roc_auc_score(labels.ravel(), logits.ravel()), abs=1e-4)
+
+
+def test_the_resolution_is_1_512():
+    assert measured([[1, 0]], [[1 / 512, 0.0]]) == 1.0
+    assert measured([[1, 0]], [[0.9 / 512, 0.0]]) == 0.5
+
+
+def test_logits_beyond_the_bins_fall_into_the_outermost():
+    assert measured([[1, 0, 0, 1]], [[50.0, 9.0, -9.0, -1e30]]) == (0.5 + 1 + 0 + 0.5) / 4
+    assert measured([[1, 0]], [[np.inf, -np.inf]]) == 1.0
+
+
+def test_padding_is_not_counted():
+    labels, logits = samples()
+    weights = np.random.default_rng(1).random(labels.shape) < 0.5
+    there = weights > 0
+    expected = measured(labels[there][None], logits[there][None])
+    assert measured(labels, logits, weights) == expected
+
+
+def test_accumulates_over_batches():
+    labels, logits = samples()
+    metric = AUC()
+    for batch in np.split(np.arange(60), [10, 11, 40]):
+        metric.update_state(*(tf.constant(values[batch], tf.float32) for values in (labels, logits, np.ones_like(labels))))
+    assert float(metric.result()) == measured(labels, logits)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_is_nan_where_a_class_is_absent(label):
+    assert np.isnan(measured([[label, label]], [[1.0, 2.0]]))
+    assert np.isnan(AUC().result())
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
+def test_takes_logits_of_any_dtype(dtype):
+    metric = AUC()
+    metric.update_state(tf.constant([[1.0, 0, 1, 0]]), tf.constant([[2, 1, 0, -1]], dtype), tf.ones([1, 4]))
+    assert float(metric.result()) == 0.75
+
+
+def test_counts_beyond_2_24_stay_exact():
+    metric = AUC()
+    counts = np.zeros(2 * BINS, np.int64)
+    counts[0], counts[BINS] = 3 * 2**40, 2**40  # negatives and positives in the lowest bin
+    counts[BINS - 1], counts[2 * BINS - 1] = 2**40, 2**24  # and in the highest
+    metric.histogram.assign(counts)
+    metric.update_state(tf.constant([[1.0, 0.0]]), tf.constant([[9.0, 9.0]]), tf.ones([1, 2]))
+    after = metric.histogram.numpy()
+    assert (after[2 * BINS - 1], after[BINS - 1]) == (2**24 + 1, 2**40 + 1)
+    low, high = 2**40, 2**24 + 1
+    wins = low * 3 * 2**40 / 2 + high * (3 * 2**40 + (2**40 + 1) / 2)
+    assert float(metric.result()) == pytest.approx(wins / ((low + high) * (4 * 2**40 + 1)), rel=1e-14)
+
+
+def test_reset_state():
+    metric = AUC()
+    metric.update_state(tf.constant([[1.0, 0.0]]), tf.constant([[0.0, 1.0]]), tf.ones([1, 2]))
+    metric.reset_state()
+    assert not metric.histogram.numpy().any()
+    metric.update_state(tf.constant([[1.0, 0.0]]), tf.constant([[1.0, 0.0]]), tf.ones([1, 2]))
+    assert float(metric.result()) == 1.0
