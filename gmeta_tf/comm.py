@@ -38,6 +38,7 @@ def init() -> Any:
     if _launched_size() == 1:
         _take_devices(0, 1)
         return None
+    os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")  # a lost peer is told by the watchdog, once
     try:
         import horovod.tensorflow as horovod
     except ImportError as error:

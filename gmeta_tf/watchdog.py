@@ -8,6 +8,7 @@ and prints it; ranks that end as a consequence find the file and end without a w
 import contextlib
 import os
 import pathlib
+import re
 import select
 import signal
 import sys
@@ -18,6 +19,7 @@ import traceback
 LIMIT_VARIABLE = "GMETA_WATCHDOG_SECONDS"
 DEFAULT_LIMIT = 40.0
 LONG_PHASE = 15  # times the limit: tracing, start-up, checkpoints
+NOISE = re.compile(r"Graph execution error|Detected at node|Stack trace for|\s+File \"|\s*\[\[\{\{node|\d+ root error")
 EXPECTED = (ValueError, OSError, KeyboardInterrupt)  # their message says all; others come with a traceback
 
 
@@ -85,9 +87,9 @@ class Watchdog:
         if _lost_a_peer(error):
             time.sleep(1)  # the rank that failed first may still be writing
             cause = "another rank was lost (killed, out of memory, or its host unreachable)"
-            self._end(f"{cause}: {_first_line(error)}", details="")
+            self._end(f"{cause}: {_in_one_line(error)}", details="")
         details = "" if isinstance(error, EXPECTED) else "".join(traceback.format_exception(error))
-        self._end(f"{type(error).__name__}: {error}", details=details)
+        self._end(f"{type(error).__name__}: {_in_one_line(error)}", details=details)
 
     def _run(self, wake):
         while self._running:
@@ -132,5 +134,10 @@ def _lost_a_peer(error):
     )
 
 
-def _first_line(error):
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _in_one_line(error):
+    """The message; of TensorFlow's many lines, the one that tells what failed."""
+    asserted = re.search(r"^assertion failed: \[(.*)\]", str(error), re.MULTILINE)
+    if asserted:
+        return asserted.group(1).replace('\\"', '"')
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not NOISE.match(line)]
+    return lines[-1] if "Graph execution error" in str(error) and lines else " ".join(lines)

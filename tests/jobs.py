@@ -1,12 +1,13 @@
 """Starts jobs as users do, with a time limit, and tiny data for them."""
 
+import contextlib
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
 import numpy as np
+import psutil
 
 from gmeta_tf.metaio.prepare import Source, Split, prepare
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
@@ -30,7 +31,7 @@ def command(ranks, *arguments):
 def environment(**extra):
     """That of a user's shell, with one thread a rank: two cores are shared by all ranks."""
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PATH": path, "PYTHONPATH": str(HERE)}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PATH": path, "PYTHONPATH": f"{HERE}:{HERE}/equivalence"}
     return os.environ | quiet | {name: str(value) for name, value in extra.items()}
 
 
@@ -44,10 +45,17 @@ def run(ranks, *arguments, seconds=240, **extra):
     try:
         output, _ = job.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(job.pid, signal.SIGKILL)
+        kill(job)
         output, _ = job.communicate()
         raise AssertionError(f"the job did not end within {seconds} s:\n{output[-3000:]}") from None
     return job.returncode, output
+
+
+def kill(job):
+    """Kills a job with all its ranks, which horovodrun starts in sessions of their own."""
+    for process in [*psutil.Process(job.pid).children(recursive=True), job]:
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            process.kill()
 
 
 def start(ranks, *arguments, **extra):

@@ -86,22 +86,23 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             for shard in self.shards
         ]
 
-    def plan(self, ids: tf.Tensor) -> ExchangePlan:
+    def plan(self, ids: tf.Tensor, *, step: tf.Tensor | int = 0) -> ExchangePlan:
         """Plans one exchange for packed ids.
 
         Collective: one alltoall.
 
         Args:
           ids: [..., positions] int64, -1 for padding.
+          step: number of the step, for the error.
 
         Raises:
-          InvalidArgumentError: an id lies outside its table (names the feature, the id, the rank).
+          InvalidArgumentError: an id lies outside its table (names the feature, the id, the step, the rank).
         """
-        with tf.control_dependencies([self._require_inside(ids)]):
+        with tf.control_dependencies([self._require_inside(ids, step)]):
             keys = tf.where(ids >= 0, ids + self._first_key, -1)
         return plan_exchange(tf.cast(keys, self.key_dtype), stacks=self.stacks)
 
-    def _require_inside(self, ids):
+    def _require_inside(self, ids, step):
         outside = tf.reduce_any((ids >= self._rows) | (ids < -1))
 
         def complain():
@@ -111,9 +112,9 @@ class ShardedEmbedding(tf.keras.layers.Layer):
                 False,
                 [
                     tf.strings.format(
-                        "ids must lie inside their table. Received: id {} of feature {}, whose table has {} rows, on rank "
+                        "ids must lie inside their table. Received: id {} of feature {}, whose table has {} rows, at step {} on rank "
                         f"{comm.rank()} of {comm.size()}. Prepare the data with the vocabularies of this model.",
-                        [tf.gather_nd(ids, where), feature, tf.gather(self._rows, where[-1])],
+                        [tf.gather_nd(ids, where), feature, tf.gather(self._rows, where[-1]), step],
                     )
                 ],
             )

@@ -175,7 +175,7 @@ class MetaModel(tf.keras.Model):
 
     def _exchange(self, support, query):
         """The step's plan and the rows of both sets, by one exchange."""
-        plan = self.embedding.plan(tf.concat([support["ids"], query["ids"]], 1))
+        plan = self.embedding.plan(tf.concat([support["ids"], query["ids"]], 1), step=self.optimizer.iterations)
         return plan, self.embedding.fetch(plan)
 
     def _update_dense(self, gradients, count):

@@ -3,24 +3,29 @@
 cd scripts/benchmarks && python -m gmeta_fit --tasks 128 --steps 200
 """
 
+from side import measure
+from workloads import Workload, random_batches
+
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.optimizers import RowSGD
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.towers import MLP
 from gmeta_tf.schema import Categorical, Schema
-from side import measure
-from workloads import Workload, random_batches
 
 STEPS_PER_EXECUTION = 10
 
 
 def make(workload: Workload):
-    """The compiled model behind `run(steps)`, one epoch of `fit` (see `side.measure`)."""
-    model = build_model(workload)
+    """A model of the workload, behind `run(steps)` (see `side.measure`)."""
+    return runner(build_model(workload), workload)
+
+
+def runner(model: MetaModel, workload: Workload):
+    """`run(steps)` as one epoch of `fit`; returns its mean loss."""
     batches = tf.nest.map_structure(lambda *parts: tf.stack(parts), *random_batches(workload))
     data = tf.data.Dataset.from_tensor_slices(batches).cache().repeat()
-    return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0)
+    return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0).history["loss"][-1]
 
 
 def build_model(workload: Workload) -> MetaModel:

@@ -18,8 +18,8 @@ def measure(make: Callable, *, description: str):
     The process and its thread pools stay on `CORES` cores.
 
     Args:
-      make: maps a `Workload` to a function `run(steps)` that trains for so many steps and returns when they are done.
-        It is called once to warm up and once to be timed.
+      make: maps a `Workload` to a function `run(steps)` that trains for so many steps, starting with the first batch,
+        and returns a loss. It is called once to warm up and once to be timed.
       description: for `--help`.
     """
     parser = argparse.ArgumentParser(description=description)

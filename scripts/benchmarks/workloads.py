@@ -1,6 +1,7 @@
 """What the benchmarks train: sizes, random batches and first weights. NumPy only, so that every peer can read it."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Workload:
     def kernel_shapes(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each layer of the MLP."""
         widths = [self.fields * self.dim, *self.hidden, 1]
-        return list(zip(widths[:-1], widths[1:], strict=True))
+        return list(itertools.pairwise(widths))
 
 
 def random_batches(workload: Workload, *, count: int = 4, seed: int = 0) -> list[tuple[dict, dict]]:

@@ -140,6 +140,6 @@ def test_an_id_outside_its_table_is_named():
     ids[1, 4] = 9
     with pytest.raises(
         tf.errors.InvalidArgumentError,
-        match=rf"ids must lie inside their table. Received: id 9 of feature .?tag.?, whose table has 7 rows, on rank {rank} of {size}",
+        match=rf"ids must lie inside their table. Received: id 9 of feature .?tag.?, whose table has 7 rows, at step 0 on rank {rank} of {size}",
     ):
         make(4).plan(tf.constant(ids))

@@ -101,7 +101,9 @@ def test_refuses_no_features_or_two_of_one_name(features, received):
 
 @pytest.mark.parametrize("tables", [{"user": 3}, {"user": 3, "item": 5, "genres": 4, "shop": 2}], ids=["too few", "too many"])
 def test_refuses_other_tables_than_the_features_use(tables):
-    with pytest.raises(ValueError, match=r"tables must be those that features use, \['genres', 'item', 'user'\]\. Received: tables=\{'user': 3"):
+    with pytest.raises(
+        ValueError, match=r"tables must be those that features use, \['genres', 'item', 'user'\]\. Received: tables=\{'user': 3"
+    ):
         dataclasses.replace(SCHEMA, tables=tables)
 
 

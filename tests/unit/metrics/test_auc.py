@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metrics.auc import BINS, AUC
+from gmeta_tf.metrics.auc import AUC, BINS
 
 
 def measured(labels, logits, weights=None):

@@ -15,8 +15,15 @@ def squared(labels, logits):
     return tf.math.squared_difference(labels, logits)
 
 
+class Mean(MeanMetric):
+    """The least that a subclass needs."""
+
+    def update_state(self, labels, logits, weights):
+        self.add(labels - logits, weights)
+
+
 def test_mean_metric_weighs_its_values():
-    metric = MeanMetric("mean")
+    metric = Mean("mean")
     metric.add(tf.constant([1.0, 5.0]), tf.constant([3.0, 1.0]))
     metric.add(tf.constant([[10.0]]), tf.constant([[True]]))
     assert (float(metric.total), float(metric.count)) == (18.0, 5.0)
@@ -24,11 +31,11 @@ def test_mean_metric_weighs_its_values():
 
 
 def test_mean_metric_of_nothing_is_nan():
-    assert np.isnan(MeanMetric("mean").result())
+    assert np.isnan(Mean("mean").result())
 
 
 def test_mean_metric_counts_in_float64():
-    metric = MeanMetric("mean")
+    metric = Mean("mean")
     metric.count.assign(2.0**24)
     metric.add(tf.constant([1.0]), tf.constant([1.0]))
     assert float(metric.count) == 2**24 + 1
@@ -48,8 +55,26 @@ def test_task_loss_leaves_out_tasks_without_samples():
 
 
 def test_result_of_is_for_subclasses():
+    class NoResult(MergedMetric):
+        def update_state(self, labels, logits, weights):
+            pass
+
     with pytest.raises(NotImplementedError):
-        MergedMetric(name="base").result_of()
+        NoResult(name="none").result_of()
+
+
+def test_the_graph_does_as_eager():
+    eager, graph = Mean("mean"), Mean("mean")
+
+    @tf.function
+    def update():
+        graph.update_state(LABELS, LOGITS, WEIGHTS)
+        return graph.result()
+
+    for _ in range(2):
+        eager.update_state(LABELS, LOGITS, WEIGHTS)
+        assert float(update()) == float(eager.result())
+    assert float(graph.result()) == float(eager.result()) == (1 + 0 - 2 - 1 + 1) / 5
 
 
 def test_merged_results_on_one_rank_are_the_results():

@@ -1,0 +1,62 @@
+"""Trains the scenarios of `test_world_size.py` on any number of ranks, and saves what came of them.
+
+python tests/equivalence/training_job.py DATA OUT
+"""
+
+import json
+import pathlib
+import sys
+
+from gmeta_tf import InnerLoop, MetaModel, Reader, RowAdagrad, RowSGD, comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints
+
+BATCH = 8
+EPOCHS = 2
+
+
+def build(schema, name, *, dim=4, **options):
+    """The compiled model of a scenario."""
+    tf.keras.utils.set_random_seed(1)
+    widths = {"user": 4, "item": 4, "shop": 2, "tags": 6} if name == "mixed_dims" else dim
+    tower = DLRM(4, bottom=(5,), top=(8,), activation="tanh") if name == "dlrm_dense" else MLP((8,), activation="tanh")
+    model = MetaModel(schema, tower, embedding_dim=widths, seed=5)
+    compiled = {
+        "all_rows_adapt": {"inner_loop": InnerLoop(2, 0.3, adapt="all"), "row_optimizer": RowAdagrad(0.1)},
+        "mixed_dims": {
+            "inner_loop": InnerLoop(1, 0.3, second_order=False, adapt=lambda weight: weight.name in ("item", "shop")),
+            "row_optimizer": RowSGD(0.5),
+        },
+        "dlrm_dense": {"inner_loop": InnerLoop(1, 0.3), "row_optimizer": RowAdagrad(0.1), "steps_per_execution": 2},
+    }[name]
+    model.compile(tf.keras.optimizers.Adam(0.01), **(compiled | options))
+    return model
+
+
+SCENARIOS = ("all_rows_adapt", "mixed_dims", "dlrm_dense")
+
+
+def train(data, out, name):
+    """Trains one scenario and writes its checkpoint and logs."""
+    own = {"global_batch_tasks": BATCH, "rank": comm.rank(), "size": comm.size(), "seed": 3}
+    train_data, validation = Reader(data, "train", cold_rate=0.5, redraw=True, **own), Reader(data, "validation", **own)
+    model = build(train_data.schema, name)
+    steps = train_data.steps_per_epoch // 2 * 2
+    history = model.fit(
+        train_data.stream(),
+        epochs=EPOCHS,
+        steps_per_epoch=steps,
+        validation_data=validation.dataset(),
+        callbacks=[BroadcastDense(), Checkpoints(out / name, steps_per_epoch=steps)],
+        verbose=0,
+    )
+    if comm.rank() == 0:
+        (out / name / "logs.json").write_text(json.dumps({key: [float(v) for v in values] for key, values in history.history.items()}))
+
+
+if __name__ == "__main__":
+    with comm.session(sys.argv[2]):
+        tf.keras.backend.set_floatx("float64")
+        for scenario in SCENARIOS:
+            train(sys.argv[1], pathlib.Path(sys.argv[2]), scenario)

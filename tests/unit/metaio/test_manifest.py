@@ -1,0 +1,130 @@
+import hashlib
+import json
+
+import pytest
+
+from gmeta_tf.metaio.manifest import Lane, Manifest, sha256
+from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
+
+SCHEMA = Schema("user", "click", (Categorical("user"), MultiHot("genres", 3), Numeric("year")), {"user": 3, "genres": 2})
+
+
+def lane(number=0, *, size=(3, 5)):
+    support, query = (f"train/{part}-{number:05d}-of-00002.tfrecord" for part in ("support", "query"))
+    return Lane(support=support, query=query, tasks=2, samples=9, bytes=size, sha256=("ab" * 32, "cd" * 32))
+
+
+def manifest(**changes):
+    parts = {"train": [lane(0), lane(1, size=(0, 0))], "validation": [], "test": []}
+    plain = {
+        "schema": SCHEMA,
+        "split": {"query": 2, "support": 4, "seed": 0},
+        "support_size": 4,
+        "query_size": 2,
+        "vocabularies": {"user": ["1", "２ é"], "genres": ["Film-Noir"]},
+        "numeric": {"year": (1990.25, 3.5)},
+        "counts": {"tasks": 4, "samples": 18},
+        "partitions": parts,
+    }
+    return Manifest(**(plain | changes))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A prepared folder with files of the recorded sizes."""
+    made = manifest()
+    (tmp_path / "train").mkdir()
+    for own in made.partitions["train"]:
+        for name, size in zip((own.support, own.query), own.bytes, strict=True):
+            (tmp_path / name).write_bytes(b"x" * size)
+    made.save(tmp_path)
+    return tmp_path
+
+
+def edited(folder, **changes):
+    plain = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(plain | changes))
+    return folder
+
+
+def test_load_gives_what_was_saved(folder):
+    loaded = Manifest.load(folder)
+    assert loaded == manifest()
+    assert isinstance(loaded.schema, Schema)
+    assert isinstance(loaded.partitions["train"][1], Lane)
+
+
+def test_load_takes_a_path_as_text(folder):
+    assert Manifest.load(str(folder)).counts == {"tasks": 4, "samples": 18}
+
+
+def test_the_file_is_plain_json(folder):
+    text = (folder / "manifest.json").read_text()
+    plain = json.loads(text)
+    assert plain["format"] == 1
+    assert plain["schema"] == SCHEMA.to_dict()
+    assert plain["partitions"]["train"][0]["bytes"] == [3, 5]
+    assert "２ é" in text
+
+
+def test_the_same_manifest_is_the_same_file(folder):
+    before = (folder / "manifest.json").read_bytes()
+    Manifest.load(folder).save(folder)
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_floats_keep_every_bit(folder):
+    manifest(numeric={"year": (1 / 3, 2 / 3)}).save(folder)
+    mean, deviation = Manifest.load(folder).numeric["year"]
+    assert (mean, deviation) == (1 / 3, 2 / 3)
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+    assert sha256(tmp_path / "file").startswith("ba7816bf")
+
+
+def test_refuses_a_folder_without_manifest(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"data must be a folder that preparation completed\. Received: .*, without manifest\.json\."
+    ):
+        Manifest.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"Received: .*nowhere, without manifest\.json\. Prepare it again\."):
+        Manifest.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("other", [2, "1", None])
+def test_refuses_another_format(folder, other):
+    with pytest.raises(ValueError, match=r"manifest\.json must have format 1\. Received: another, in .*\. Prepare the data again\."):
+        Manifest.load(edited(folder, format=other))
+
+
+@pytest.mark.parametrize("part", ["support", "query"])
+def test_refuses_a_missing_file(folder, part):
+    (folder / f"train/{part}-00001-of-00002.tfrecord").unlink()
+    message = rf"data must hold every file of its manifest\. Received: .*train/{part}-00001-of-00002.tfrecord is missing\."
+    with pytest.raises(FileNotFoundError, match=message):
+        Manifest.load(folder)
+
+
+@pytest.mark.parametrize(("content", "size"), [(b"xxxx", 4), (b"xxxxxx", 6), (b"", 0)], ids=["truncated", "longer", "empty"])
+def test_refuses_a_file_of_another_size(folder, content, size):
+    (folder / "train/query-00000-of-00002.tfrecord").write_bytes(content)
+    message = (
+        rf"train/query-00000-of-00002.tfrecord must have 5 bytes, as its manifest says\. Received: {size} bytes \(truncated, or changed\)\."
+    )
+    with pytest.raises(ValueError, match=message):
+        Manifest.load(folder)
+
+
+def test_refuses_a_broken_schema(folder):
+    with pytest.raises(ValueError, match="schema must have task, label, features"):
+        Manifest.load(edited(folder, schema={"task": "user"}))
+
+
+def test_refuses_a_truncated_manifest(folder):
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text[: len(text) // 2])
+    with pytest.raises(ValueError):  # noqa: PT011  the message is json's
+        Manifest.load(folder)
