@@ -45,11 +45,12 @@ pip install -c constraints.txt setuptools wheel packaging
 pip install -c constraints.txt --no-build-isolation -e ".${extras:+[$extras]}"
 
 tensorflow=$("$VENV/bin/python" -c 'import importlib.metadata as m; print(m.version("tensorflow"))')
-key=$(echo "$HOROVOD $("$VENV/bin/python" -VV) $tensorflow $FLAGS $(uname -m) $(g++ -dumpfullversion)" | sha256sum | cut -c1-16)
+key=$(echo "$HOROVOD $("$VENV/bin/python" -VV) $tensorflow $FLAGS $(uname -m) $(g++ -dumpfullversion) $(nvcc --version 2>/dev/null | tail -n 1) ${HOROVOD_BUILD_CUDA_CC_LIST:-}" | sha256sum | cut -c1-16)
 wheels="$CACHE/horovod-$key"
 if ! ls "$wheels"/horovod-*.whl >/dev/null 2>&1; then
   say "building Horovod $HOROVOD once, about two minutes on two cores (log: $CACHE/horovod-build.log)"
   building=$(mktemp -d "$CACHE/building.XXXXXX")
+  # shellcheck disable=SC2086  # several flags
   env $FLAGS "$VENV/bin/python" -m pip wheel --no-build-isolation --no-deps --no-cache-dir -w "$building" "horovod==$HOROVOD" >"$CACHE/horovod-build.log" 2>&1 ||
     { tail -n 20 "$CACHE/horovod-build.log" >&2; fail "horovod $HOROVOD must build against TensorFlow $tensorflow. Received: the log above. See $CACHE/horovod-build.log."; }
   mv "$building" "$wheels"

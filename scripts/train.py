@@ -4,7 +4,8 @@ One process:  python scripts/train.py --config scripts/configs/movielens_100k.ya
 Two ranks:    horovodrun -np 2 python scripts/train.py --config scripts/configs/movielens_100k.yaml
 Two hosts:    horovodrun -np 16 -H a:8,b:8 python scripts/train.py --config scripts/configs/movielens_100k.yaml
 
-Options on the command line win over those of the file: --inner_steps 5. Data comes from scripts/prepare.py.
+Options on the command line win over those of the file: --inner_steps 5. Data comes from
+scripts/prepare.py, whose --lanes (default 8) is the largest number of ranks that can read it.
 """
 
 import pathlib
@@ -22,10 +23,9 @@ def main():
     parser.add_argument("--config", action="config", help="YAML file of options")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="replace what the run's folder holds")
-    parser.add_argument("--live", action="store_true", help="redraw the progress line even where stderr is no terminal")
     parser.add_class_arguments(Experiment)
     options = vars(parser.parse_args())
-    resume, overwrite, live = options.pop("resume"), options.pop("overwrite"), options.pop("live")
+    resume, overwrite = options.pop("resume"), options.pop("overwrite")
     options.pop("config")
     run = pathlib.Path(options["run"])
     with comm.session(run):
@@ -34,7 +34,7 @@ def main():
         if comm.rank() == 0:
             open_run(experiment, resume=resume, overwrite=overwrite)
         comm.barrier()
-        summary = train(experiment, resume=resume, live=live or None)
+        summary = train(experiment, resume=resume)
         if comm.rank() == 0:
             print(f"{run}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
 

@@ -75,8 +75,7 @@ def _head(tower):
     """The tower's `head`, or its last layer with weights."""
     if hasattr(tower, "head"):
         return tower.head
-    leaves = [layer for layer in tower.submodules if isinstance(layer, tf.keras.layers.Layer) and not list(layer.submodules)]
-    weighted = [layer for layer in leaves if layer.trainable_variables]
-    if not weighted:
+    if not tower.trainable_variables:
         raise ValueError(f"tower must have a layer with weights for the policy 'head'. Received: {tower.name!r} without any.")
-    return weighted[-1]
+    last = tower.trainable_variables[-1]
+    return next(layer for layer in tower.submodules if any(held is last for held in vars(layer).values()))

@@ -1,5 +1,7 @@
 """Callbacks of our own: first weights alike, checkpoints and resumption, one line of progress."""
 
+import os
+import sys
 import time
 
 from tqdm import tqdm
@@ -8,6 +10,8 @@ from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.training import checkpoint
 
+TERMINAL_VARIABLE = "GMETA_TTY"
+LINE_EVERY = 10  # epochs, where there is no terminal
 START: dict = {"epoch": 0, "step": 0, "best": None, "finished": False, "callbacks": []}
 
 
@@ -91,20 +95,25 @@ class Checkpoints(tf.keras.callbacks.Callback):
 class Progress(tf.keras.callbacks.Callback):
     """One live line on rank 0: loss, AUC, samples a second. Adds `samples_per_second` to the epoch's logs.
 
+    The line goes to the terminal that the variable GMETA_TTY names (a launcher's pipe passes whole lines only), or to
+    stderr where that is a terminal; otherwise every tenth epoch is a line of its own.
+
     Args:
       samples_per_epoch: real samples of both sets, over all ranks.
-      live: redraw the line as steps pass; otherwise one line an epoch.
     """
 
-    def __init__(self, samples_per_epoch: int, *, live: bool):
+    def __init__(self, samples_per_epoch: int):
         super().__init__()
-        self.samples_per_epoch, self.live = samples_per_epoch, live
+        self.samples_per_epoch = samples_per_epoch
+        terminal = os.environ.get(TERMINAL_VARIABLE)
+        self.screen = open(terminal, "w") if terminal else sys.stderr  # noqa: SIM115  open as long as the line
+        self.live = self.screen.isatty()
         self.seconds, self.samples, self.traced = 0.0, 0, False
 
     def on_train_begin(self, logs=None):
         """Opens the line."""
         total = self.params["epochs"] * self.params["steps"]
-        self.line = tqdm(total=total, disable=comm.rank() != 0, unit="step", ncols=110, mininterval=0.5 if self.live else 1e9)
+        self.line = tqdm(total=total, disable=comm.rank() != 0 or not self.live, unit="step", ncols=120, file=self.screen)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock."""
@@ -119,7 +128,7 @@ class Progress(tf.keras.callbacks.Callback):
         """Moves the line."""
         done = batch + 1
         self.steps = done - self.first_step
-        if self.live:
+        if self.live and comm.rank() == 0:
             rate = self.samples_per_epoch * self.steps / self.params["steps"] / (time.perf_counter() - self.began)
             self.line.set_postfix_str(f"loss {logs['loss']:.4f}  auc {logs['auc']:.4f}  {rate:,.0f} samples/s", refresh=False)
         self.line.update(self.epoch * self.params["steps"] + done - self.line.n)
@@ -134,9 +143,11 @@ class Progress(tf.keras.callbacks.Callback):
         if self.steps:
             self._stop_clock()
         logs["samples_per_second"] = self.rate
-        if not self.live and comm.rank() == 0:
-            shown = {name: logs[name] for name in ("loss", "auc", "val_loss", "val_auc") if name in logs}
-            self.line.write(f"epoch {epoch + 1}: " + "  ".join(f"{k} {v:.4f}" for k, v in shown.items()) + f"  {self.rate:,.0f} samples/s")
+        if not self.live and comm.rank() == 0 and (epoch + 1) % LINE_EVERY == 0:
+            shown = {name: logs[name] for name in ("loss", "auc", "val_auc") if name in logs}
+            text = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+            self.screen.write(f"epoch {epoch + 1}  {text}  {self.rate:,.0f} samples/s\n")
+            self.screen.flush()
 
     def on_train_end(self, logs=None):
         """Closes the line."""

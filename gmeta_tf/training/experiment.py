@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import sys
 import time
 
 import yaml
@@ -160,7 +159,7 @@ def joined(support, query):
     return support, {name: tf.concat([support[name], query[name]], 1) for name in query}
 
 
-def train(experiment: Experiment, *, resume: bool = False, live: bool | None = None) -> dict:
+def train(experiment: Experiment, *, resume: bool = False) -> dict:
     """Trains until validation AUC stops rising, or resumes a run.
 
     Collective.
@@ -168,7 +167,6 @@ def train(experiment: Experiment, *, resume: bool = False, live: bool | None = N
     Args:
       experiment: the configuration.
       resume: go on from the run's last checkpoint.
-      live: redraw the progress line; default: whether stderr is a terminal.
 
     Returns:
       `ranks`, `train_seconds`, `samples_per_second`, `epochs`, also written to `train.json`.
@@ -183,7 +181,7 @@ def train(experiment: Experiment, *, resume: bool = False, live: bool | None = N
     position = checkpoint.load(last, model) if last else None
     if position and position["finished"]:
         return json.loads((run / "train.json").read_text())
-    progress = Progress(data.samples, live=sys.stderr.isatty() if live is None else live)
+    progress = Progress(data.samples)
     stop = tf.keras.callbacks.EarlyStopping("val_auc", mode="max", patience=experiment.patience)
     saving = Checkpoints(
         run / "checkpoints",

@@ -210,5 +210,5 @@ def test_the_check_itself_updates_nothing():
     layer = Counting("assign")
     layer.build([None, 2])
     with pytest.raises(ValueError, match="must not update state"):
-        refuse_state_updates(layer, {"x": tf.TensorSpec([None, 2])}["x"])
+        refuse_state_updates(layer, tf.TensorSpec([None, 2]))
     assert layer.calls.numpy().tolist() == [0]

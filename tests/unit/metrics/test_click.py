@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import log_loss, ndcg_score
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metrics.click import GAUC, NDCG, CountOf, LogLoss
+from gmeta_tf.metrics.click import GAUC, NDCG, CountOf, LogLoss, click_metrics
 
 
 def update(metric, labels, logits, weights=None):
@@ -147,3 +147,12 @@ def test_takes_logits_of_lower_precision(make, dtype):
     metric.update_state(labels, tf.cast(logits, dtype), tf.ones([1, 3]))
     exact.update_state(labels, logits, tf.ones([1, 3]))
     assert float(metric.result()) == pytest.approx(float(exact.result()), rel=1e-2)
+
+
+def test_click_metrics_are_named_with_the_prefix():
+    assert [metric.name for metric in click_metrics()] == ["auc", "gauc", "gauc_tasks", "logloss", "ndcg_at_5"]
+    before = click_metrics("before_")
+    assert [metric.name for metric in before] == ["before_auc", "before_gauc", "before_gauc_tasks", "before_logloss", "before_ndcg_at_5"]
+    for metric in before:
+        update(metric, [[1, 0], [1, 1]], [[1, 0], [1, 0]])
+    assert float(before[2].result()) == 1

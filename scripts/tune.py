@@ -1,0 +1,73 @@
+"""Random search on validation tasks, over the options that a space lists.
+
+    python scripts/tune.py --config scripts/configs/movielens_100k.yaml --space scripts/configs/movielens_100k_space.yaml
+    python scripts/tune.py --config scripts/configs/movielens_100k_joint.yaml --space scripts/configs/finetuning_space.yaml
+
+A space is a YAML file of option -> values. A meta run's score is its best validation AUC; a joint run is trained once a
+seed, and its score is the validation AUC after fine-tuning, so that inner_steps and inner_lr can be searched. Prints the
+trials from the worst to the best. Data: runs/seeds/data-<seed>, as scripts/benchmarks/movielens_seeds.py leaves it.
+"""
+
+import dataclasses
+import json
+import pathlib
+import random
+import shutil
+
+import jsonargparse
+import yaml
+
+from gmeta_tf import comm
+from gmeta_tf.training import checkpoint
+from gmeta_tf.training.evaluation import evaluate, load_run
+from gmeta_tf.training.experiment import Experiment, reader, train
+
+
+def main():
+    """Searches."""
+    parser = jsonargparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=str, required=True, help="YAML file of the options that the space leaves alone")
+    parser.add_argument("--space", type=str, required=True, help="YAML file of option -> values to draw from")
+    parser.add_argument("--trials", type=int, default=48, help="number of draws")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds a trial, over which its score is the mean")
+    parser.add_argument("--data", type=str, default="runs/seeds/data-{seed}", help="prepared folder of a seed")
+    parser.add_argument("--work", type=str, default="runs/tune", help="folder for runs")
+    options = parser.parse_args()
+    base = Experiment(**yaml.safe_load(pathlib.Path(options.config).read_text()))
+    space = yaml.safe_load(pathlib.Path(options.space).read_text())
+    draw, trials = random.Random(0), []
+    with comm.session():
+        for _ in range(options.trials):
+            drawn = {name: draw.choice(values) for name, values in space.items()}
+            if any(drawn == before for _, before in trials):
+                continue
+            seeds = [at_seed(base, seed, options) for seed in range(options.seeds)]
+            trials.append((sum(score(dataclasses.replace(one, **drawn)) for one in seeds) / len(seeds), drawn))
+            print(f"{trials[-1][0]:.4f}  {json.dumps(drawn)}", flush=True)
+    print("\nfrom the worst to the best:")
+    for value, drawn in sorted(trials, key=lambda trial: trial[0]):
+        print(f"{value:.4f}  {json.dumps(drawn)}")
+
+
+def at_seed(base: Experiment, seed: int, options) -> Experiment:
+    """The experiment on one seed's data."""
+    return dataclasses.replace(base, seed=seed, data=options.data.format(seed=seed), run=f"{options.work}/{base.method}-{seed}")
+
+
+def score(experiment: Experiment) -> float:
+    """Validation AUC: of the best epoch (meta), or of the best epoch's weights after fine-tuning (joint)."""
+    run = pathlib.Path(experiment.run)
+    if experiment.method == "meta" or not run.exists():
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(parents=True)
+        experiment.save()
+        train(experiment)
+    if experiment.method == "meta":
+        return json.loads((checkpoint.find(run / "checkpoints", "best") / "checkpoint.json").read_text())["state"]["best"]
+    _, model = load_run(run)
+    model.adapt_by(experiment.adaptation)
+    return evaluate(model, reader(experiment, "validation"))[1]["auc"]
+
+
+if __name__ == "__main__":
+    main()

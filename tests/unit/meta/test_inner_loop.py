@@ -1,0 +1,116 @@
+"""The inner loop: closed form, orders, policies, and the MAML paper's sinusoids."""
+
+import numpy as np
+import pytest
+
+from gmeta_tf import MLP, InnerLoop
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding.partition import Table
+from gmeta_tf.meta.fast_weights import Substitution
+
+
+def quadratic(weights):
+    """½ · 3 · (w - 2)², whose gradient is 3 (w - 2)."""
+    return 1.5 * tf.reduce_sum((weights - 2.0) ** 2)
+
+
+def test_steps_follow_the_gradient():
+    fast = InnerLoop(3, 0.1)(quadratic, tf.constant([5.0, 2.0]))
+    np.testing.assert_allclose(fast, [2 + 3 * 0.7**3, 2.0], rtol=1e-6)
+
+
+def test_no_steps_leave_the_weights():
+    weights = [tf.constant([1.0])]
+    assert InnerLoop(0)(quadratic, weights) is weights
+
+
+@pytest.mark.parametrize(("second_order", "slope"), [(True, 0.7**2), (False, 1.0)])
+def test_second_order_passes_through_the_steps_and_first_order_stops(second_order, slope):
+    start = tf.constant([5.0])
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        fast = InnerLoop(2, 0.1, second_order=second_order)(quadratic, start)
+    np.testing.assert_allclose(tape.gradient(fast, start), [slope], rtol=1e-6)
+
+
+def test_weights_that_the_loss_does_not_use_stay():
+    used, unused = InnerLoop(1, 0.1)(lambda weights: quadratic(weights[0]), [tf.constant(5.0), tf.constant(7.0)])
+    assert (float(used), float(unused)) == (pytest.approx(4.1), 7.0)
+
+
+def tower():
+    made = MLP((4,))
+    made({"embedded": tf.zeros([1, 3]), "numeric": tf.zeros([1, 0])})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("adapt", "dense", "rows"),
+    [
+        ("all", 4, True),
+        ("dense", 4, False),
+        ("head", 2, False),
+        (lambda weight: "bias" in weight.name, 2, False),
+        (lambda weight: weight.name == "item", 0, True),
+    ],
+)
+def test_policies_choose_dense_weights_and_tables(adapt, dense, rows):
+    loop = InnerLoop(adapt=adapt)
+    assert len(loop.dense_variables(tower())) == dense
+    assert loop.adapts_rows(Table("item", 3, 4)) is rows
+    assert InnerLoop(0, adapt=adapt).dense_variables(tower()) == []
+
+
+def test_head_is_the_last_layer_with_weights_where_the_tower_names_none():
+    model = tf.keras.Sequential([tf.keras.layers.Dense(3), tf.keras.layers.Dense(1), tf.keras.layers.Activation("tanh")])
+    model.build([None, 2])
+    assert [v.shape for v in InnerLoop(adapt="head").dense_variables(model)] == [(3, 1), (1,)]
+    with pytest.raises(ValueError, match=r"tower must have a layer with weights for the policy 'head'. Received: 'bare' without any"):
+        InnerLoop(adapt="head").dense_variables(tf.keras.Sequential([tf.keras.layers.ReLU()], name="bare"))
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"steps must be at least 0. Received: steps=-1"):
+        InnerLoop(-1)
+    with pytest.raises(ValueError, match=r"adapt must be one of \('all', 'dense', 'head'\) or a predicate. Received: adapt='some'"):
+        InnerLoop(adapt="some")
+
+
+def sinusoids(draw, tasks, shots):
+    """Support and query points of y = a · sin(x + b), a in [0.1, 5], b in [0, π] (MAML, section 5.1)."""
+    amplitude, phase = draw.uniform(0.1, 5, (tasks, 1, 1)), draw.uniform(0, np.pi, (tasks, 1, 1))
+    x = draw.uniform(-5, 5, (tasks, 2 * shots, 1))
+    y = amplitude * np.sin(x + phase)
+    return [tf.constant(part, tf.float32) for part in (x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:])]
+
+
+@pytest.mark.timeout(200)
+def test_sinusoids_are_learned_in_five_steps():
+    tf.keras.utils.set_random_seed(0)
+    model = tf.keras.Sequential([tf.keras.layers.Dense(40, "relu"), tf.keras.layers.Dense(40, "relu"), tf.keras.layers.Dense(1)])
+    model.build([None, 1])
+    weights, optimizer = model.trainable_variables, tf.keras.optimizers.Adam(2e-3)
+    substitution, inner_loop = Substitution(model, weights), InnerLoop(5, 0.01)
+
+    def error(fast, x, y):
+        with substitution(fast):
+            return tf.reduce_mean((model(x) - y) ** 2)
+
+    def task(points):
+        x_support, y_support, x_query, y_query = points
+        start = [tf.convert_to_tensor(w) for w in weights]
+        fast = inner_loop(lambda w: error(w, x_support, y_support), start)
+        return error(start, x_query, y_query), error(fast, x_query, y_query)
+
+    @tf.function
+    def step(*points):
+        with tf.GradientTape() as tape:
+            _, after = tf.vectorized_map(task, points, fallback_to_while_loop=False)
+            loss = tf.reduce_mean(after)
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+
+    draw = np.random.default_rng(0)
+    for _ in range(1500):
+        step(*sinusoids(draw, 32, 10))
+    before, after = tf.vectorized_map(task, tuple(sinusoids(draw, 400, 10)), fallback_to_while_loop=False)
+    assert np.mean(before) > 5 * np.mean(after), (np.mean(before), np.mean(after))
