@@ -175,7 +175,7 @@ class Schema:
             features = [_feature(entry) for entry in plain["features"]]
             return cls(**{**plain, "features": features})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"schema must have task, label, features and at most tables. Received: {dict(plain)} ({error}).") from None
+            raise ValueError(f"schema must have task, label, features and at most tables. Received: {plain} ({error}).") from None
 
     def save(self, path):
         """Writes the schema as YAML to `path`."""
@@ -188,6 +188,8 @@ class Schema:
 
 
 def _feature(entry: Mapping[str, Any]) -> Feature:
+    if not isinstance(entry, Mapping):
+        raise TypeError(f"feature {entry!r} is no mapping")
     fields = dict(entry)
     kind = fields.pop("kind", None)
     if kind not in KINDS:

@@ -59,11 +59,24 @@ def refuse_state_updates(model: tf.keras.Model, inputs):
       ValueError: names the variables that the call would update.
     """
     graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(inputs).graph
-    written = {id(op.inputs[0]) for op in graph.get_operations() if op.type.startswith("Assign")}
-    handles = {id(outer) for outer, inner in graph.captures if id(inner) in written}
-    updated = [variable.name for variable in model.variables if id(variable.handle) in handles]
+    updated = [v.name for v in model.variables if any(v.handle is outer and _written(inner) for outer, inner in graph.captures)]
     if updated:
         raise ValueError(
             f"tower must not update state when it is called. Received: a call with training=True updates {updated}. "
             "Use LayerNormalization in place of BatchNormalization, or set the layer's trainable to False."
         )
+
+
+def _written(handle):
+    """Whether an operation on a variable's handle may write to it; functions called with it are looked into."""
+    for op in handle.consumers():
+        if op.type.startswith("Assign") or op.type.startswith("ResourceScatter"):
+            return True
+        places = [i for i, given in enumerate(op.inputs) if given is handle]
+        for name in ("f", "then_branch", "else_branch", "body"):
+            if name in op.node_def.attr:
+                graph = op.graph._get_function(op.node_def.attr[name].func.name).graph
+                shift = 1 if op.type in ("If", "StatelessIf") else 0  # the predicate comes first
+                if any(_written(graph.inputs[place - shift]) for place in places):
+                    return True
+    return False

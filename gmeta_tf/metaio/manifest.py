@@ -77,6 +77,7 @@ class Manifest:
         if plain.pop("format", None) != FORMAT:
             raise ValueError(f"{NAME} must have format {FORMAT}. Received: another, in {folder}. Prepare the data again.")
         plain["schema"] = Schema.from_dict(plain["schema"])
+        plain["numeric"] = {name: tuple(standard) for name, standard in plain["numeric"].items()}
         plain["partitions"] = {
             name: [Lane(**{**lane, "bytes": tuple(lane["bytes"]), "sha256": tuple(lane["sha256"])}) for lane in lanes]
             for name, lanes in plain["partitions"].items()

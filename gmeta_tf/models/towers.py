@@ -52,7 +52,7 @@ class DLRM(tf.keras.Model):
     def __init__(self, dim, *, bottom=(64,), top=(64, 32), activation="relu", dropout=0.0):
         super().__init__(name="dlrm")
         self.dim = dim
-        self.bottom = tf.keras.Sequential([*_dense_layers((*bottom, dim), activation, 0.0)], name="bottom")
+        self.bottom = list(_dense_layers((*bottom, dim), activation, 0.0))
         self.interaction = tfrs.layers.feature_interaction.DotInteraction()
         self.top = tf.keras.Sequential(list(_dense_layers(top, activation, dropout)), name="top")
         self.head = tf.keras.layers.Dense(1, name="head")
@@ -64,6 +64,8 @@ class DLRM(tf.keras.Model):
             raise ValueError(f"dim must be the width of every table. Received: dim={self.dim} for {embedded.shape[-1]} values a sample.")
         vectors = tf.split(embedded, embedded.shape[-1] // self.dim, axis=-1)  # features x [n, dim]
         if numeric.shape[-1]:
-            vectors.append(self.bottom(numeric))
+            for layer in self.bottom:
+                numeric = layer(numeric)
+            vectors.append(numeric)
         dots = self.interaction(vectors)  # [n, pairs]
         return self.head(self.top(tf.concat([dots, *vectors], -1), training=training))
