@@ -11,7 +11,6 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training import checkpoint
 
-
 pytestmark = pytest.mark.timeout(600)
 
 
