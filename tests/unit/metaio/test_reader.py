@@ -1,0 +1,120 @@
+"""The reader: what a global batch holds depends on (seed, epoch, k) alone."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from gmeta_tf import Reader
+from gmeta_tf._tensorflow import tf
+
+BATCH = 8
+
+
+def tasks_of(batches):
+    """Per batch, the sorted contents of its real tasks (support and query samples as bytes)."""
+    made = []
+    for support, query in batches:
+        real = query["weight"].numpy().any(1)
+        keys = [
+            b"".join(np.asarray(part[name])[t].tobytes() for part in (support, query) for name in ("ids", "numeric", "label", "weight"))
+            for t in np.flatnonzero(real)
+        ]
+        made.append(sorted(keys))
+    return made
+
+
+def global_batches(folder, size, steps, **options):
+    """Real tasks of each global batch, put together from `size` readers."""
+    readers = [Reader(folder, "train", global_batch_tasks=BATCH, rank=r, size=size, seed=5, **options) for r in range(size)]
+    per_rank = [tasks_of(reader.stream().take(steps)) for reader in readers]
+    return [sorted(sum(parts, [])) for parts in zip(*per_rank, strict=True)]
+
+
+@pytest.mark.parametrize("options", [{}, {"cold_rate": 0.5, "redraw": True}])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_a_global_batch_is_the_same_for_any_number_of_ranks(tiny, size, options):
+    steps = 2 * Reader(tiny, "train", global_batch_tasks=BATCH).steps_per_epoch
+    assert global_batches(tiny, size, steps, **options) == global_batches(tiny, 1, steps, **options)
+
+
+def test_every_task_comes_once_an_epoch_in_an_order_of_its_own(tiny):
+    reader = Reader(tiny, "train", global_batch_tasks=BATCH, seed=5)
+    steps = reader.steps_per_epoch
+    batches = global_batches(tiny, 1, 2 * steps)
+    first, second = sum(batches[:steps], []), sum(batches[steps:], [])
+    assert len(first) == len(set(first)) == reader.tasks
+    assert sorted(first) == sorted(second)
+    assert batches[0] != batches[steps]
+    tf.random.set_seed(77)  # a user's global seed does not mix in
+    assert global_batches(tiny, 1, 2 * steps) == batches
+
+
+def test_a_stream_goes_on_from_any_position(tiny):
+    reader = Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, cold_rate=0.5, redraw=True)
+    whole = tasks_of(reader.stream().take(3 * reader.steps_per_epoch))
+    assert tasks_of(reader.stream(epoch=1, step=1).take(3)) == whole[reader.steps_per_epoch + 1 :][:3]
+
+
+def test_a_pass_has_a_known_cardinality_and_static_shapes(tiny):
+    reader = Reader(tiny, "test", global_batch_tasks=BATCH)
+    dataset = reader.dataset()
+    assert int(dataset.cardinality()) == reader.steps_per_epoch == len(list(dataset))
+    support, query = dataset.element_spec
+    assert (support["ids"].shape, query["ids"].shape) == ((8, 6, 6), (8, 3, 6))
+    assert reader.stream().cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+def test_fewer_support_samples_are_the_most_recent(tiny):
+    full, _ = next(iter(Reader(tiny, "test", global_batch_tasks=BATCH).dataset()))
+    cut, _ = next(iter(Reader(tiny, "test", global_batch_tasks=BATCH, max_support=2).dataset()))
+    lengths = full["weight"].numpy().sum(1).astype(int)
+    for t, length in enumerate(lengths):
+        np.testing.assert_array_equal(cut["ids"][t][: min(2, length)], full["ids"][t][max(0, length - 2) : length])
+
+
+def test_redrawn_sets_hold_the_tasks_samples(tiny):
+    plain, redrawn = (Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, redraw=flag) for flag in (False, True))
+    for one, other in zip(plain.stream().take(3), redrawn.stream().take(3), strict=True):
+        for t in range(BATCH):
+            contents = [
+                sorted(
+                    row.tobytes() for part in sets for row, w in zip(part["ids"][t].numpy(), part["weight"][t].numpy(), strict=True) if w
+                )
+                for sets in (one, other)
+            ]
+            assert contents[0] == contents[1]
+            assert other[1]["weight"][t].numpy().sum() == min(3, len(contents[0]))
+
+
+def test_bad_arguments(tiny):
+    with pytest.raises(ValueError, match=r"partition must be one of \['test', 'train', 'validation'\]. Received: partition='dev'"):
+        Reader(tiny, "dev", global_batch_tasks=8)
+    with pytest.raises(ValueError, match=r"global_batch_tasks must be a multiple of the 4 lanes of .*. Received: 6"):
+        Reader(tiny, "train", global_batch_tasks=6)
+    with pytest.raises(ValueError, match=r"size must be at most the number of tasks, 30. Received: size=31. Start fewer ranks"):
+        Reader(tiny, "train", global_batch_tasks=8, size=31)
+    with pytest.raises(ValueError, match=r"size must be at most the number of lanes, 4. Received: size=5"):
+        Reader(tiny, "train", global_batch_tasks=8, size=5)
+    with pytest.raises(ValueError, match=r"cold_rate must lie in \[0, 1\]. Received: cold_rate=2"):
+        Reader(tiny, "train", global_batch_tasks=8, cold_rate=2)
+
+
+def damaged(tiny, folder, damage):
+    """A copy of the data with its first training query file changed, of the same size."""
+    shutil.copytree(tiny, folder / "copy")
+    file = next((folder / "copy" / "train").glob("query-00000*"))
+    file.write_bytes(damage(file))
+    return folder / "copy"
+
+
+def test_a_flipped_bit_is_found(tiny, tmp_path):
+    flipped = damaged(tiny, tmp_path, lambda file: file.read_bytes()[:40] + bytes([file.read_bytes()[40] ^ 1]) + file.read_bytes()[41:])
+    with pytest.raises(tf.errors.DataLossError, match="corrupted record"):
+        list(Reader(flipped, "train", global_batch_tasks=8).dataset())
+
+
+def test_a_truncated_file_is_found(tiny, tmp_path):
+    short = damaged(tiny, tmp_path, lambda file: file.read_bytes()[:-7])
+    with pytest.raises(ValueError, match=r"query-00000.* must have \d+ bytes, as its manifest says. Received: \d+ bytes \(truncated"):
+        Reader(short, "train", global_batch_tasks=8)
