@@ -65,8 +65,10 @@ def test_head_is_the_last_layer_with_weights_where_the_tower_names_none():
     model = tf.keras.Sequential([tf.keras.layers.Dense(3), tf.keras.layers.Dense(1), tf.keras.layers.Activation("tanh")])
     model.build([None, 2])
     assert [v.shape for v in InnerLoop(adapt="head").dense_variables(model)] == [(3, 1), (1,)]
+    bare = tf.keras.Sequential([tf.keras.layers.ReLU()], name="bare")
+    bare.build([None, 2])
     with pytest.raises(ValueError, match=r"tower must have a layer with weights for the policy 'head'. Received: 'bare' without any"):
-        InnerLoop(adapt="head").dense_variables(tf.keras.Sequential([tf.keras.layers.ReLU()], name="bare"))
+        InnerLoop(adapt="head").dense_variables(bare)
 
 
 def test_bad_arguments():
