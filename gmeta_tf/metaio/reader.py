@@ -58,7 +58,8 @@ class Reader:
         self._check(global_batch_tasks, size, cold_rate)
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
         self.seed, self.cold_rate, self.redraw, self.shuffle_tasks = seed, cold_rate, redraw, shuffle_tasks
-        self.support_size = self.manifest.support_size if max_support is None else min(max_support, self.manifest.support_size)
+        self.support_size = self.manifest.support_size
+        self.max_support = self.support_size if max_support is None else min(max_support, self.support_size)
         self._lane_tasks = global_batch_tasks // len(self.lanes)
         self.steps_per_epoch = max(-(-lane.tasks // self._lane_tasks) for lane in self.lanes)
         self.samples = sum(lane.samples for lane in self.lanes)
@@ -123,8 +124,8 @@ class Reader:
     def _parse(self, pairs, spare, epoch):
         """Records of the lanes -> ((support), (query)) dictionaries of static shape."""
         support, query = (tf.concat([*records, tf.fill([spare], "")], 0) for records in zip(*pairs, strict=True))
-        support, task = self._examples(support, self.support_size)
-        query, same = self._examples(query, self.manifest.query_size)
+        support, task = self._examples(support, self.support_size, kept=self.max_support)
+        query, same = self._examples(query, self.manifest.query_size, kept=self.manifest.query_size)
         message = f"support and query must hold the same tasks in the same order. Received: others in {self.folder}. Prepare it again."
         with tf.control_dependencies([tf.debugging.assert_equal(task, same, message=message)]):
             if epoch is not None and self.redraw:
@@ -134,7 +135,8 @@ class Reader:
                 support["ids"], query["ids"] = (self._without_task_id(part["ids"], cold) for part in (support, query))
             return support, tf.nest.map_structure(tf.identity, query)
 
-    def _examples(self, records, samples):
+    def _examples(self, records, samples, *, kept):
+        """Records -> (dictionary of [tasks, samples, ...], [tasks] numbers of the tasks); the last `kept` samples of each."""
         positions, numbers = len(self.schema.positions), len(self.schema.numeric_features)
         spec = {
             "task": tf.io.FixedLenFeature([], tf.int64, -1),
@@ -150,13 +152,16 @@ class Reader:
             tf.debugging.assert_equal(parsed["numeric"].row_lengths(), lengths * numbers, message=message),
         ]
         with tf.control_dependencies(fits):
-            dense = {name: _last(parsed[name], width * samples) for name, width in (("ids", positions), ("numeric", numbers), ("label", 1))}
+            dense = {
+                name: _last(parsed[name], width * kept, width * samples)
+                for name, width in (("ids", positions), ("numeric", numbers), ("label", 1))
+            }
         tasks = records.shape[0]
         return {
             "ids": tf.reshape(dense["ids"] - 1, [tasks, samples, positions]),
             "numeric": tf.reshape(dense["numeric"], [tasks, samples, numbers]),
             "label": tf.reshape(dense["label"], [tasks, samples]),
-            "weight": tf.sequence_mask(tf.minimum(lengths, samples), samples, tf.float32),
+            "weight": tf.sequence_mask(tf.minimum(lengths, kept), samples, tf.float32),
         }, parsed["task"]
 
     def _task_position(self):
@@ -191,11 +196,11 @@ class Reader:
         return tf.where(replaced, tf.constant(OUT_OF_VOCABULARY, tf.int64), ids)
 
 
-def _last(ragged, width):
-    """[rows, width] of the last `width` values of each row, zeros behind shorter ones."""
-    if width == 0:
-        return tf.zeros([ragged.nrows(), 0], ragged.dtype)
-    return ragged[:, -width:].to_tensor(shape=[None, width])
+def _last(ragged, kept, width):
+    """[rows, width] of the last `kept` values of each row, zeros behind them."""
+    if kept == 0:
+        return tf.zeros([ragged.nrows(), width], ragged.dtype)
+    return ragged[:, -kept:].to_tensor(shape=[None, width])
 
 
 def _prefetched(dataset):

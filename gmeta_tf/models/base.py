@@ -175,6 +175,11 @@ class MetaModel(tf.keras.Model):
 
     def _exchange(self, support, query):
         """The step's plan and the rows of both sets, by one exchange."""
+        if None in (support["ids"].shape[1], query["ids"].shape[1]):
+            raise ValueError(
+                f"batches must have one number of samples. Received: support {support['ids'].shape}, query {query['ids'].shape}, after "
+                "others of this model. Pad them alike, or call `adapt_by` in between."
+            )
         plan = self.embedding.plan(tf.concat([support["ids"], query["ids"]], 1), step=self.optimizer.iterations)
         return plan, self.embedding.fetch(plan)
 

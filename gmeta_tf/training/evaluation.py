@@ -64,12 +64,8 @@ def _score(means: ItemMean, data: Reader) -> dict[str, float]:
 
 
 def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, sizes: tuple[int, ...]) -> dict[int, float]:
-    """AUC after adaptation to the most recent 1, 2, … support samples; 0 is before adaptation."""
-    curve = {}
-    for size in sizes:
-        before, after = evaluate(model, reader(experiment, partition, max_support=max(size, 1)))
-        curve[size] = after["auc"] if size else before["auc"]
-    return curve
+    """AUC after adaptation to the most recent so many support samples."""
+    return {size: evaluate(model, reader(experiment, partition, max_support=size))[1]["auc"] for size in sizes}
 
 
 def compare(meta_run, joint_run=None, *, partition: str = "test", item: str = "item_id", data: str | None = None) -> dict[str, dict]:
