@@ -39,6 +39,7 @@ def init() -> Any:
         _take_devices(0, 1)
         return None
     os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")  # a lost peer is told by the watchdog, once
+    os.environ.setdefault("HOROVOD_CYCLE_TIME", "0.1")  # ms; a step's few messages wait for each other, so none may wait for company
     try:
         import horovod.tensorflow as horovod
     except ImportError as error:

@@ -29,6 +29,8 @@ NAMES = {
     "meta_after": "meta-trained, after adaptation",
 }
 
+CURVES = {"meta": "meta-trained", "joint": "joint, fine-tuned"}
+
 
 def main():
     """Evaluates a run and, where given, the joint run beside it."""
@@ -39,21 +41,14 @@ def main():
     options = parser.parse_args()
     run = pathlib.Path(options.run)
     with comm.session(run):
-        rows = compare(run, options.joint, partition=options.partition)
-        curves = {"meta-trained": curve(run, options.partition)}
-        if options.joint:
-            curves["joint, fine-tuned"] = curve(options.joint, options.partition)
+        runs = {"meta": load_run(run)} | ({"joint": load_run(options.joint)} if options.joint else {})
+        rows = compare(runs, partition=options.partition)
+        curves = {name: support_curve(*loaded, partition=options.partition, sizes=SUPPORT_SIZES) for name, loaded in runs.items()}
         if comm.rank() == 0:
             trained = json.loads((run / "train.json").read_text())
             (run / "metrics.json").write_text(json.dumps(trained | rows, indent=1))
             draw(run, curves)
             show(rows, run)
-
-
-def curve(run, partition):
-    """AUC by number of support samples."""
-    experiment, model = load_run(run)
-    return support_curve(experiment, model, partition=partition, sizes=SUPPORT_SIZES)
 
 
 def show(rows, run):
@@ -77,7 +72,7 @@ def draw(run, curves):
         left.plot(epochs, [float(row[name]) for row in history], label=label)
     left.set(xlabel="epoch", ylabel="AUC", title="meta-training")
     for name, points in curves.items():
-        right.plot(range(len(points)), list(points.values()), marker="o", label=name)
+        right.plot(range(len(points)), list(points.values()), marker="o", label=CURVES[name])
     right.set_xticks(range(len(SUPPORT_SIZES)), SUPPORT_SIZES)
     right.set(xlabel="support samples adapted to", ylabel="AUC on the query", title="users never seen in training")
     for axes in (left, right):

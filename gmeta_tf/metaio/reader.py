@@ -81,9 +81,14 @@ class Reader:
                 f"cold_rate must be 0 unless the task key {self.schema.task!r} is a categorical feature. Received: {cold_rate}."
             )
 
-    def dataset(self) -> tf.data.Dataset:
-        """One pass in file order, without cold ids: `steps_per_epoch` batches."""
+    def dataset(self, *, cached: bool = False) -> tf.data.Dataset:
+        """One pass in file order, without cold ids: `steps_per_epoch` batches.
+
+        Args:
+          cached: keep the batches in memory from the first pass on.
+        """
         batches = self._epoch(tf.constant(0, tf.int64), shuffle=False)
+        batches = batches.cache() if cached else batches
         return _prefetched(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)))
 
     def stream(self, *, epoch: int = 0, step: int = 0) -> tf.data.Dataset:

@@ -1,12 +1,13 @@
 """Evaluation of trained runs on tasks they never saw, beside the baselines that they have to beat."""
 
-import dataclasses
 import itertools
 import pathlib
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.reader import Reader
+from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.click import click_metrics
+from gmeta_tf.metrics.merged import merged_results
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.means import ItemMean
 from gmeta_tf.training import checkpoint
@@ -34,33 +35,32 @@ def evaluate(model: MetaModel, data: Reader) -> tuple[dict, dict]:
     return before, after
 
 
-def item_baselines(train: Reader, validation: Reader, test: Reader, *, item: str) -> dict[str, dict]:
+def item_baselines(experiment: Experiment, test: Reader, *, item: str) -> dict[str, dict]:
     """`item_popularity` and `item_user_mean` on test tasks; their priors are chosen on validation tasks.
 
     Args:
-      train, validation, test: readers of one data set in one process.
+      experiment: names the data; every rank reads all of its training and validation tasks.
+      test: this rank's reader.
       item: the feature whose values' means are taken.
     """
-    position = [feature.name for feature in train.schema.positions].index(item)
-    batches = list(train.dataset())
+    train, validation = (list(reader(experiment, name, rank=0, size=1).dataset()) for name in ("train", "validation"))
+    position = [feature.name for feature in test.schema.positions].index(item)
+    items = test.schema.tables[test.schema.positions[position].table]
     rows = {}
     for name, task_priors in (("item_popularity", (None,)), ("item_user_mean", TASK_PRIORS)):
-        tried = [
-            ItemMean(position, train.schema.tables[train.schema.positions[position].table], item_prior=a, task_prior=b).fit(batches)
-            for a, b in itertools.product(ITEM_PRIORS, task_priors)
-        ]
-        best = max(tried, key=lambda means: _score(means, validation)["auc"])
-        rows[name] = _score(best, test)
+        tried = [ItemMean(position, items, item_prior=a, task_prior=b).fit(train) for a, b in itertools.product(ITEM_PRIORS, task_priors)]
+        best = max(tried, key=lambda means: float(score(means, validation, [AUC()])[0].result()))
+        rows[name] = {name: float(value) for name, value in merged_results(score(best, test.dataset(), click_metrics())).items()}
     return rows
 
 
-def _score(means: ItemMean, data: Reader) -> dict[str, float]:
-    metrics = click_metrics()
-    for support, query in data.dataset():
+def score(means: ItemMean, batches, metrics: list) -> list:
+    """The metrics, after they have seen the scores of every batch."""
+    for support, query in batches:
         logits = tf.constant(means.logits(support, query), tf.float32)
         for metric in metrics:
             metric.update_state(query["label"], logits, query["weight"])
-    return {metric.name: float(metric.result()) for metric in metrics}
+    return metrics
 
 
 def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, sizes: tuple[int, ...]) -> dict[int, float]:
@@ -68,24 +68,21 @@ def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, s
     return {size: evaluate(model, reader(experiment, partition, max_support=size))[1]["auc"] for size in sizes}
 
 
-def compare(meta_run, joint_run=None, *, partition: str = "test", item: str = "item_id", data: str | None = None) -> dict[str, dict]:
+def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "test", item: str = "item_id") -> dict[str, dict]:
     """Every row of the comparison on one partition.
 
     Args:
-      meta_run: folder of a meta-trained run.
-      joint_run: folder of a jointly trained run of the same tower; its rows are left out where None.
+      runs: loaded runs (see `load_run`) by method: "meta", and "joint" where there is one of the same tower.
       partition: whose tasks to evaluate on.
       item: feature for the baselines of item means.
-      data: prepared folder; default: the run's own.
 
     Returns:
       row -> metric -> value.
     """
-    experiment, model = load_run(meta_run)
-    experiment = dataclasses.replace(experiment, data=data or experiment.data)
+    experiment, meta = runs["meta"]
     test = reader(experiment, partition)
-    rows = item_baselines(reader(experiment, "train"), reader(experiment, "validation"), test, item=item)
-    if joint_run is not None:
-        rows["joint"], rows["joint_finetuned"] = evaluate(load_run(joint_run)[1], test)
-    rows["meta_before"], rows["meta_after"] = evaluate(model, test)
+    rows = item_baselines(experiment, test, item=item)
+    if "joint" in runs:
+        rows["joint"], rows["joint_finetuned"] = evaluate(runs["joint"][1], test)
+    rows["meta_before"], rows["meta_after"] = evaluate(meta, test)
     return rows

@@ -20,6 +20,7 @@ from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints, Progress
 
 METHODS = ("meta", "joint")
 TOWERS = ("dlrm", "mlp")
+CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +199,7 @@ def train(experiment: Experiment, *, resume: bool = False) -> dict:
         epochs=experiment.epochs,
         initial_epoch=epoch,
         steps_per_epoch=data.steps_per_epoch,
-        validation_data=validation.dataset(),
+        validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
         callbacks=[BroadcastDense(), progress, stop, saving, *_loggers(run, resume=resume)],
         verbose=0,
     )
