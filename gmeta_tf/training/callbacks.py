@@ -65,7 +65,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
             vars(callback).update(counters)
         if self.position["step"]:
             checkpoint.load_metrics(self.resume, self.model)
-        self.resume = None
+        self.resume, self.position["step"] = None, 0
 
     def on_train_batch_end(self, batch, logs=None):
         """Saves within the epoch. Collective."""

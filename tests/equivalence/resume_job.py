@@ -1,0 +1,66 @@
+"""Trains a run, and trains it again in two parts: stopped in mid-epoch, then resumed in a new process.
+
+horovodrun -np 2 python tests/equivalence/resume_job.py DATA OUT whole|part|rest
+"""
+
+import json
+import pathlib
+import sys
+
+import training_job
+
+from gmeta_tf import Reader, comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.training import checkpoint
+from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints
+
+EPOCHS, EVERY = 3, 2
+
+
+class StopInMidEpoch(tf.keras.callbacks.Callback):
+    """Ends the process as a crash would, after the second step of the second epoch was saved."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, EVERY):
+            self.model.stop_training = True
+
+
+def main(folder, out, part):
+    """One rank of a job."""
+    out = pathlib.Path(out) / ("whole" if part == "whole" else "resumed")
+    data, validation = (
+        Reader(folder, name, global_batch_tasks=8, rank=comm.rank(), size=comm.size(), seed=3, **options)
+        for name, options in (("train", {"cold_rate": 0.5, "redraw": True}), ("validation", {}))
+    )
+    model = training_job.build(data.schema, "all_rows_adapt")
+    found = checkpoint.find(out / "checkpoints") if part == "rest" else None
+    position = checkpoint.load(found, model) if found else None
+    stop = tf.keras.callbacks.EarlyStopping("val_auc", mode="max", patience=5)
+    saving = Checkpoints(
+        out / "checkpoints", steps_per_epoch=data.steps_per_epoch, stateful=[stop], every_steps=EVERY, resume=found, position=position
+    )
+    if part == "part":  # what a crash leaves: the checkpoint in mid-epoch
+        saving.on_epoch_end = lambda epoch, logs=None: None if epoch else Checkpoints.on_epoch_end(saving, epoch, logs)
+    epoch, step = saving.position["epoch"], saving.position["step"]
+    assert (epoch, step) == ((1, EVERY) if part == "rest" else (0, 0))
+    history = model.fit(
+        data.stream(epoch=epoch, step=step),
+        epochs=EPOCHS,
+        initial_epoch=epoch,
+        steps_per_epoch=data.steps_per_epoch,
+        validation_data=validation.dataset(),
+        callbacks=[BroadcastDense(), stop, saving, *([StopInMidEpoch()] if part == "part" else [])],
+        verbose=0,
+    )
+    if comm.rank() == 0:
+        logs = {name: [float(value) for value in values[-2:]] for name, values in history.history.items()}
+        (out / "logs.json").write_text(json.dumps({"logs": logs, "position": saving.position, "stop": [stop.wait, stop.best]}))
+
+
+if __name__ == "__main__":
+    with comm.session(sys.argv[2]):
+        tf.keras.backend.set_floatx("float64")
+        main(*sys.argv[1:])

@@ -1,0 +1,33 @@
+"""A run resumed in mid-epoch, at the same number of ranks, is the run without an interruption."""
+
+import json
+
+import jobs
+import numpy as np
+import pytest
+import training_job
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.training import checkpoint
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_resumed_equals_uninterrupted(tmp_path, tiny, ranks):
+    for part in ("whole", "part", "rest"):
+        jobs.succeed(ranks, "tests/equivalence/resume_job.py", tiny, tmp_path, part)
+    whole, resumed = (json.loads((tmp_path / name / "logs.json").read_text()) for name in ("whole", "resumed"))
+    assert whole == resumed
+    tf.keras.backend.set_floatx("float64")
+    try:
+        arrays = []
+        for name in ("whole", "resumed"):
+            model = training_job.build(Manifest.load(tiny).schema, "all_rows_adapt")
+            checkpoint.load(checkpoint.find(tmp_path / name / "checkpoints"), model)
+            slots = [slot for slots in model.embedding.slots for slot in slots]
+            arrays.append([v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots]])
+    finally:
+        tf.keras.backend.set_floatx("float32")
+    for one, other in zip(*arrays, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-14)
