@@ -57,7 +57,7 @@ def main(folder, out, part):
     )
     if comm.rank() == 0:
         logs = {name: [float(value) for value in values[-2:]] for name, values in history.history.items()}
-        (out / "logs.json").write_text(json.dumps({"logs": logs, "position": saving.position, "stop": [stop.wait, stop.best]}))
+        (out / "logs.json").write_text(json.dumps({"logs": logs, "stop": [stop.wait, stop.best]}))
 
 
 if __name__ == "__main__":

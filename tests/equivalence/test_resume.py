@@ -19,12 +19,16 @@ def test_resumed_equals_uninterrupted(tmp_path, tiny, ranks):
         jobs.succeed(ranks, "tests/equivalence/resume_job.py", tiny, tmp_path, part)
     whole, resumed = (json.loads((tmp_path / name / "logs.json").read_text()) for name in ("whole", "resumed"))
     assert whole == resumed
+    lasts = [checkpoint.find(tmp_path / name / "checkpoints") for name in ("whole", "resumed")]
+    states = [json.loads((last / "checkpoint.json").read_text())["state"] for last in lasts]
+    assert states[0] == states[1]
+    assert states[0]["finished"]
     tf.keras.backend.set_floatx("float64")
     try:
         arrays = []
-        for name in ("whole", "resumed"):
+        for last in lasts:
             model = training_job.build(Manifest.load(tiny).schema, "all_rows_adapt")
-            checkpoint.load(checkpoint.find(tmp_path / name / "checkpoints"), model)
+            checkpoint.load(last, model)
             slots = [slot for slots in model.embedding.slots for slot in slots]
             arrays.append([v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots]])
     finally:
