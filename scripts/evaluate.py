@@ -38,11 +38,12 @@ def main():
     parser.add_argument("--run", type=str, required=True, help="folder of a meta-trained run")
     parser.add_argument("--joint", type=str, help="folder of a jointly trained run of the same tower")
     parser.add_argument("--partition", type=str, default="test", help="tasks to evaluate on: train, validation or test")
+    parser.add_argument("--item", type=str, default="item_id", help="feature whose values' means are the baselines")
     options = parser.parse_args()
     run = pathlib.Path(options.run)
     with comm.session(run):
         runs = {"meta": load_run(run)} | ({"joint": load_run(options.joint)} if options.joint else {})
-        rows = compare(runs, partition=options.partition)
+        rows = compare(runs, partition=options.partition, item=options.item)
         curves = {name: support_curve(*loaded, partition=options.partition, sizes=SUPPORT_SIZES) for name, loaded in runs.items()}
         if comm.rank() == 0:
             trained = json.loads((run / "train.json").read_text())

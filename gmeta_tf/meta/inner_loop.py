@@ -19,8 +19,8 @@ class InnerLoop:
       learning_rate: step size of the inner loop.
       second_order: whether the outer gradient passes through the steps (MAML) or stops at them (FOMAML).
       adapt: which weights are adapted: "all" (dense weights and rows), "dense", "head" (the tower's last layer, or its
-        `head` attribute), or a predicate on dense variables and on tables (`embedding.partition.Table`), both of which
-        have a name.
+        `head` attribute), either of these with the rows of some tables ("head+user_id"), or a predicate on dense
+        variables and on tables (`embedding.partition.Table`), both of which have a name.
     """
 
     steps: int = 1
@@ -31,8 +31,13 @@ class InnerLoop:
     def __post_init__(self):
         if self.steps < 0:
             raise ValueError(f"steps must be at least 0. Received: steps={self.steps}.")
-        if not callable(self.adapt) and self.adapt not in POLICIES:
-            raise ValueError(f"adapt must be one of {POLICIES} or a predicate. Received: adapt={self.adapt!r}.")
+        if not callable(self.adapt):
+            dense, *tables = self.adapt.split("+")
+            if dense not in POLICIES or (tables and dense == "all"):
+                raise ValueError(
+                    f"adapt must be one of {POLICIES}, 'dense' or 'head' with tables as in 'head+user', or a predicate. "
+                    f"Received: adapt={self.adapt!r}."
+                )
 
     def __call__(self, support_loss: Callable, weights):
         """Adapts a structure of tensors.
@@ -61,14 +66,17 @@ class InnerLoop:
         variables = tower.trainable_variables
         if self.steps == 0:
             return []
-        if self.adapt == "head":
+        if callable(self.adapt):
+            return [variable for variable in variables if self.adapt(variable)]
+        if self.adapt.startswith("head"):
             chosen = {id(variable) for variable in _head(tower).trainable_variables}
             return [variable for variable in variables if id(variable) in chosen]
-        return [v for v in variables if self.adapt(v)] if callable(self.adapt) else list(variables)
+        return list(variables)
 
     def adapts_rows(self, table) -> bool:
         """Whether the policy adapts the rows of a table."""
-        return self.steps > 0 and (bool(self.adapt(table)) if callable(self.adapt) else self.adapt == "all")
+        chosen = self.adapt(table) if callable(self.adapt) else self.adapt == "all" or table.name in self.adapt.split("+")[1:]
+        return self.steps > 0 and bool(chosen)
 
 
 def _head(tower):

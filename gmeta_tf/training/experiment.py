@@ -96,7 +96,7 @@ class Experiment:
     @property
     def adaptation(self) -> InnerLoop:
         """The adaptation rule for a new task: that of training, or the fine-tuning of the joint method."""
-        return InnerLoop(self.inner_steps, self.inner_lr, second_order=self.second_order, adapt=policy(self.adapt))
+        return InnerLoop(self.inner_steps, self.inner_lr, second_order=self.second_order, adapt=self.adapt)
 
     def save(self):
         """Writes `config.yaml` into the run's folder."""
@@ -114,18 +114,6 @@ class Experiment:
         if not path.exists():
             raise FileNotFoundError(f"run must be the folder of a training. Received: {run}, without config.yaml. Train first.")
         return cls(**yaml.safe_load(path.read_text()))
-
-
-def policy(text: str):
-    """The policy of a text such as "head" or "head+user_id": dense weights, then tables whose rows adapt as well."""
-    dense, *tables = text.split("+")
-    if not tables:
-        return dense
-    if dense not in ("dense", "head"):
-        raise ValueError(f"adapt must begin with 'dense' or 'head' where it names tables. Received: adapt={text!r}.")
-    return lambda weight: (
-        weight.name in tables if not isinstance(weight, tf.Variable) else dense == "dense" or weight.name.startswith("head")
-    )
 
 
 def build_model(experiment: Experiment, schema) -> MetaModel:

@@ -50,6 +50,8 @@ def tower():
         ("all", 4, True),
         ("dense", 4, False),
         ("head", 2, False),
+        ("head+item", 2, True),
+        ("dense+user", 4, False),
         (lambda weight: "bias" in weight.name, 2, False),
         (lambda weight: weight.name == "item", 0, True),
     ],
@@ -74,8 +76,12 @@ def test_head_is_the_last_layer_with_weights_where_the_tower_names_none():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"steps must be at least 0. Received: steps=-1"):
         InnerLoop(-1)
-    with pytest.raises(ValueError, match=r"adapt must be one of \('all', 'dense', 'head'\) or a predicate. Received: adapt='some'"):
+    with pytest.raises(
+        ValueError, match=r"adapt must be one of \('all', 'dense', 'head'\), 'dense' or 'head' with .* Received: adapt='some'"
+    ):
         InnerLoop(adapt="some")
+    with pytest.raises(ValueError, match=r"Received: adapt='all\+item'"):
+        InnerLoop(adapt="all+item")
 
 
 def sinusoids(draw, tasks, shots):

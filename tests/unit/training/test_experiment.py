@@ -1,0 +1,80 @@
+"""An experiment's configuration, and the scripts that train and evaluate it."""
+
+import dataclasses
+import json
+import pathlib
+import re
+
+import jobs
+import pytest
+import yaml
+
+from gmeta_tf import DLRM, MLP
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.training.experiment import Experiment, build_model
+
+ROOT = pathlib.Path(jobs.HERE).parent
+
+
+def test_a_configuration_survives_its_file(tmp_path):
+    experiment = Experiment(run=str(tmp_path), top=[8, 4], inner_steps=7)
+    experiment.save()
+    assert Experiment.load(tmp_path) == experiment
+    with pytest.raises(FileNotFoundError, match=r"run must be the folder of a training. Received: .*nothing, without config.yaml"):
+        Experiment.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "scripts" / "configs").glob("movielens_100k*.yaml")), ids=lambda file: file.stem)
+def test_committed_configurations_are_valid(file):
+    base = Experiment()
+    options = yaml.safe_load(file.read_text())
+    if file.stem.endswith("_space"):
+        for name, values in options.items():
+            [dataclasses.replace(base, **{name: value}) for value in values]
+    else:
+        assert Experiment(**options).method in ("meta", "joint")
+
+
+def test_joint_and_meta_differ_by_method_and_fine_tuning_only():
+    meta, joint = (yaml.safe_load((ROOT / f"scripts/configs/movielens_100k{name}.yaml").read_text()) for name in ("", "_joint"))
+    assert {name for name in meta if meta[name] != joint[name]} <= {"run", "method", "inner_steps", "inner_lr"}
+    assert Experiment(**joint).inner_loop.steps == 0
+    assert Experiment(**joint).adaptation.steps == joint["inner_steps"]
+
+
+def test_towers_are_built_by_name(tiny):
+    schema = Manifest.load(tiny).schema
+    assert isinstance(build_model(Experiment(tower="dlrm"), schema).tower, DLRM)
+    assert isinstance(build_model(Experiment(tower="mlp"), schema).tower, MLP)
+    with pytest.raises(ValueError, match=r"tower must be one of \('dlrm', 'mlp'\). Received: tower='cnn'"):
+        Experiment(tower="cnn")
+    with pytest.raises(ValueError, match=r"method must be one of \('meta', 'joint'\). Received: method='x'"):
+        Experiment(method="x")
+
+
+@pytest.mark.timeout(300)
+def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
+    run = tmp_path / "run"
+    small = ["--data", tiny, "--global_batch_tasks", 8, "--top", "[4]", "--embedding_dim", 4, "--epochs", 2]
+    train = ["scripts/train.py", *small, "--run", run]
+    printed = jobs.succeed(2, *train)
+    assert "ranks 2" in printed
+    assert json.loads((run / "train.json").read_text())["epochs"] == 2
+    assert (run / "history.csv").exists()
+    assert list((run / "tensorboard").rglob("events*"))
+    for options, message in (
+        ([], r"FileExistsError: run must be a new or empty folder. Received: .*Pass --overwrite or --resume."),
+        (["--resume", "--inner_steps", 9], r"ValueError: configuration must be that of the run to resume"),
+        (["--foo", 1], r"unrecognized arguments: --foo"),
+    ):
+        code, printed = jobs.run(1, *train, *options)
+        assert code != 0
+        assert re.search(message, printed), printed
+    jobs.succeed(1, *train, "--resume")  # it is finished already
+    jobs.succeed(1, *train, "--method", "joint", "--run", run / "joint", "--epochs", 1)
+    jobs.succeed(1, "scripts/evaluate.py", "--run", run, "--joint", run / "joint", "--item", "item")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert {"ranks", "train_seconds", "samples_per_second"} < set(metrics)
+    for row in ("item_popularity", "item_user_mean", "joint", "joint_finetuned", "meta_before", "meta_after"):
+        assert {"auc", "gauc", "logloss", "ndcg_at_5"} < set(metrics[row])
+    assert (run / "picture.png").stat().st_size > 10_000
