@@ -58,7 +58,7 @@ def initial_rows(ids: np.ndarray, *, dim: int, table: str, seed: int, distributi
     for start in range(0, len(ids), per_chunk):
         row = ids[start : start + per_chunk, None].astype(np.uint64)
         low, high = row.astype(np.uint32), (row >> np.uint64(32)).astype(np.uint32)
-        key = _mix(_mix(_mix(low ^ salt) + high) ^ np.uint32(seed & 0xFFFFFFFF))  # [m, 1]
+        key = _mix(_mix(_mix(_mix(low) + salt) + high) ^ np.uint32(seed & 0xFFFFFFFF))  # [m, 1]
         first = _mix(key + columns * np.uint32(0x9E3779B9))  # [m, dim]
         yield start, distribution.values(first, _mix(first ^ np.uint32(0x85EBCA6B))).astype(np.float32)
 

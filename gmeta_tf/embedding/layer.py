@@ -26,7 +26,9 @@ class ShardedEmbedding(tf.keras.layers.Layer):
 
     def __init__(self, schema: Schema, *, dim: int | dict[str, int], seed: int = 0, distribution: Uniform | Normal = SMALL):
         super().__init__(name="embedding", trainable=False)
-        if not schema.tables and schema.id_features:
+        if not schema.id_features:
+            raise ValueError("schema must have a categorical or multi-hot feature. Received: none. Add one, such as the task key.")
+        if not schema.tables:
             raise ValueError("schema must hold the sizes of its tables. Received: none. Take the schema of prepared data.")
         self.schema = schema
         widths = dim if isinstance(dim, dict) else dict.fromkeys(schema.tables, dim)
@@ -34,8 +36,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             raise ValueError(f"dim must give every table's width. Received: {sorted(widths)}; tables are {sorted(schema.tables)}.")
         tables = [partition.Table(name, rows, widths[name]) for name, rows in schema.tables.items()]
         self.stacks = partition.stack_tables(tables, size=comm.size())
-        last = self.stacks[-1] if self.stacks else None
-        total = last.first_key + last.rows if last else 0
+        total = self.stacks[-1].first_key + self.stacks[-1].rows
         self.key_dtype = tf.int32 if total < 2**31 - comm.size() else tf.int64
         self._lay_out_positions()
         self.shards = [self._make_shard(stack, seed, distribution) for stack in self.stacks]

@@ -22,6 +22,7 @@ class AUC(MergedMetric):
     def update_state(self, labels, logits, weights):
         """Counts samples of weight > 0. Args: [tasks, samples] each; a label > 0.5 is positive."""
         scaled = (tf.cast(logits, tf.float32) / LARGEST_LOGIT + 1) * (BINS / 2)
+        scaled = tf.where(tf.math.is_nan(scaled), 0.0, scaled)  # the loss tells of it
         place = tf.cast(tf.clip_by_value(scaled, 0, BINS - 1), tf.int32) + BINS * tf.cast(labels > 0.5, tf.int32)
         self.histogram.scatter_add(tf.IndexedSlices(tf.cast(weights > 0, tf.int64), place))
 

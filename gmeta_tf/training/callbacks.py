@@ -1,5 +1,6 @@
 """Callbacks of our own: first weights alike, checkpoints and resumption, one line of progress."""
 
+import math
 import os
 import sys
 import time
@@ -24,6 +25,16 @@ class BroadcastDense(tf.keras.callbacks.Callback):
         with comm.watchdog.long_phase("broadcasting the first weights"):
             for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
                 variable.assign(value)
+
+
+class RequireFinite(tf.keras.callbacks.Callback):
+    """Raises at the end of an epoch whose loss, merged over ranks and so the same on all, is not finite."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Raises ValueError."""
+        losses = {name: float(value) for name, value in logs.items() if name in ("loss", "val_loss")}
+        if not all(map(math.isfinite, losses.values())):
+            raise ValueError(f"loss must stay finite. Received: {losses} in epoch {epoch + 1}. Lower the learning rates.")
 
 
 class Checkpoints(tf.keras.callbacks.Callback):

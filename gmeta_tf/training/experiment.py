@@ -16,7 +16,7 @@ from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.training import checkpoint
-from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints, Progress
+from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints, Progress, RequireFinite
 
 METHODS = ("meta", "joint")
 TOWERS = ("dlrm", "mlp")
@@ -188,7 +188,7 @@ def train(experiment: Experiment, *, resume: bool = False) -> dict:
         initial_epoch=epoch,
         steps_per_epoch=data.steps_per_epoch,
         validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-        callbacks=[BroadcastDense(), progress, stop, saving, *_loggers(run, resume=resume)],
+        callbacks=[BroadcastDense(), RequireFinite(), progress, stop, saving, *_loggers(run, resume=resume)],
         verbose=0,
     )
     summary = {

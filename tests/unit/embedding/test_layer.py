@@ -48,6 +48,8 @@ def test_padding_blanks_rows():
 
 
 def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"schema must have a categorical or multi-hot feature. Received: none"):
+        ShardedEmbedding(Schema("user", "y", (Numeric("x"),)), dim=3)
     with pytest.raises(ValueError, match=r"schema must hold the sizes of its tables. Received: none. Take the schema of prepared data"):
         ShardedEmbedding(Schema("user", "y", FEATURES), dim=3)
     with pytest.raises(ValueError, match=r"dim must give every table's width. Received: \['user'\]; tables are \['tag', 'user'\]"):

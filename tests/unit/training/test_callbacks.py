@@ -43,6 +43,13 @@ def test_progress_draws_a_live_line_on_a_terminal(data, tmp_path, monkeypatch):
     assert "4/4" in terminal.getvalue()
 
 
+def test_a_loss_that_is_not_finite_ends_training(data, tmp_path):
+    model = training_job.build(data.schema, "dlrm_dense", steps_per_execution=1)
+    model.tower.variables[0].assign(float("nan") * model.tower.variables[0])
+    with pytest.raises(ValueError, match=r"loss must stay finite. Received: \{'loss': nan\} in epoch 1. Lower the learning rates"):
+        model.fit(data.stream(), steps_per_epoch=2, callbacks=[callbacks.RequireFinite()], verbose=0)
+
+
 def test_checkpoints_point_at_the_best_and_the_last(data, tmp_path):
     model = training_job.build(data.schema, "dlrm_dense", steps_per_execution=1)
     saving = callbacks.Checkpoints(tmp_path, steps_per_epoch=2, monitor="made_up")
