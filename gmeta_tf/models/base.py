@@ -54,6 +54,7 @@ class MetaModel(tf.keras.Model):
         }
         tower({name: tf.zeros([1, spec.shape[1]], spec.dtype) for name, spec in sample.items()})  # builds it
         refuse_state_updates(tower, sample)
+        self.average = None  # of the weights over epochs (see `training.average`)
         self._evaluating = False
 
     def compile(

@@ -17,6 +17,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 
 CHUNK_ROWS = 1 << 16
+AVERAGE = "average"
 EMPTY_FILE = 128  # bytes of a .npy without rows, which cannot be mapped
 
 
@@ -42,12 +43,12 @@ def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) ->
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         comm.barrier()
-        _save_rows(partial, model.embedding)
+        _save_rows(partial, model)
         metrics = comm.allreduce_sum(_as_float64(model), name="checkpoint.metrics")
         if comm.rank() == 0:
             _dense(model).write(str(partial / "dense"))
             np.savez(partial / "metrics.npz", *[metric.numpy() for metric in metrics])
-            names = {"tables": _tables(model.embedding), "slots": _slot_names(model.embedding)}
+            names = {"tables": _tables(model.embedding), "beside_rows": list(_beside_rows(model))}
             meta = {"size": comm.size(), "step": step, "state": state} | names
             (partial / "checkpoint.json").write_text(json.dumps(meta, indent=1))
         comm.barrier()
@@ -73,34 +74,61 @@ def find(folder, pointer: str = "last") -> pathlib.Path:
     return folder / (folder / pointer).read_text().strip()
 
 
-def load(checkpoint, model, *, optimizers: bool = True) -> dict:
-    """Loads a checkpoint into a compiled model, from any number of ranks to any number of ranks.
+def load(checkpoint, model) -> dict:
+    """Loads all of a checkpoint into a compiled model, from any number of ranks to any number of ranks.
 
     Not collective: every rank reads what it needs.
 
     Args:
       checkpoint: folder, as `find` returns.
-      model: of the same schema, tower and, with `optimizers`, optimizers as the one saved.
-      optimizers: whether to load slots and the outer optimizer as well.
+      model: of the same schema, tower, optimizers and averages as the one saved.
 
     Returns:
       The `state` that was saved.
 
     Raises:
       FileNotFoundError: no such checkpoint.
-      ValueError: tables or optimizers differ from the model's.
+      ValueError: tables, optimizers or averages differ from the model's.
     """
+    checkpoint, meta = _open(checkpoint, model)
+    own = _beside_rows(model)
+    if meta["beside_rows"] != list(own):
+        raise ValueError(
+            f"checkpoint must have the model's row slots and averages, {list(own)}. Received: {meta['beside_rows']}. Compile the model "
+            "with the optimizer, and average it, as it was trained."
+        )
+    for what, variables in (_rows(model) | own).items():
+        _load_rows(checkpoint, model.embedding, variables, what=what, saved_size=meta["size"])
+    _dense(model).read(str(checkpoint / "dense")).assert_consumed()
+    return meta["state"]
+
+
+def load_weights(checkpoint, model):
+    """Loads the weights alone, or where a checkpoint has them their averages, to predict with.
+
+    As `load`, whatever the optimizers.
+    """
+    checkpoint, meta = _open(checkpoint, model)
+    averaged = AVERAGE in meta["beside_rows"]
+    _load_rows(checkpoint, model.embedding, model.embedding.shards, what=AVERAGE if averaged else "rows", saved_size=meta["size"])
+    tower = model.tower if not averaged else [tf.Variable(v) for v in model.tower.variables]
+    parts = {"average": tower} if averaged else {"tower": tower}
+    tf.train.Checkpoint(**parts).read(str(checkpoint / "dense")).expect_partial().assert_existing_objects_matched()
+    if averaged:
+        for variable, average in zip(model.tower.variables, tower, strict=True):
+            variable.assign(average)
+
+
+def _open(checkpoint, model):
+    """(folder, what `checkpoint.json` says), after the tables were compared."""
     checkpoint = pathlib.Path(checkpoint)
     if not (checkpoint / "checkpoint.json").exists():
         raise FileNotFoundError(f"checkpoint must be a folder that `save` completed. Received: {checkpoint}.")
     meta = json.loads((checkpoint / "checkpoint.json").read_text())
-    _require_same(meta, model, optimizers=optimizers)
-    _load_rows(checkpoint, model.embedding, meta, optimizers=optimizers)
-    if optimizers:
-        _dense(model).read(str(checkpoint / "dense")).assert_consumed()
-    else:
-        tf.train.Checkpoint(tower=model.tower).read(str(checkpoint / "dense")).expect_partial().assert_existing_objects_matched()
-    return meta["state"]
+    tables = _tables(model.embedding)
+    if meta["tables"] != tables:
+        raise ValueError(f"checkpoint must have the model's tables, {tables} as [name, rows, dim]. Received: {meta['tables']}.")
+    return checkpoint, meta
 
 
 def load_metrics(checkpoint, model):
@@ -120,49 +148,55 @@ def _as_float64(model):
 
 
 def _dense(model):
-    return tf.train.Checkpoint(tower=model.tower, optimizer=model.optimizer)
+    average = {"average": model.average.dense} if model.average else {}
+    return tf.train.Checkpoint(tower=model.tower, optimizer=model.optimizer, **average)
 
 
 def _tables(embedding):
     return [[table.name, table.rows, table.dim] for stack in embedding.stacks for table in stack.tables]
 
 
-def _slot_names(embedding):
-    return [f"slot{i}" for i in range(len(embedding.row_optimizer.slot_initial_values))]
+def _rows(model):
+    return {"rows": model.embedding.shards}
 
 
-def _parts(embedding, *, slots):
-    """(stack, what, variable) of everything that is kept by row."""
-    for s, stack in enumerate(embedding.stacks):
-        yield stack, "rows", embedding.shards[s]
-        if slots:
-            yield from ((stack, name, slot) for name, slot in zip(_slot_names(embedding), embedding.slots[s], strict=True))
+def _beside_rows(model):
+    """What else is kept by row: name -> a variable a stack."""
+    slots = zip(*model.embedding.slots, strict=True)
+    average = {AVERAGE: model.average.shards} if model.average else {}
+    return {f"slot{i}": list(variables) for i, variables in enumerate(slots)} | average
 
 
 def _file(folder, table, what, rank, size):
     return folder / f"{table}.{what}.{rank}-of-{size}.npy"
 
 
-def _save_rows(folder, embedding):
+def _save_rows(folder, model):
     rank, size = comm.rank(), comm.size()
-    for stack, what, variable in _parts(embedding, slots=True):
-        for table in stack.tables:
-            ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
-            shape = (len(ids), stack.dim)
-            path = _file(folder, table.name, what, rank, size)
-            if not len(ids):  # a file cannot be mapped empty
-                np.save(path, np.zeros(shape, variable.dtype.as_numpy_dtype))
-                continue
-            file = np.lib.format.open_memmap(path, mode="w+", dtype=variable.dtype.as_numpy_dtype, shape=shape)
-            for start in range(0, len(ids), CHUNK_ROWS):
-                stop = min(start + CHUNK_ROWS, len(ids))
-                file[start:stop] = variable[place + start : place + stop].numpy()
-            file.flush()
+    for what, variables in (_rows(model) | _beside_rows(model)).items():
+        for stack, variable in zip(model.embedding.stacks, variables, strict=True):
+            for table in stack.tables:
+                ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
+                _write(_file(folder, table.name, what, rank, size), variable, place, len(ids))
 
 
-def _load_rows(folder, embedding, meta, *, optimizers):
-    rank, size, saved_size = comm.rank(), comm.size(), meta["size"]
-    for stack, what, variable in _parts(embedding, slots=optimizers):
+def _write(path, variable, place, rows):
+    """`rows` rows of a variable, from `place`, in chunks."""
+    dtype, shape = variable.dtype.as_numpy_dtype, (rows, variable.shape[1])
+    if not rows:  # a file cannot be mapped empty
+        np.save(path, np.zeros(shape, dtype))
+        return
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    for start in range(0, rows, CHUNK_ROWS):
+        stop = min(start + CHUNK_ROWS, rows)
+        file[start:stop] = variable[place + start : place + stop].numpy()
+    file.flush()
+
+
+def _load_rows(folder, embedding, variables, *, what, saved_size):
+    """Fills a variable a stack with this rank's rows of what `saved_size` ranks saved."""
+    rank, size = comm.rank(), comm.size()
+    for stack, variable in zip(embedding.stacks, variables, strict=True):
         for table in stack.tables:
             ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
             saved_first = [partition.owned_ids(stack, table.name, rank=r, size=saved_size)[0][:1] for r in range(saved_size)]
@@ -181,17 +215,6 @@ def _read(path):
     if not path.exists():
         raise FileNotFoundError(f"checkpoint must be whole. Received: {path} is missing.")
     return np.load(path, mmap_mode="r" if path.stat().st_size > EMPTY_FILE else None)
-
-
-def _require_same(meta, model, *, optimizers):
-    tables = _tables(model.embedding)
-    if meta["tables"] != tables:
-        raise ValueError(f"checkpoint must have the model's tables, {tables} as [name, rows, dim]. Received: {meta['tables']}.")
-    if optimizers and meta["slots"] != _slot_names(model.embedding):
-        raise ValueError(
-            f"checkpoint must have the row optimizer's slots, {_slot_names(model.embedding)}. Received: {meta['slots']}. Compile the model "
-            "with the optimizer that it was trained with."
-        )
 
 
 def _point(folder, pointer, name):

@@ -22,7 +22,7 @@ def load_run(run, *, pointer: str = "best") -> tuple[Experiment, MetaModel]:
     """A run's configuration and its model, with the weights of a checkpoint, ready to adapt to new tasks."""
     experiment = Experiment.load(run)
     model = build_model(experiment, reader(experiment, "train").schema)
-    checkpoint.load(checkpoint.find(pathlib.Path(run) / "checkpoints", pointer), model, optimizers=False)
+    checkpoint.load_weights(checkpoint.find(pathlib.Path(run) / "checkpoints", pointer), model)
     model.adapt_by(experiment.adaptation)
     return experiment, model
 

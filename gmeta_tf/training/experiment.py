@@ -16,6 +16,7 @@ from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.training import checkpoint
+from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints, Progress, RequireFinite
 
 METHODS = ("meta", "joint")
@@ -45,6 +46,7 @@ class Experiment:
       learning_rate: of the dense weights (Adam).
       weight_decay: of the dense weights, decoupled.
       row_learning_rate: of the embedding rows (row-wise Adagrad).
+      average_decay: of the weights' moving average over epochs, which predicts in their place; 0 averages nothing.
       global_batch_tasks: tasks a step, over all ranks.
       epochs: at most.
       patience: epochs without a better validation AUC before training stops.
@@ -72,6 +74,7 @@ class Experiment:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     row_learning_rate: float = 0.1
+    average_decay: float = 0.0
     global_batch_tasks: int = 32
     epochs: int = 60
     patience: int = 10
@@ -166,6 +169,7 @@ def train(experiment: Experiment, *, resume: bool = False) -> dict:
         reader(experiment, "validation"),
     )
     model = build_model(experiment, data.schema)
+    average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
     last = checkpoint.find(run / "checkpoints") if resume else None
     position = checkpoint.load(last, model) if last else None
     if position and position["finished"]:
@@ -188,7 +192,7 @@ def train(experiment: Experiment, *, resume: bool = False) -> dict:
         initial_epoch=epoch,
         steps_per_epoch=data.steps_per_epoch,
         validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-        callbacks=[BroadcastDense(), RequireFinite(), progress, stop, saving, *_loggers(run, resume=resume)],
+        callbacks=[BroadcastDense(), RequireFinite(), progress, *average, stop, saving, *_loggers(run, resume=resume)],
         verbose=0,
     )
     summary = {

@@ -52,7 +52,7 @@ def main(folder, out, part):
         initial_epoch=epoch,
         steps_per_epoch=data.steps_per_epoch,
         validation_data=validation.dataset(),
-        callbacks=[BroadcastDense(), stop, saving, *([StopInMidEpoch()] if part == "part" else [])],
+        callbacks=[BroadcastDense(), model.average, stop, saving, *([StopInMidEpoch()] if part == "part" else [])],
         verbose=0,
     )
     if comm.rank() == 0:

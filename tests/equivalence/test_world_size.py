@@ -24,15 +24,14 @@ def trained(tmp_path_factory, tiny):
 
 
 def everything(folder, name, schema):
-    """All arrays of a checkpoint, loaded into one rank: dense weights, outer slots, rows, row slots."""
+    """All arrays of a checkpoint, loaded into one rank: dense weights, outer slots, rows, row slots, averages."""
     tf.keras.backend.set_floatx("float64")
     try:
         model = training_job.build(schema, name)
         checkpoint.load(checkpoint.find(folder / name), model)
     finally:
         tf.keras.backend.set_floatx("float32")
-    slots = [slot for slots in model.embedding.slots for slot in slots]
-    return [v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots]], model
+    return training_job.arrays(model), model
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -59,3 +58,15 @@ def test_logs_equal_those_of_one_rank(trained, ranks, name):
     assert {"loss", "auc", "val_loss", "val_auc", "val_gauc", "val_logloss", "val_ndcg_at_5", "val_before_auc"} <= set(alone)
     for key, values in alone.items():
         np.testing.assert_allclose(together[key], values, rtol=1e-7, err_msg=key)
+
+
+@pytest.mark.parametrize(("saved", "loaded"), [(3, 2), (1, 3), (2, 1)])
+def test_what_some_ranks_save_any_number_loads(trained, tiny, tmp_path, saved, loaded):
+    jobs.succeed(loaded, "tests/equivalence/reload_job.py", tiny, trained[saved], tmp_path)
+    for name in training_job.SCENARIOS:
+        states = [json.loads((checkpoint.find(f / name) / "checkpoint.json").read_text()) for f in (trained[saved], tmp_path)]
+        assert [state["size"] for state in states] == [saved, loaded]
+        assert states[0]["state"] == states[1]["state"]
+        before, after = (everything(folder, name, Manifest.load(tiny).schema)[0] for folder in (trained[saved], tmp_path))
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(other, one)

@@ -10,6 +10,7 @@ import sys
 from gmeta_tf import InnerLoop, MetaModel, Reader, RowAdagrad, RowSGD, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints
 
 BATCH = 8
@@ -31,7 +32,16 @@ def build(schema, name, *, dim=4, **options):
         "dlrm_dense": {"inner_loop": InnerLoop(1, 0.3), "row_optimizer": RowAdagrad(0.1), "steps_per_execution": 2},
     }[name]
     model.compile(tf.keras.optimizers.Adam(0.01), **(compiled | options))
+    if name == "all_rows_adapt":
+        AverageWeights(model, 0.5)
     return model
+
+
+def arrays(model):
+    """All that training changes: dense weights, outer slots, rows, row slots, averages."""
+    slots = [slot for slots in model.embedding.slots for slot in slots]
+    averages = [*model.average.dense, *model.average.shards] if model.average else []
+    return [v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots, *averages]]
 
 
 SCENARIOS = ("all_rows_adapt", "mixed_dims", "dlrm_dense")
@@ -48,7 +58,7 @@ def train(data, out, name):
         epochs=EPOCHS,
         steps_per_epoch=steps,
         validation_data=validation.dataset(),
-        callbacks=[BroadcastDense(), Checkpoints(out / name, steps_per_epoch=steps)],
+        callbacks=[BroadcastDense(), *([model.average] if model.average else []), Checkpoints(out / name, steps_per_epoch=steps)],
         verbose=0,
     )
     if comm.rank() == 0:

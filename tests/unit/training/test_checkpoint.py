@@ -7,6 +7,7 @@ from gmeta_tf import MLP, InnerLoop, MetaModel, RowAdagrad, RowSGD
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.schema import Categorical, Schema
 from gmeta_tf.training import checkpoint
+from gmeta_tf.training.average import AverageWeights
 
 SCHEMA = Schema("user", "click", (Categorical("user"), Categorical("item")), {"user": 3, "item": 7})
 
@@ -39,9 +40,22 @@ def test_a_loaded_model_is_the_saved_one(tmp_path):
 def test_weights_load_without_the_optimizers(tmp_path):
     saved, other = make(), make(seed=1, optimizer=RowSGD())
     save(tmp_path, saved)
-    checkpoint.load(checkpoint.find(tmp_path, "best"), other, optimizers=False)
+    checkpoint.load_weights(checkpoint.find(tmp_path, "best"), other)
     np.testing.assert_array_equal(saved.embedding.shards[0], other.embedding.shards[0])
     np.testing.assert_array_equal(saved.tower.variables[0], other.tower.variables[0])
+
+
+def test_averages_load_as_weights(tmp_path):
+    saved, other = make(), make(seed=1)
+    average = AverageWeights(saved, 0.5)
+    for variable in (average.dense[0], average.shards[0]):
+        variable.assign_add(tf.ones_like(variable))
+    save(tmp_path, saved)
+    checkpoint.load_weights(checkpoint.find(tmp_path), other)
+    np.testing.assert_array_equal(average.shards[0], other.embedding.shards[0])
+    np.testing.assert_array_equal(average.dense[0], other.tower.variables[0])
+    with pytest.raises(ValueError, match=r"^checkpoint must have the model's row slots and averages, \['slot0'\]. Received: .*'average'"):
+        checkpoint.load(checkpoint.find(tmp_path), other)
 
 
 def test_only_what_is_pointed_at_is_kept(tmp_path):
@@ -73,7 +87,9 @@ def test_other_models_are_refused(tmp_path):
     last = save(tmp_path, make())
     with pytest.raises(ValueError, match=r"checkpoint must have the model's tables, \[\['user', 3, 5\], .*Received: \[\['user', 3, 4\], "):
         checkpoint.load(last, make(dim=5))
-    with pytest.raises(ValueError, match=r"checkpoint must have the row optimizer's slots, \[\]. Received: \['slot0'\]. Compile the model"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint must have the model's row slots and averages, \[\]. Received: \['slot0'\]. Compile the model"
+    ):
         checkpoint.load(last, make(optimizer=RowSGD()))
     (last / "item.rows.0-of-1.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"checkpoint must be whole. Received: .*item.rows.0-of-1.npy is missing"):
