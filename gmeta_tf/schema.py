@@ -59,9 +59,13 @@ class MultiHot:
     def __post_init__(self):
         object.__setattr__(self, "table", self.table or self.name)
         if self.combiner not in COMBINERS:
-            raise ValueError(f"combiner must be one of {COMBINERS}. Received: combiner={self.combiner!r} for {self.name!r}.")
+            raise ValueError(
+                f"combiner must be one of {COMBINERS}. Received: combiner={self.combiner!r} for {self.name!r}. Use one of them."
+            )
         if self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1. Received: max_length={self.max_length} for {self.name!r}.")
+            raise ValueError(
+                f"max_length must be at least 1. Received: max_length={self.max_length} for {self.name!r}. Give the longest list's length."
+            )
 
     @property
     def slots(self):
@@ -96,7 +100,7 @@ class Schema:
       tables: rows of each embedding table, out-of-vocabulary row included; filled in by preparation.
 
     Raises:
-      ValueError: two features of one name, or a table without a size once any has one.
+      ValueError: two features of one name, a feature that is the label, or a table without a size once any has one.
     """
 
     task: str
@@ -108,10 +112,15 @@ class Schema:
         object.__setattr__(self, "features", tuple(self.features))
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names) or not names:
-            raise ValueError(f"features must have distinct names, at least one. Received: features={names}.")
+            raise ValueError(f"features must have distinct names, at least one. Received: features={names}. Name each column once.")
+        if self.label in names:
+            raise ValueError(f"label must be no feature. Received: label={self.label!r}, features={names}. Drop the feature.")
         used = {feature.table for feature in self.id_features}
         if self.tables and used != set(self.tables):
-            raise ValueError(f"tables must be those that features use, {sorted(used)}. Received: tables={dict(self.tables)}.")
+            raise ValueError(
+                f"tables must be those that features use, {sorted(used)}. Received: tables={dict(self.tables)}. "
+                "Leave tables out: preparation fills them in."
+            )
 
     @property
     def id_features(self) -> tuple[Categorical | MultiHot, ...]:
@@ -145,12 +154,14 @@ class Schema:
         needed = [feature.name for feature in self.features]
         missing = [name for name in needed if name not in columns]
         if missing:
-            raise ValueError(f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}.")
+            raise ValueError(
+                f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}. Add them."
+            )
         n = len(columns[needed[0]])
         label = columns.get(self.label, np.zeros(n))
         lengths = {name: len(columns[name]) for name in needed} | {self.label: len(label)}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"columns must be of one length. Received: lengths={lengths}.")
+            raise ValueError(f"columns must be of one length. Received: lengths={lengths}. Give each one value a sample.")
         parts = [_slots(columns[feature.name], feature) for feature in self.id_features]
         numbers = [np.asarray(columns[feature.name], np.float32).reshape(n, 1) for feature in self.numeric_features]
         return {
@@ -175,7 +186,9 @@ class Schema:
             features = [_feature(entry) for entry in plain["features"]]
             return cls(**{**plain, "features": features})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"schema must have task, label, features and at most tables. Received: {plain} ({error}).") from None
+            raise ValueError(
+                f"schema must have task, label, features and at most tables. Received: {plain} ({error}). Mend these entries."
+            ) from None
 
     def save(self, path):
         """Writes the schema as YAML to `path`."""
@@ -193,7 +206,9 @@ def _feature(entry: Mapping[str, Any]) -> Feature:
     fields = dict(entry)
     kind = fields.pop("kind", None)
     if kind not in KINDS:
-        raise ValueError(f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature {entry.get('name')!r}.")
+        raise ValueError(
+            f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature {entry.get('name')!r}. Use one of them."
+        )
     return KINDS[kind](**fields)
 
 
@@ -204,6 +219,8 @@ def _slots(values: Sequence, feature: Categorical | MultiHot) -> np.ndarray:
     packed = np.full((len(values), feature.slots), EMPTY, np.int64)
     for row, ids in zip(packed, values, strict=True):
         if len(ids) > feature.slots:
-            raise ValueError(f"{feature.name} must hold at most max_length={feature.slots} ids. Received: {list(ids)}.")
+            raise ValueError(
+                f"{feature.name} must hold at most max_length={feature.slots} ids. Received: {list(ids)}. Keep the first of them."
+            )
         row[: len(ids)] = ids
     return packed

@@ -12,11 +12,10 @@ import tempfile
 
 import duckdb
 
+from gmeta_tf.metaio import checks, samples
 from gmeta_tf.metaio import manifest as manifests
 from gmeta_tf.metaio.encode import encode_partition
-from gmeta_tf.schema import Categorical, MultiHot, Schema
-
-PARTITIONS = ("train", "validation", "test")
+from gmeta_tf.schema import Schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +31,10 @@ class Source:
     schema: Schema
     sql: str
     order_by: tuple[str, ...]
+
+    def __post_init__(self):
+        if not self.order_by or isinstance(self.order_by, str):
+            raise ValueError(f"order_by must be a tuple of columns, at least one. Received: order_by={self.order_by!r}. Name one.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +55,14 @@ class Split:
 
     def __post_init__(self):
         if self.query < 1 or self.support < 1:
-            raise ValueError(f"query and support must be at least 1. Received: query={self.query}, support={self.support}.")
-        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError(f"fractions must be at least 0 and sum to 1. Received: fractions={self.fractions}.")
+            raise ValueError(
+                f"query and support must be at least 1. Received: query={self.query}, support={self.support}. Give each a sample."
+            )
+        if len(self.fractions) != 3 or not (min(self.fractions) >= 0 and abs(sum(self.fractions) - 1) <= 1e-6):
+            raise ValueError(
+                f"fractions must be three, at least 0 and of sum 1. Received: fractions={self.fractions}. "
+                "Give those of train, validation and test."
+            )
 
 
 def read_table(path: pathlib.Path) -> str:
@@ -62,11 +70,9 @@ def read_table(path: pathlib.Path) -> str:
 
     Raises:
       FileNotFoundError: there is no such file.
+      ValueError: its last line is cut.
     """
-    if not path.exists():
-        raise FileNotFoundError(
-            f"source must be a file that exists. Received: {path}. See scripts/prepare.py --help for where data comes from."
-        )
+    checks.require_whole(path)
     escaped = str(path).replace("'", "''")
     return f"read_csv('{escaped}', delim='\t', header=true, all_varchar=true, quote='', strict_mode=true)"
 
@@ -86,14 +92,14 @@ def prepare(source: Source, out, *, split: Split | None = None, lanes: int = 8, 
 
     Raises:
       FileExistsError: `out` holds something and `overwrite` is False.
-      ValueError: a column is missing, a label is no finite number, a task or its order has no value, or two samples
-        have one place in the order.
+      NotADirectoryError: `out` is a file, or lies below one.
+      ValueError: a column is missing or of a type that its feature cannot take, a label or a number is not finite, a
+        task or its order has no value, two samples have one place in the order, or a partition has no task.
     """
-    out, split = pathlib.Path(out), split or Split()
-    if out.exists() and any(out.iterdir()) and not overwrite:
-        raise FileExistsError(f"out must be new or empty. Received: {out}, which holds something. Pass --overwrite to replace it.")
+    out, split = pathlib.Path(out).resolve(), split or Split()
+    checks.require_place(out, overwrite=overwrite)
     if lanes < 1:
-        raise ValueError(f"lanes must be at least 1. Received: lanes={lanes}.")
+        raise ValueError(f"lanes must be at least 1. Received: lanes={lanes}. Use as many as there may be ranks.")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
     try:
@@ -106,12 +112,12 @@ def prepare(source: Source, out, *, split: Split | None = None, lanes: int = 8, 
 
 def _write(source, folder, *, split, lanes):
     with duckdb.connect() as sql:
-        _load(sql, source)
-        counts = _split(sql, source, split)
-        schema, vocabularies = _vocabularies(sql, source.schema)
-        numeric = _standards(sql, schema)
-        _encode(sql, schema, numeric, source.order_by)
-        partitions = {name: encode_partition(sql, name, folder, lanes=lanes) for name in PARTITIONS}
+        samples.load(sql, source)
+        counts = samples.keep(sql, source, split)
+        schema, vocabularies = samples.vocabularies(sql, source.schema)
+        numeric = samples.standards(sql, schema)
+        samples.encode(sql, source, numeric)
+        partitions = {name: encode_partition(sql, name, folder, lanes=lanes) for name in samples.PARTITIONS}
     made = manifests.Manifest(
         schema=schema,
         split=dataclasses.asdict(split),
@@ -126,145 +132,17 @@ def _write(source, folder, *, split, lanes):
     return made
 
 
-def _load(sql, source):
-    """Table `samples`: the raw columns, checked."""
-    try:
-        sql.execute(f"CREATE TABLE samples AS {source.sql}")
-    except duckdb.Error as error:
-        raise ValueError(f"source must have the columns that its schema reads. Received: {error}.") from None
-    columns = {name for name, *_ in sql.execute("DESCRIBE samples").fetchall()}
-    schema = source.schema
-    missing = {schema.task, schema.label, *source.order_by, *(f.name for f in schema.features)} - columns
-    if missing:
-        raise ValueError(f"source must have every column of the schema. Received: {sorted(columns)}; missing {sorted(missing)}.")
-    for column in (schema.task, schema.label, *source.order_by):
-        kind = "a finite number" if column == schema.label else "a value"
-        finite = f"OR NOT isfinite({column}::DOUBLE)" if column == schema.label else ""
-        where = sql.execute(f"SELECT {schema.task}, rowid FROM samples WHERE {column} IS NULL {finite} ORDER BY rowid").fetchall()
-        if where:
-            task, row = where[0]
-            raise ValueError(
-                f"{column} must be {kind} in every row. Received: none in {len(where)} rows, first row {row} of task {task!r}."
-            )
-    _require_total_order(sql, source)
-
-
-def _require_total_order(sql, source):
-    key = ", ".join((source.schema.task, *source.order_by))
-    doubles = sql.execute(f"SELECT {key}, count(*) FROM samples GROUP BY {key} HAVING count(*) > 1 ORDER BY {key}").fetchall()
-    if doubles:
-        raise ValueError(f"({key}) must name one sample. Received: {len(doubles)} repeated, first {doubles[0]}. Remove the duplicates.")
-
-
-def _split(sql, source, split):
-    """Table `kept`: samples with their task's number and partition, and `part`, support or query."""
-    task, order = source.schema.task, ", ".join(f"{column} DESC" for column in source.order_by)
-    first, second = split.fractions[0], split.fractions[0] + split.fractions[1]
-    sql.execute(f"""
-        CREATE TABLE tasks AS
-        SELECT {task}, task, CASE WHEN task < round({first} * n) THEN 'train'
-                                  WHEN task < round({second} * n) THEN 'validation' ELSE 'test' END AS partition
-        FROM (SELECT {task}, row_number() OVER (ORDER BY md5('{split.seed}:' || {task}), {task}) - 1 AS task, count(*) OVER () AS n
-              FROM samples GROUP BY {task} HAVING count(*) > {split.query})""")
-    sql.execute(f"""
-        CREATE TABLE kept AS
-        SELECT *, CASE WHEN place <= {split.query} THEN 'query' ELSE 'support' END AS part
-        FROM (SELECT samples.*, tasks.task, tasks.partition, samples.rowid AS sample,
-                     row_number() OVER (PARTITION BY samples.{task} ORDER BY {order}) AS place
-              FROM samples JOIN tasks USING ({task}))
-        WHERE place <= {split.query + split.support}""")
-    one = lambda query: sql.execute(query).fetchone()[0]  # noqa: E731
-    counts = {
-        "tasks": one("SELECT count(*) FROM tasks"),
-        "tasks_dropped_without_support": one(f"SELECT count(DISTINCT {task}) FROM samples") - one("SELECT count(*) FROM tasks"),
-        "samples": one("SELECT count(*) FROM kept"),
-        "samples_dropped_as_older": one(f"SELECT count(*) FROM samples SEMI JOIN tasks USING ({task})") - one("SELECT count(*) FROM kept"),
-    }
-    if one("SELECT count(*) FROM tasks WHERE partition = 'train'") == 0:
-        raise ValueError(
-            f"source must have at least one training task of more than query={split.query} samples. Received: counts={counts}."
-        )
-    return counts
-
-
-def _vocabularies(sql, schema):
-    """Tables `vocabulary_<table>` (value, id from 1) from training tasks; returns the schema with the tables' sizes."""
-    vocabularies = {}
-    for table in dict.fromkeys(f.table for f in schema.id_features):
-        values = " UNION ALL ".join(
-            f"SELECT {_values(f)} AS value FROM kept WHERE partition = 'train'" for f in schema.id_features if f.table == table
-        )
-        sql.execute(f"""
-            CREATE TABLE vocabulary_{table} AS
-            SELECT value, row_number() OVER (ORDER BY value) AS id
-            FROM (SELECT DISTINCT value::VARCHAR AS value FROM ({values}) WHERE value IS NOT NULL AND value <> '')""")
-        vocabularies[table] = [value for (value,) in sql.execute(f"SELECT value FROM vocabulary_{table} ORDER BY id").fetchall()]
-    sizes = {table: 1 + len(values) for table, values in vocabularies.items()}
-    return dataclasses.replace(schema, tables=sizes), vocabularies
-
-
-def _values(feature):
-    return f"unnest({feature.name})" if isinstance(feature, MultiHot) else feature.name
-
-
-def _standards(sql, schema):
-    """feature -> (mean, deviation) over training samples; a deviation of 0 becomes 1."""
-    standards = {}
-    for feature in schema.numeric_features:
-        mean, deviation = sql.execute(
-            f"SELECT coalesce(avg({feature.name}), 0), coalesce(stddev_pop({feature.name}), 0) FROM kept WHERE partition = 'train'"
-        ).fetchone()
-        standards[feature.name] = (mean, deviation or 1.0)
-    return standards
-
-
-def _encode(sql, schema, numeric, order_by):
-    """Table `encoded`: task, partition, part, place, ids (plus one; 0 where a slot is empty), numeric, label.
-
-    Support samples are stored by age, query samples by the last column of the order (the item), by which ties of scores
-    are broken.
-    """
-    for feature in schema.id_features:
-        sql.execute(f"""
-            CREATE TABLE ids_{feature.name} AS
-            SELECT sample, list(coalesce(id, 0) + 1 ORDER BY slot) AS ids
-            FROM (SELECT sample, {_values(feature)} AS value, {_slots(feature)} AS slot FROM kept)
-            LEFT JOIN vocabulary_{feature.table} USING (value)
-            {"" if isinstance(feature, Categorical) else "WHERE value <> ''"}
-            GROUP BY sample""")
-        _require_length(sql, feature)
-    padded = [f"list_resize(coalesce(ids_{f.name}.ids, []::BIGINT[]), {f.slots}, 0)" for f in schema.id_features]
-    joins = "".join(f" LEFT JOIN ids_{f.name} ON ids_{f.name}.sample = kept.sample" for f in schema.id_features)
-    numbers = [f"coalesce((kept.{name} - {mean}) / {deviation}, 0)::FLOAT" for name, (mean, deviation) in numeric.items()]
-    sql.execute(f"""
-        CREATE TABLE encoded AS
-        SELECT kept.task, partition, part,
-               row_number() OVER (PARTITION BY kept.task, part
-                                  ORDER BY CASE WHEN part = 'query' THEN kept.{order_by[-1]} END, place DESC) AS place,
-               {" || ".join(padded) or "[]::BIGINT[]"} AS ids, [{", ".join(numbers)}]::FLOAT[] AS numeric,
-               kept.{schema.label}::FLOAT AS label
-        FROM kept{joins}""")
-
-
-def _slots(feature):
-    return f"generate_subscripts({feature.name}, 1)" if isinstance(feature, MultiHot) else "1"
-
-
-def _require_length(sql, feature):
-    longest = sql.execute(f"SELECT coalesce(max(len(ids)), 0) FROM ids_{feature.name}").fetchone()[0]
-    if longest > feature.slots:
-        raise ValueError(
-            f"{feature.name} must hold at most max_length={feature.slots} ids. Received: {longest} in one sample. Raise max_length."
-        )
-
-
 def _replace(out, partial):
     """Puts the finished folder in place of `out`; what was there goes only once the new one stands."""
     partial.chmod(0o755)
+    if not out.exists():
+        os.replace(partial, out)
+        return
     old = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
     try:
-        if out.exists():
-            os.replace(out, old)
+        os.replace(out, old)
         os.replace(partial, out)
     finally:
+        if not out.exists():  # the second did not happen
+            os.replace(old, out)
         shutil.rmtree(old, ignore_errors=True)

@@ -82,12 +82,12 @@ def test_pack_of_no_samples_and_of_no_numbers():
 
 
 def test_refuses_an_unknown_combiner():
-    with pytest.raises(ValueError, match=r"combiner must be one of .*mean.*sum.*Received: combiner='max' for 'genres'\."):
+    with pytest.raises(ValueError, match=r"combiner must be one of .*mean.*sum.*Received: combiner='max' for 'genres'\. Use one of them\."):
         MultiHot("genres", 2, combiner="max")
 
 
 def test_refuses_no_slots():
-    with pytest.raises(ValueError, match=r"max_length must be at least 1\. Received: max_length=0 for 'genres'\."):
+    with pytest.raises(ValueError, match=r"max_length must be at least 1\. Received: max_length=0 for 'genres'\. Give the longest"):
         MultiHot("genres", 0)
 
 
@@ -95,20 +95,32 @@ def test_refuses_no_slots():
     ("features", "received"), [((), r"\[\]"), ((Categorical("user"), Numeric("user")), r"\['user', 'user'\]")], ids=["none", "twice"]
 )
 def test_refuses_no_features_or_two_of_one_name(features, received):
-    with pytest.raises(ValueError, match=rf"features must have distinct names, at least one\. Received: features={received}\."):
+    with pytest.raises(
+        ValueError, match=rf"features must have distinct names, at least one\. Received: features={received}\. Name each column once\."
+    ):
         Schema("user", "click", features)
+
+
+def test_refuses_a_label_among_the_features():
+    with pytest.raises(
+        ValueError, match=r"label must be no feature\. Received: label='click', features=\['user', 'click'\]\. Drop the feature\."
+    ):
+        Schema("user", "click", (Categorical("user"), Categorical("click")))
 
 
 @pytest.mark.parametrize("tables", [{"user": 3}, {"user": 3, "item": 5, "genres": 4, "shop": 2}], ids=["too few", "too many"])
 def test_refuses_other_tables_than_the_features_use(tables):
     with pytest.raises(
-        ValueError, match=r"tables must be those that features use, \['genres', 'item', 'user'\]\. Received: tables=\{'user': 3"
+        ValueError,
+        match=r"tables must be those that features use, \['genres', 'item', 'user'\]\. Received: tables=\{'user': 3.*\. Leave tables out",
     ):
         dataclasses.replace(SCHEMA, tables=tables)
 
 
 def test_pack_refuses_a_missing_feature():
-    message = r"columns must hold every feature of the schema\. Received: columns=\['last', 'user'\]; missing \['year', 'genres'\]\."
+    message = (
+        r"columns must hold every feature of the schema\. Received: columns=\['last', 'user'\]; missing \['year', 'genres'\]\. Add them\."
+    )
     with pytest.raises(ValueError, match=message):
         SCHEMA.pack({"user": [1], "last": [1]})
 
@@ -117,13 +129,15 @@ def test_pack_refuses_a_missing_feature():
 def test_pack_refuses_columns_of_different_lengths(short):
     columns = {"user": [1, 2], "last": [1, 2], "genres": [[], []], "year": [0, 0], "click": [0, 0]}
     columns[short] = columns[short][:1]
-    with pytest.raises(ValueError, match=rf"columns must be of one length\. Received: lengths=.*'{short}': 1"):
+    with pytest.raises(
+        ValueError, match=rf"columns must be of one length\. Received: lengths=.*'{short}': 1.*\. Give each one value a sample\."
+    ):
         SCHEMA.pack(columns)
 
 
 def test_pack_refuses_a_list_longer_than_its_slots():
     columns = {"user": [1, 2], "last": [1, 1], "genres": [[1], [1, 2, 3]], "year": [0, 0]}
-    with pytest.raises(ValueError, match=r"genres must hold at most max_length=2 ids\. Received: \[1, 2, 3\]\."):
+    with pytest.raises(ValueError, match=r"genres must hold at most max_length=2 ids\. Received: \[1, 2, 3\]\. Keep the first of them\."):
         SCHEMA.pack(columns)
 
 
@@ -140,13 +154,17 @@ def test_pack_refuses_a_list_longer_than_its_slots():
     ids=["no features", "no task", "unknown entry", "unknown entry of a feature", "no max_length", "features are no list"],
 )
 def test_from_dict_refuses_unknown_and_missing_entries(plain):
-    with pytest.raises(ValueError, match=r"schema must have task, label, features and at most tables\. Received: \{"):
+    with pytest.raises(
+        ValueError, match=r"schema must have task, label, features and at most tables\. Received: \{.*\. Mend these entries\."
+    ):
         Schema.from_dict(plain)
 
 
 @pytest.mark.parametrize("kind", ["dense", None])
 def test_from_dict_refuses_an_unknown_kind(kind):
-    message = rf"kind must be one of \['categorical', 'multi_hot', 'numeric'\]\. Received: kind={kind!r} for feature 'year'\."
+    message = (
+        rf"kind must be one of \['categorical', 'multi_hot', 'numeric'\]\. Received: kind={kind!r} for feature 'year'\. Use one of them\."
+    )
     with pytest.raises(ValueError, match=message):
         Schema.from_dict(PLAIN | {"features": [{"kind": kind, "name": "year"}]})
 

@@ -1,6 +1,9 @@
+import dataclasses
 import hashlib
 import json
+import math
 
+import numpy as np
 import pytest
 
 from gmeta_tf.metaio.manifest import Lane, Manifest, sha256
@@ -96,7 +99,9 @@ def test_refuses_a_folder_without_manifest(tmp_path):
 
 @pytest.mark.parametrize("other", [2, "1", None])
 def test_refuses_another_format(folder, other):
-    with pytest.raises(ValueError, match=r"manifest\.json must have format 1\. Received: another, in .*\. Prepare the data again\."):
+    with pytest.raises(
+        ValueError, match=rf"manifest\.json must have format 1\. Received: {other!r}, in {folder}\. Prepare the data again\."
+    ):
         Manifest.load(edited(folder, format=other))
 
 
@@ -118,13 +123,94 @@ def test_refuses_a_file_of_another_size(folder, content, size):
         Manifest.load(folder)
 
 
-def test_refuses_a_broken_schema(folder):
-    with pytest.raises(ValueError, match="schema must have task, label, features"):
-        Manifest.load(edited(folder, schema={"task": "user"}))
+DAMAGED = r"manifest\.json must be as preparation wrote it\. Received: another, in {folder} \(.*\)\. Prepare the data again\."
 
 
-def test_refuses_a_truncated_manifest(folder):
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text[: len(text) // 2])
-    with pytest.raises(ValueError):  # noqa: PT011  the message is json's
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": {"task": "user"}},
+        {"schema": None},
+        {"vocabularies": None},
+        {"vocabularies": {"user": ["1", "2"]}},
+        {"vocabularies": {"user": ["1"], "genres": ["Film-Noir"]}},
+        {"numeric": {"year": 1990.25}},
+        {"partitions": {"train": [{"support": "a", "query": "b"}]}},
+        {"partitions": {"train": [dataclasses.asdict(lane()) | {"bytes": [3]}]}},
+        {"partitions": {"train": [dataclasses.asdict(lane()) | {"lane": 0}]}},
+        {"colour": "red"},
+    ],
+    ids=lambda changes: f"{next(iter(changes))}={str(next(iter(changes.values())))[:20]}",
+)
+def test_refuses_other_entries(folder, changes):
+    with pytest.raises(ValueError, match=DAMAGED.format(folder=folder)):
+        Manifest.load(edited(folder, **changes))
+
+
+@pytest.mark.parametrize("name", ["schema", "split", "support_size", "vocabularies", "numeric", "counts", "partitions"])
+def test_refuses_a_missing_entry(folder, name):
+    plain = json.loads((folder / "manifest.json").read_text())
+    del plain[name]
+    (folder / "manifest.json").write_text(json.dumps(plain))
+    with pytest.raises(ValueError, match=DAMAGED.format(folder=folder)):
         Manifest.load(folder)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[: len(text) // 2], lambda text: b"", lambda text: b"[1]", lambda text: b"\xff" + text]
+)
+def test_refuses_a_truncated_or_garbled_manifest(folder, damage):
+    (folder / "manifest.json").write_bytes(damage((folder / "manifest.json").read_bytes()))
+    with pytest.raises(ValueError, match=DAMAGED.format(folder=folder)):
+        Manifest.load(folder)
+
+
+def test_digest_names_the_contents(folder):
+    digest = Manifest.load(folder).digest
+    assert len(digest) == 64
+    assert digest == manifest().digest  # tuples or lists, made or loaded
+    other = lane(0), dataclasses.replace(lane(1, size=(0, 0)), sha256=("ab" * 32, "ef" * 32))
+    changed = [
+        manifest(counts={"tasks": 5, "samples": 18}),
+        manifest(partitions=manifest().partitions | {"train": list(other)}),
+        manifest(vocabularies={"user": ["２ é", "1"], "genres": ["Film-Noir"]}),
+    ]
+    assert len({digest, *(one.digest for one in changed)}) == 4
+
+
+RAW = {
+    "user": ["1", 1, "9", None],
+    "genres": [["Film-Noir", "War"], "Film-Noir  Film-Noir", None, []],
+    "year": [1993.75, "1990.25", None, math.nan],
+}
+
+
+def test_encode():
+    encoded = manifest().encode(RAW | {"click": [1, 0, 1, 0], "noise": "abc"})
+    assert set(encoded) == {"user", "genres", "year", "click"}
+    assert encoded["user"].tolist() == [1, 1, 0, 0]
+    assert encoded["genres"] == [[1, 0], [1, 1], [], []]
+    assert encoded["year"].tolist() == [1.0, 0.0, 0.0, 0.0]
+    packed = SCHEMA.pack(encoded)
+    assert packed["ids"].tolist() == [[1, 1, 0, -1], [1, 1, 1, -1], [0, -1, -1, -1], [0, -1, -1, -1]]
+    assert packed["label"].tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert "click" not in manifest().encode(RAW)
+
+
+def test_encode_takes_arrays_and_bytes():
+    encoded = manifest().encode(
+        {"user": np.array([1, 2]), "genres": np.array([[b"Film-Noir"], ["War"]]), "year": np.array([1993.75, 1990.25])}
+    )
+    assert encoded["user"].tolist() == [1, 0]
+    assert encoded["genres"] == [[1], [0]]
+    assert encoded["year"].dtype == np.float32
+
+
+def test_encode_refuses_missing_features_and_what_is_no_number():
+    message = r"columns must hold every feature of the schema\. Received: columns=\['user'\]; missing \['genres', 'year'\]\. Add them\."
+    with pytest.raises(ValueError, match=message):
+        manifest().encode({"user": ["1"]})
+    with pytest.raises(ValueError, match=r"year must be numbers\. Received: .*soon.*\. Give None where there is none\."):
+        manifest().encode(RAW | {"year": ["soon", 1, 2, 3]})
+    with pytest.raises(ValueError, match=r"year must be finite numbers \(of float32\)\. Received: 1e\+300\. Give None"):
+        manifest().encode(RAW | {"year": [1, 1e300, 2, 3]})
