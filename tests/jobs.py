@@ -71,7 +71,7 @@ def succeed(ranks, *arguments, **extra):
     return output
 
 
-def tiny_source(folder, *, tasks=37, seed=0):
+def tiny_source(folder, *, tasks=37, seed=0, shops=2):
     """A made-up log: `tasks` users with 5 to 20 clicks each, more than one id of each kind rare."""
     draw = np.random.default_rng(seed)
     lines = ["user,item,shop,tags,price,time,click"]
@@ -79,7 +79,7 @@ def tiny_source(folder, *, tasks=37, seed=0):
         for moment in range(draw.integers(5, 21)):
             item = int(draw.zipf(1.5)) % 50
             tags = " ".join(f"t{tag}" for tag in sorted(draw.choice(7, draw.integers(0, 4), replace=False)))
-            lines.append(f"u{user},i{item},s{draw.integers(0, 2)},{tags},{draw.normal(10, 3):.3f},{moment},{int(draw.random() < 0.5)}")
+            lines.append(f"u{user},i{item},s{draw.integers(0, shops)},{tags},{draw.normal(10, 3):.3f},{moment},{int(draw.random() < 0.5)}")
     file = pathlib.Path(folder) / "log.csv"
     file.write_text("\n".join(lines))
     sql = f"""SELECT "user", item, shop, string_split(coalesce(tags, ''), ' ') AS tags, price::DOUBLE AS price, time::INT AS time,
@@ -87,8 +87,9 @@ def tiny_source(folder, *, tasks=37, seed=0):
     return Source(schema=SCHEMA, sql=sql, order_by=("time",))
 
 
-def tiny_data(folder, *, tasks=37, lanes=4, seed=0):
+def tiny_data(folder, *, lanes=4, fractions=(0.8, 0.1, 0.1), **options):
     """Prepared folder of `tiny_source`: queries of up to 3 samples, supports of up to 6."""
     folder = pathlib.Path(folder)
-    prepare(tiny_source(folder, tasks=tasks, seed=seed), folder / "data", split=Split(query=3, support=6), lanes=lanes)
+    split = Split(query=3, support=6, fractions=fractions)
+    prepare(tiny_source(folder, **options), folder / "data", split=split, lanes=lanes)
     return folder / "data"

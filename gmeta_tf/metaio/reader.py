@@ -27,12 +27,14 @@ class Reader:
         that the model learns from tasks whose id it knows nothing of, as it will meet them.
       redraw: in `stream`, every epoch splits a task's samples of both sets anew into support and query, at random; so
         that all of them come to be query samples. The sets keep their sizes; a short task's support set is the shorter.
+      joined: in `stream`, the query set holds the samples of both sets, for training without an inner loop.
       max_support: at most so many of each task's most recent support samples.
       shuffle_tasks: tasks of a lane among which the next is drawn.
 
     Raises:
       FileNotFoundError, ValueError: as `Manifest.load`.
-      ValueError: an unknown partition, a batch that lanes do not divide, more ranks than lanes or tasks.
+      ValueError: an unknown partition or one without tasks, a batch that lanes do not divide, more ranks than lanes or
+        tasks, a rate or a number out of range.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Reader:
         seed: int = 0,
         cold_rate: float = 0.0,
         redraw: bool = False,
+        joined: bool = False,
         max_support: int | None = None,
         shuffle_tasks: int = 10_000,
     ):
@@ -55,16 +58,21 @@ class Reader:
             raise ValueError(f"partition must be one of {sorted(self.manifest.partitions)}. Received: partition={partition!r}.")
         self.lanes = self.manifest.partitions[partition]
         self.tasks = sum(lane.tasks for lane in self.lanes)
-        self._check(global_batch_tasks, size, cold_rate)
+        if not self.tasks:
+            raise ValueError(
+                f"partition must hold at least one task. Received: partition={partition!r} of {self.folder}, which has none. "
+                "Prepare the data with a larger fraction of tasks for it."
+            )
+        self._check(global_batch_tasks, size, cold_rate, max_support)
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
-        self.seed, self.cold_rate, self.redraw, self.shuffle_tasks = seed, cold_rate, redraw, shuffle_tasks
+        self.seed, self.cold_rate, self.redraw, self.joined, self.shuffle_tasks = seed, cold_rate, redraw, joined, shuffle_tasks
         self.support_size = self.manifest.support_size
         self.max_support = self.support_size if max_support is None else min(max_support, self.support_size)
         self._lane_tasks = global_batch_tasks // len(self.lanes)
         self.steps_per_epoch = max(-(-lane.tasks // self._lane_tasks) for lane in self.lanes)
         self.samples = sum(lane.samples for lane in self.lanes)
 
-    def _check(self, global_batch_tasks, size, cold_rate):
+    def _check(self, global_batch_tasks, size, cold_rate, max_support):
         lanes = len(self.lanes)
         if global_batch_tasks < 1 or global_batch_tasks % lanes:
             raise ValueError(
@@ -74,6 +82,8 @@ class Reader:
             raise ValueError(f"size must be at most the number of tasks, {self.tasks}. Received: size={size}. Start fewer ranks.")
         if size > lanes:
             raise ValueError(f"size must be at most the number of lanes, {lanes}. Received: size={size}. Prepare the data with more lanes.")
+        if max_support is not None and max_support < 0:
+            raise ValueError(f"max_support must be at least 0. Received: max_support={max_support}. Leave it out to keep every sample.")
         if not 0 <= cold_rate <= 1:
             raise ValueError(f"cold_rate must lie in [0, 1]. Received: cold_rate={cold_rate}.")
         if cold_rate and self._task_position() is None:
@@ -82,14 +92,14 @@ class Reader:
             )
 
     def dataset(self, *, cached: bool = False) -> tf.data.Dataset:
-        """One pass in file order, without cold ids: `steps_per_epoch` batches.
+        """One pass in file order, without cold ids: `steps_per_epoch` batches, a number that Keras sees.
 
         Args:
           cached: keep the batches in memory from the first pass on.
         """
         batches = self._epoch(tf.constant(0, tf.int64), shuffle=False)
         batches = batches.cache() if cached else batches
-        return _prefetched(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)))
+        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)).prefetch(tf.data.AUTOTUNE)
 
     def stream(self, *, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """Endless shuffled epochs from a position on; `fit` takes it with `steps_per_epoch`.
@@ -117,8 +127,7 @@ class Reader:
     def _lane(self, number, epoch, *, shuffle):
         """Batches of (support, query) records, empty ones at the end, `steps_per_epoch` of them."""
         lane = self.lanes[number]
-        pair = tuple(tf.data.TFRecordDataset(str(self.folder / name)) for name in (lane.support, lane.query))
-        tasks = tf.data.Dataset.zip(pair)
+        tasks = tf.data.Dataset.zip(tuple(_records(self.folder / name, lane.tasks) for name in (lane.support, lane.query)))
         if shuffle:
             seed = (self.seed * 1_000_003 + epoch) * 65_537 + number
             tasks = tasks.shuffle(min(self.shuffle_tasks, max(lane.tasks, 1)), seed=seed, reshuffle_each_iteration=False)
@@ -138,6 +147,8 @@ class Reader:
             if epoch is not None and self.cold_rate:
                 cold = self._is_cold(task, epoch)
                 support["ids"], query["ids"] = (self._without_task_id(part["ids"], cold) for part in (support, query))
+            if epoch is not None and self.joined:
+                query = _both(support, query)
             return support, tf.nest.map_structure(tf.identity, query)
 
     def _examples(self, records, samples, *, kept):
@@ -176,7 +187,7 @@ class Reader:
 
     def _redrawn(self, support, query, task, epoch):
         """The samples of both sets in random order, real ones first: query takes its size, support what follows."""
-        both = tf.nest.map_structure(lambda s, q: tf.concat([s, q], 1), support, query)  # [tasks, samples, ...]
+        both = _both(support, query)
         samples = both["weight"].shape[1]
         draw = self._hash("redraw", tf.repeat(task[:, None], samples, 1), epoch, tf.range(samples)[None])
         order = tf.argsort(tf.where(both["weight"] > 0, draw, HASH_BUCKETS), axis=1)
@@ -201,6 +212,23 @@ class Reader:
         return tf.where(replaced, tf.constant(OUT_OF_VOCABULARY, tf.int64), ids)
 
 
+def _records(file, count):
+    """The records of a file. TensorFlow's error for a damaged one has no file name: ours comes in its place."""
+    message = f"{file} must hold {count} whole records, as its manifest says. Received: fewer (damaged, or unreadable). Prepare it again."
+
+    def complain(_):
+        with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
+            return tf.constant("")
+
+    missing = tf.data.Dataset.range(1).map(complain)
+    return tf.data.TFRecordDataset(str(file)).ignore_errors().concatenate(missing).take(count)
+
+
+def _both(support, query):
+    """[tasks, samples of both sets, ...] of each part."""
+    return tf.nest.map_structure(lambda s, q: tf.concat([s, q], 1), support, query)
+
+
 def _last(ragged, kept, width):
     """[rows, width] of the last `kept` values of each row, zeros behind them."""
     if kept == 0:
@@ -209,7 +237,7 @@ def _last(ragged, kept, width):
 
 
 def _prefetched(dataset):
-    """Keeps batches ready, on the GPU where there is one."""
+    """Keeps batches ready, on the GPU where there is one; there TensorFlow loses a dataset's cardinality."""
     if tf.config.get_visible_devices("GPU"):
         return dataset.apply(tf.data.experimental.prefetch_to_device("/GPU:0"))
     return dataset.prefetch(tf.data.AUTOTUNE)

@@ -15,12 +15,48 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, tiny):
+def few(tmp_path_factory):
+    """Data of 4 training tasks in 3 lanes, all of one shop."""
+    return jobs.tiny_data(tmp_path_factory.mktemp("few"), tasks=10, lanes=3, fractions=(0.4, 0.3, 0.3), shops=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny, few):
     """ranks -> folder of what a job of so many ranks trained."""
     folders = {ranks: tmp_path_factory.mktemp(f"ranks{ranks}") for ranks in (1, 2, 3)}
     for ranks, folder in folders.items():
-        jobs.succeed(ranks, "tests/equivalence/training_job.py", tiny, folder)
+        jobs.succeed(ranks, "tests/equivalence/training_job.py", tiny, few, folder, seconds=400)
     return folders
+
+
+@pytest.fixture
+def schema_of(tiny, few):
+    """Schema of a scenario's data, by name."""
+    return lambda name: Manifest.load(few if name == "few_tasks" else tiny).schema
+
+
+def seen(data, name, *, size):
+    """By step of an epoch and rank of a job: the ids of its real query samples, one array a task."""
+    ranks = []
+    for rank in range(size):
+        stream, _, steps = training_job.batches(data, name, rank=rank, size=size)
+        queries = [(query["ids"].numpy(), query["weight"].numpy() > 0) for _, query in stream.take(steps)]
+        ranks.append([[i[there] for i, there in zip(*query, strict=True) if there.any()] for query in queries])
+    return list(zip(*ranks, strict=True))
+
+
+def test_the_scenarios_hold_what_they_are_for(tiny, few):
+    """Uneven ranks, ranks without a task, ids that several ranks have, a table with fewer rows than ranks."""
+    counts = lambda steps: [[len(tasks) for tasks in step] for step in steps]  # noqa: E731
+    assert counts(seen(tiny, "all_rows_adapt", size=3)) == [[4, 2, 2]] * 3 + [[3, 2, 1]]
+    assert counts(seen(tiny, training_job.IDLE, size=3)) == [[4, 4, 0]] * 3 + [[3, 3, 0]]
+    scarce = seen(few, "few_tasks", size=3)
+    assert counts(scarce) == [[1, 1, 1], [1, 0, 0]]
+    items, shops = ([set(np.concatenate(tasks)[:, column]) for tasks in scarce[0]] for column in (1, 2))
+    assert set.intersection(*items)
+    assert shops == [{1}] * 3
+    model = training_job.build(Manifest.load(few).schema, "few_tasks")
+    assert [(stack.dim, stack.rows) for stack in model.embedding.stacks if stack.tables[0].name == "shop"] == [(2, 2)]
 
 
 def everything(folder, name, schema):
@@ -36,8 +72,8 @@ def everything(folder, name, schema):
 
 @pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize("name", training_job.SCENARIOS)
-def test_weights_rows_and_slots_equal_those_of_one_rank(trained, tiny, ranks, name):
-    schema = Manifest.load(tiny).schema
+def test_weights_rows_and_slots_equal_those_of_one_rank(trained, schema_of, ranks, name):
+    schema = schema_of(name)
     alone, model = everything(trained[1], name, schema)
     together, _ = everything(trained[ranks], name, schema)
     for one, many in zip(alone, together, strict=True):
@@ -61,12 +97,12 @@ def test_logs_equal_those_of_one_rank(trained, ranks, name):
 
 
 @pytest.mark.parametrize(("saved", "loaded"), [(3, 2), (1, 3), (2, 1)])
-def test_what_some_ranks_save_any_number_loads(trained, tiny, tmp_path, saved, loaded):
-    jobs.succeed(loaded, "tests/equivalence/reload_job.py", tiny, trained[saved], tmp_path)
+def test_what_some_ranks_save_any_number_loads(trained, tiny, few, schema_of, tmp_path, saved, loaded):
+    jobs.succeed(loaded, "tests/equivalence/reload_job.py", tiny, few, trained[saved], tmp_path)
     for name in training_job.SCENARIOS:
         states = [json.loads((checkpoint.find(f / name) / "checkpoint.json").read_text()) for f in (trained[saved], tmp_path)]
         assert [state["size"] for state in states] == [saved, loaded]
         assert states[0]["state"] == states[1]["state"]
-        before, after = (everything(folder, name, Manifest.load(tiny).schema)[0] for folder in (trained[saved], tmp_path))
+        before, after = (everything(folder, name, schema_of(name))[0] for folder in (trained[saved], tmp_path))
         for one, other in zip(before, after, strict=True):
             np.testing.assert_array_equal(other, one)

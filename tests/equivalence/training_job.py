@@ -1,6 +1,6 @@
 """Trains the scenarios of `test_world_size.py` on any number of ranks, and saves what came of them.
 
-python tests/equivalence/training_job.py DATA OUT
+python tests/equivalence/training_job.py TINY FEW OUT
 """
 
 import json
@@ -9,6 +9,7 @@ import sys
 
 from gmeta_tf import InnerLoop, MetaModel, Reader, RowAdagrad, RowSGD, comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints
@@ -20,7 +21,7 @@ EPOCHS = 2
 def build(schema, name, *, dim=4, **options):
     """The compiled model of a scenario."""
     tf.keras.utils.set_random_seed(1)
-    widths = {"user": 4, "item": 4, "shop": 2, "tags": 6} if name == "mixed_dims" else dim
+    widths = {"user": 4, "item": 4, "shop": 2, "tags": 6} if name in ("mixed_dims", "few_tasks") else dim
     tower = DLRM(4, bottom=(5,), top=(8,), activation="tanh") if name == "dlrm_dense" else MLP((8,), activation="tanh")
     model = MetaModel(schema, tower, embedding_dim=widths, seed=5)
     compiled = {
@@ -30,6 +31,7 @@ def build(schema, name, *, dim=4, **options):
             "row_optimizer": RowSGD(0.5),
         },
         "dlrm_dense": {"inner_loop": InnerLoop(1, 0.3), "row_optimizer": RowAdagrad(0.1), "steps_per_execution": 2},
+        "few_tasks": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowAdagrad(0.1)},
     }[name]
     model.compile(tf.keras.optimizers.Adam(0.01), **(compiled | options))
     if name == "all_rows_adapt":
@@ -44,20 +46,35 @@ def arrays(model):
     return [v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots, *averages]]
 
 
-SCENARIOS = ("all_rows_adapt", "mixed_dims", "dlrm_dense")
+SCENARIOS = ("all_rows_adapt", "mixed_dims", "dlrm_dense", "few_tasks")
+IDLE = "dlrm_dense"  # where the last rank, unless it is alone, has no task in the whole job
+
+
+def batches(data, name, *, rank, size):
+    """A rank's batches of training and of validation, and the steps of an epoch."""
+    idles = name == IDLE and rank == size - 1 > 0
+    if name == IDLE and size > 1:
+        rank, size = min(rank, size - 2), size - 1
+    own = {"global_batch_tasks": 3 if name == "few_tasks" else BATCH, "rank": rank, "size": size, "seed": 3}
+    train, validation = Reader(data, "train", cold_rate=0.5, redraw=True, **own), Reader(data, "validation", **own)
+    made = [train.stream(), validation.dataset()]
+    return *([dataset.map(_without_samples) for dataset in made] if idles else made), train.steps_per_epoch // 2 * 2
+
+
+def _without_samples(*parts):
+    padding = {"ids": -1, "numeric": 0, "label": 0, "weight": 0}
+    return tuple({key: tf.fill(values.shape, tf.cast(padding[key], values.dtype)) for key, values in part.items()} for part in parts)
 
 
 def train(data, out, name):
     """Trains one scenario and writes its checkpoint and logs."""
-    own = {"global_batch_tasks": BATCH, "rank": comm.rank(), "size": comm.size(), "seed": 3}
-    train_data, validation = Reader(data, "train", cold_rate=0.5, redraw=True, **own), Reader(data, "validation", **own)
-    model = build(train_data.schema, name)
-    steps = train_data.steps_per_epoch // 2 * 2
+    stream, validation, steps = batches(data, name, rank=comm.rank(), size=comm.size())
+    model = build(Manifest.load(data).schema, name)
     history = model.fit(
-        train_data.stream(),
+        stream,
         epochs=EPOCHS,
         steps_per_epoch=steps,
-        validation_data=validation.dataset(),
+        validation_data=validation,
         callbacks=[BroadcastDense(), *([model.average] if model.average else []), Checkpoints(out / name, steps_per_epoch=steps)],
         verbose=0,
     )
@@ -66,7 +83,8 @@ def train(data, out, name):
 
 
 if __name__ == "__main__":
-    with comm.session(sys.argv[2]):
+    tiny, few, out = map(pathlib.Path, sys.argv[1:])
+    with comm.session(out):
         tf.keras.backend.set_floatx("float64")
         for scenario in SCENARIOS:
-            train(sys.argv[1], pathlib.Path(sys.argv[2]), scenario)
+            train(few if scenario == "few_tasks" else tiny, out, scenario)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow_recommenders as tfrs
 
 from gmeta_tf import InnerLoop, MetaModel, RowSGD
 from gmeta_tf._tensorflow import tf
@@ -24,6 +25,43 @@ LOOPS = {
     "head": InnerLoop(3, 0.5, adapt="head"),
     "one table": InnerLoop(2, 0.5, adapt=lambda weight: weight.name == "item"),
     "first order": InnerLoop(2, 0.5, adapt="all", second_order=False),
+}
+
+
+KERAS = tf.keras.layers
+
+
+class CrossTower(tf.keras.Model):
+    """A cross layer of TFRS over all features."""
+
+    def __init__(self):
+        super().__init__()
+        self.cross, self.head = tfrs.layers.dcn.Cross(projection_dim=3), KERAS.Dense(1)
+
+    def call(self, inputs, training=None):
+        return self.head(tf.tanh(self.cross(tf.concat([inputs["embedded"], inputs["numeric"]], -1))))
+
+
+class AttentionTower(tf.keras.Model):
+    """The features' vectors attend to each other."""
+
+    def __init__(self, *, norm=True):
+        super().__init__()
+        self.attention, self.head = KERAS.MultiHeadAttention(2, 3), KERAS.Dense(1)
+        self.norm = KERAS.LayerNormalization() if norm else tf.identity
+
+    def call(self, inputs, training=None):
+        vectors = tf.reshape(inputs["embedded"], [-1, 3, 4])
+        mixed = self.norm(vectors + self.attention(vectors, vectors))
+        return self.head(tf.concat([tf.reshape(mixed, [-1, 12]), inputs["numeric"]], -1))
+
+
+TOWERS = {
+    "mlp": lambda: MLP((5,), activation="tanh"),
+    "dlrm": lambda: DLRM(4, bottom=(3,), top=(5,), activation="tanh"),
+    "cross": CrossTower,
+    "attention": lambda: AttentionTower(norm=False),
+    "normed attention": AttentionTower,
 }
 
 
@@ -50,9 +88,9 @@ def batch():
     return samples(draw, SUPPORT), samples(draw, QUERY)
 
 
-def model_with(inner_loop, *, dim=4, tower=None):
+def model_with(inner_loop, *, dim=4, tower="mlp"):
     tf.keras.utils.set_random_seed(4)
-    model = MetaModel(SCHEMA, tower or MLP((5,), activation="tanh"), embedding_dim=dim, seed=1)
+    model = MetaModel(SCHEMA, TOWERS[tower]() if isinstance(tower, str) else tower, embedding_dim=dim, seed=1)
     model.compile("sgd", row_optimizer=RowSGD(0.1), inner_loop=inner_loop)
     for shard in model.embedding.shards:
         shard.assign(10 * shard)  # rows large enough to matter
@@ -80,9 +118,38 @@ def test_vectorised_equals_a_loop_over_tasks(name, dim):
         np.testing.assert_allclose(together[t], alone, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["all", "dense", "head", "one table"])
-def test_second_order_gradients_equal_finite_differences(name):
-    model = model_with(LOOPS[name])
+@pytest.mark.filterwarnings("ignore:second_order should be False")  # the loop is wrong alike in float64
+@pytest.mark.parametrize("name", ["all", "dense", "first order"])
+@pytest.mark.parametrize("tower", TOWERS)
+def test_gradients_through_any_layers_equal_those_of_a_loop(tower, name):
+    model = model_with(LOOPS[name], tower=tower)
+    support, query = batch()
+    plan, rows = model._exchange(support, query)
+    weights = (model.tower.trainable_variables, rows)
+    loss_of = lambda logits, query: tf.reduce_sum(task_losses(model.loss_function, query["label"], logits, query["weight"])[0])  # noqa: E731
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        together = loss_of(model.task_loop.query_logits(rows, plan.index, support, query, training=True), query)
+    with tf.GradientTape() as plain:
+        plain.watch(rows)
+        alone = 0.0
+        for t in range(TASKS):
+            one = [tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part) for part in (support, query)]
+            task = model.task_loop.first_task(rows, plan.index[t : t + 1], *one)
+            logits = model.task_loop.logits(task, model.task_loop.adapt(task, training=True), training=True)
+            alone += loss_of(logits[None], one[1])
+    both = tape.gradient(together, weights), plain.gradient(alone, weights)
+    gradients = [[tf.convert_to_tensor(g) for g in tf.nest.flatten(own)] for own in both]
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
+    assert np.mean([np.abs(gradient).max() > 1e-4 for gradient in gradients[0]]) > 0.9  # the keys' bias has none
+
+
+@pytest.mark.parametrize(
+    ("name", "tower"), [("all", "mlp"), ("dense", "mlp"), ("head", "mlp"), ("one table", "mlp"), ("all", "dlrm"), ("all", "attention")]
+)
+def test_second_order_gradients_equal_finite_differences(name, tower):
+    model = model_with(LOOPS[name], tower=tower)
     support, query = batch()
     variables = model.tower.trainable_variables
     loss_now = tf.function(lambda: outer_loss(model, support, query))
@@ -101,6 +168,37 @@ def test_second_order_gradients_equal_finite_differences(name):
     for at in itertools.product(range(1, len(table)), (0, 3)):
         expected = slope(moved, at, loss_of_rows)
         np.testing.assert_allclose(gradient.numpy()[at], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        pytest.param("float64", marks=pytest.mark.xfail(strict=True, reason="tf.nn.moments stops the second derivative at the mean")),
+    ],
+)
+def test_second_derivative_through_layer_norm(dtype):
+    """Curvature times a direction, per task, against the difference of two gradients, which are exact in float64."""
+    x, direction = np.random.default_rng(0).normal(size=(2, TASKS, 5, 4))
+    layer, exact = KERAS.LayerNormalization(dtype=dtype), KERAS.LayerNormalization(dtype="float64")
+    layer.build([5, 4])
+
+    def slopes(layer, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(tf.exp(layer(x)))
+        return tape.gradient(loss, x)
+
+    def curvature(task):
+        x, direction = task
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            along = tf.reduce_sum(slopes(layer, x) * direction)
+        return tape.gradient(along, x)
+
+    made = tf.vectorized_map(curvature, (tf.constant(x, dtype), tf.constant(direction, dtype)), fallback_to_while_loop=False)
+    ahead, behind = (slopes(exact, tf.constant(x + sign * 1e-5 * direction)) for sign in (1, -1))
+    np.testing.assert_allclose(made, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-4)
 
 
 def slope(variable, at, loss, step=1e-5):
@@ -149,6 +247,7 @@ def test_a_task_without_support_keeps_its_weights():
     np.testing.assert_allclose(adapted, plain, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:second_order should be False")  # float64
 def test_dropout_and_layer_norm_differ_by_task_and_train():
     tower = tf.keras.Sequential([tf.keras.layers.Dense(6), tf.keras.layers.LayerNormalization(), tf.keras.layers.Dropout(0.5)])
 
@@ -167,11 +266,6 @@ def test_dropout_and_layer_norm_differ_by_task_and_train():
     assert np.abs(logits[0] - logits[1]).max() > 1e-6
     calm = model.task_loop.query_logits(rows, plan.index, support, query, training=False).numpy()
     np.testing.assert_allclose(calm[0], calm[1], rtol=1e-12)
-
-
-def test_dlrm_adapts():
-    model = model_with(LOOPS["all"], tower=DLRM(4, bottom=(3,), top=(5,), activation="tanh"))
-    assert np.isfinite(float(outer_loss(model, *batch())))
 
 
 def test_weighted_mean_and_task_losses_by_hand():

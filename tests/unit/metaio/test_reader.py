@@ -1,7 +1,10 @@
 """The reader: what a global batch holds depends on (seed, epoch, k) alone."""
 
+import itertools
+import json
 import shutil
 
+import jobs
 import numpy as np
 import pytest
 
@@ -24,10 +27,10 @@ def tasks_of(batches):
     return made
 
 
-def global_batches(folder, size, steps, **options):
-    """Real tasks of each global batch, put together from `size` readers."""
+def global_batches(folder, size, steps, *, epoch=0, step=0, **options):
+    """Real tasks of each global batch from a position on, put together from `size` readers."""
     readers = [Reader(folder, "train", global_batch_tasks=BATCH, rank=r, size=size, seed=5, **options) for r in range(size)]
-    per_rank = [tasks_of(reader.stream().take(steps)) for reader in readers]
+    per_rank = [tasks_of(reader.stream(epoch=epoch, step=step).take(steps)) for reader in readers]
     return [sorted(sum(parts, [])) for parts in zip(*per_rank, strict=True)]
 
 
@@ -56,6 +59,17 @@ def test_a_stream_goes_on_from_any_position(tiny):
     assert tasks_of(reader.stream(epoch=1, step=1).take(3)) == whole[reader.steps_per_epoch + 1 :][:3]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_an_epoch_begun_at_one_size_ends_at_another(tiny, size):
+    reader = Reader(tiny, "train", global_batch_tasks=BATCH)
+    steps, begun = reader.steps_per_epoch, 2
+    whole = global_batches(tiny, 2, 2 * steps, cold_rate=0.5)
+    rest = global_batches(tiny, size, steps - begun, epoch=1, step=begun, cold_rate=0.5)
+    assert rest == whole[steps + begun :]
+    seen = list(itertools.chain(*whole[steps:][:begun], *rest))
+    assert len(seen) == len(set(seen)) == reader.tasks
+
+
 def test_a_pass_has_a_known_cardinality_and_static_shapes(tiny):
     reader = Reader(tiny, "test", global_batch_tasks=BATCH)
     dataset = reader.dataset()
@@ -71,6 +85,14 @@ def test_fewer_support_samples_are_the_most_recent(tiny):
     lengths = full["weight"].numpy().sum(1).astype(int)
     for t, length in enumerate(lengths):
         np.testing.assert_array_equal(cut["ids"][t][: min(2, length)], full["ids"][t][max(0, length - 2) : length])
+
+
+def test_joined_queries_hold_the_samples_of_both_sets(tiny):
+    plain, joined = (Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, joined=flag) for flag in (False, True))
+    for (support, query), (same, both) in zip(plain.stream().take(2), joined.stream().take(2), strict=True):
+        for name in query:
+            np.testing.assert_array_equal(same[name], support[name])
+            np.testing.assert_array_equal(both[name], tf.concat([support[name], query[name]], 1))
 
 
 def test_redrawn_sets_hold_the_tasks_samples(tiny):
@@ -98,6 +120,16 @@ def test_bad_arguments(tiny):
         Reader(tiny, "train", global_batch_tasks=8, size=5)
     with pytest.raises(ValueError, match=r"cold_rate must lie in \[0, 1\]. Received: cold_rate=2"):
         Reader(tiny, "train", global_batch_tasks=8, cold_rate=2)
+    with pytest.raises(ValueError, match=r"max_support must be at least 0. Received: max_support=-1. Leave it out"):
+        Reader(tiny, "train", global_batch_tasks=8, max_support=-1)
+
+
+def test_a_partition_without_tasks(tmp_path):
+    jobs.tiny_data(tmp_path, tasks=4, fractions=(0.5, 0.5, 0.0))
+    with pytest.raises(
+        ValueError, match=r"partition must hold at least one task. Received: partition='test' of .*, which has none. Prepare"
+    ):
+        Reader(tmp_path / "data", "test", global_batch_tasks=4)
 
 
 def damaged(tiny, folder, damage):
@@ -108,13 +140,66 @@ def damaged(tiny, folder, damage):
     return folder / "copy"
 
 
-def test_a_flipped_bit_is_found(tiny, tmp_path):
-    flipped = damaged(tiny, tmp_path, lambda file: file.read_bytes()[:40] + bytes([file.read_bytes()[40] ^ 1]) + file.read_bytes()[41:])
-    with pytest.raises(tf.errors.DataLossError, match="corrupted record"):
+@pytest.mark.parametrize("place", [0, 40, -1], ids=["length", "record", "checksum"])
+def test_a_flipped_bit_is_found(tiny, tmp_path, place):
+    def flip(file):
+        contents = bytearray(file.read_bytes())
+        contents[place] ^= 1
+        return contents
+
+    flipped = damaged(tiny, tmp_path, flip)
+    message = r"query-00000-of-00004.tfrecord must hold 8 whole records, as its manifest says. Received: fewer \(damaged"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         list(Reader(flipped, "train", global_batch_tasks=8).dataset())
+
+
+def with_manifest(tiny, folder, change):
+    """A copy of the data whose manifest was changed in place by `change`."""
+    shutil.copytree(tiny, folder / "copy")
+    file = folder / "copy" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+    return folder / "copy"
+
+
+def test_queries_of_other_tasks_are_found(tiny, tmp_path):
+    def swap(manifest):
+        one, other = manifest["partitions"]["train"][:2]
+        one["query"], other["query"] = other["query"], one["query"]
+        one["bytes"][1], other["bytes"][1] = other["bytes"][1], one["bytes"][1]
+
+    data = with_manifest(tiny, tmp_path, swap)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"support and query must hold the same tasks in the same order. Received: "):
+        list(Reader(data, "train", global_batch_tasks=8).dataset())
+
+
+def with_more_tags(manifest):
+    manifest["schema"]["features"][3]["max_length"] += 1
+
+
+def with_another_number(manifest):
+    manifest["schema"]["features"].append({"kind": "numeric", "name": "weight"})
+
+
+@pytest.mark.parametrize("change", [with_more_tags, with_another_number])
+def test_records_of_another_schema_are_found(tiny, tmp_path, change):
+    data = with_manifest(tiny, tmp_path, change)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"records must fit the schema of their manifest. Received: other lengths in "):
+        list(Reader(data, "train", global_batch_tasks=8).dataset())
 
 
 def test_a_truncated_file_is_found(tiny, tmp_path):
     short = damaged(tiny, tmp_path, lambda file: file.read_bytes()[:-7])
     with pytest.raises(ValueError, match=r"query-00000.* must have \d+ bytes, as its manifest says. Received: \d+ bytes \(truncated"):
         Reader(short, "train", global_batch_tasks=8)
+
+
+def test_batches_of_a_stream_wait_on_the_gpu_where_there_is_one(tiny, monkeypatch):
+    devices = []
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.data.experimental, "prefetch_to_device", lambda device: lambda dataset: devices.append(device) or dataset)
+    reader = Reader(tiny, "train", global_batch_tasks=BATCH)
+    reader.stream()
+    assert devices == ["/GPU:0"]
+    assert int(reader.dataset().cardinality()) == reader.steps_per_epoch  # of one pass it has to stay known, so that stays on the host
