@@ -11,9 +11,13 @@ import hashlib
 import os
 from typing import Any
 
+import numpy as np
+
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.heartbeat import Heartbeat
 from gmeta_tf.watchdog import Watchdog
 
+ADDRESS_BYTES = 64
 LAUNCHERS = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 watchdog = Watchdog()
 
@@ -33,7 +37,7 @@ def init() -> Any:
       Horovod's TensorFlow module, or None for a job of size 1.
 
     Raises:
-      RuntimeError: Horovod is missing under a launcher, or TensorFlow already runs with other devices.
+      RuntimeError: Horovod is missing under a launcher or does not know it, or TensorFlow already runs with other devices.
     """
     if _launched_size() == 1:
         _take_devices(0, 1)
@@ -46,9 +50,27 @@ def init() -> Any:
         remedy = "Build it with scripts/install.sh, or run plain `python`"
         raise RuntimeError(f"horovod must be installed in a job of {_launched_size()} ranks. Received: {error}. {remedy}.") from error
     horovod.init()
+    if horovod.size() != _launched_size():
+        raise RuntimeError(
+            f"horovod must join the {_launched_size()} ranks that were launched. Received: size={horovod.size()}, so this build does not "
+            "know the launcher. Start the job with horovodrun, or build with HOROVOD_WITH_MPI=1 (scripts/install.sh)."
+        )
     _take_devices(horovod.local_rank(), horovod.local_size())
     watchdog.start(horovod.rank(), horovod.size())
+    with watchdog.watch("the first exchange"):
+        watchdog.heartbeat = _heartbeat(horovod)
     return horovod
+
+
+def _heartbeat(horovod) -> Heartbeat:
+    """This rank's heartbeat, whose address rank 0 gives to all. Collective."""
+    one_host = horovod.local_size() == horovod.size()
+    own = Heartbeat(0, one_host=one_host) if horovod.rank() == 0 else None
+    text = np.zeros(ADDRESS_BYTES, np.uint8)
+    if own:
+        text[: len(own.address)] = list(own.address.encode())
+    address = bytes(horovod.broadcast(text, root_rank=0, name="heartbeat").numpy()).rstrip(b"\0").decode()
+    return own or Heartbeat(horovod.rank(), one_host=one_host, address=address)
 
 
 def _take_devices(place: int, neighbours: int):
@@ -181,12 +203,19 @@ def session(run_dir=None):
       run_dir: folder for error.txt, shared by the ranks of a host; None: the cause is printed only.
     """
     init()
-    watchdog.report_to(run_dir)
-    barrier()
+    ended = None
     try:
-        yield
+        watchdog.report_to(run_dir)
+        barrier()
+        try:
+            yield
+        except SystemExit as ending:
+            if ending.code not in (None, 0):
+                raise
+            ended = ending
         barrier()
     except BaseException as error:  # noqa: BLE001  the process ends here, whatever it was
         watchdog.fail(error)
-    finally:
-        watchdog.stop()
+    watchdog.stop()
+    if ended:
+        raise ended

@@ -1,8 +1,8 @@
 """Ends a rank that would wait for ever, and says why once for the whole job.
 
-Horovod's own stall check does not see a rank that is stopped inside a collective. So a thread watches every call that
-waits for other ranks: past its time limit the process ends. The first rank that fails writes the cause to error.txt
-and prints it; ranks that end as a consequence find the file and end without a word.
+Horovod's own stall check does not see a rank that is stopped inside a collective. So a thread watches the other ranks'
+heartbeats, and every call that waits for them: past its time limit the process ends. The first rank that fails writes
+the cause to error.txt and prints it; ranks that end as a consequence find the file and end without a word.
 """
 
 import contextlib
@@ -16,10 +16,13 @@ import threading
 import time
 import traceback
 
+from gmeta_tf.heartbeat import Heartbeat
+
 LIMIT_VARIABLE = "GMETA_WATCHDOG_SECONDS"
 DEFAULT_LIMIT = 40.0
 LONG_PHASE = 15  # times the limit: tracing, start-up, checkpoints
 NOISE = re.compile(r"Graph execution error|Detected at node|Stack trace for|\s+File \"|\s*\[\[\{\{node|\d+ root error")
+REPORT, EARLIER_REPORT = "error.txt", "error.earlier.txt"
 EXPECTED = (ValueError, OSError, KeyboardInterrupt)  # their message says all; others come with a traceback
 
 
@@ -33,6 +36,7 @@ class Watchdog:
         self._watched: list[tuple[float, str]] = []  # (deadline, name), innermost last
         self._seen: set[object] = set()
         self._running = False
+        self.heartbeat: Heartbeat | None = None
 
     def start(self, rank: int, size: int):
         """Starts the thread; also listens for SIGTERM, which Python cannot handle inside a native call."""
@@ -45,11 +49,11 @@ class Watchdog:
         threading.Thread(target=self._run, args=(wake,), name="gmeta watchdog", daemon=True).start()
 
     def report_to(self, run_dir):
-        """Sets the folder of error.txt and removes a stale one."""
+        """Sets the folder of error.txt; one of an earlier session becomes error.earlier.txt."""
         if run_dir is not None:
-            self._error_file = pathlib.Path(run_dir) / "error.txt"
-            if self.rank == 0:
-                self._error_file.unlink(missing_ok=True)
+            self._error_file = pathlib.Path(run_dir) / REPORT
+            if self.rank == 0 and self._error_file.exists():
+                os.replace(self._error_file, self._error_file.with_name(EARLIER_REPORT))
 
     def stop(self):
         """Ends the watch: the job is over."""
@@ -74,7 +78,9 @@ class Watchdog:
 
     @contextlib.contextmanager
     def _deadline(self, name, times):
-        self._watched.append((time.monotonic() + times * self._limit, name))
+        deadline = time.monotonic() + times * self._limit
+        enclosing, _ = self._watched[-1] if self._watched else (deadline, "")
+        self._watched.append((max(deadline, enclosing), name))
         try:
             yield
         finally:
@@ -82,8 +88,6 @@ class Watchdog:
 
     def fail(self, error: BaseException):
         """Reports an exception that ends this rank, and ends the process."""
-        if isinstance(error, SystemExit) and error.code in (None, 0):
-            return
         if _lost_a_peer(error):
             time.sleep(1)  # the rank that failed first may still be writing
             cause = "another rank was lost (killed, out of memory, or its host unreachable)"
@@ -96,34 +100,42 @@ class Watchdog:
             if select.select([wake], [], [], 0.5)[0] and signal.SIGTERM in os.read(wake, 64):
                 time.sleep(1)  # as above
                 self._end("stopped by SIGTERM, most likely since another rank was lost (killed or out of memory)", details="")
+            raising = f"raise {LIMIT_VARIABLE} (now {self._limit:g})"
+            if self.heartbeat:
+                self.heartbeat.beat()
+                silent = self.heartbeat.silent(self._limit)
+                if silent is not None:
+                    told = "no answer: it is stopped, or its host is down or unreachable"
+                    self._end(f"rank {silent} must answer within its time limit. Received: {told}. Look there, or {raising}", details="")
             deadline, name = min(self._watched, default=(float("inf"), ""))
             if time.monotonic() > deadline:
-                self._end(
-                    f"{name} must end within its time limit. Received: no end, some other rank is stopped, stuck or "
-                    f"unreachable. Look there, or raise {LIMIT_VARIABLE} (now {self._limit:g})",
-                    details="",
-                )
+                told = "no end: some other rank is stuck, or slower than the limit"
+                self._end(f"{name} must end within its time limit. Received: {told}. Look there, or {raising}", details="")
 
     def _end(self, cause, *, details):
         """Prints and writes the cause unless another rank already did, and ends the process at once."""
         where = f"rank {self.rank} of {self.size}: " if self.size > 1 else ""
-        if self._claim_report(f"{where}{cause}\n{details}"):
-            sys.stdout.flush()
-            sys.stderr.write(f"{details}\nerror: {where}{cause}\n")
-            sys.stderr.flush()
-        os._exit(1)
+        try:
+            if self._claim_report(f"{where}{cause}\n{details}"):
+                sys.stdout.flush()
+                sys.stderr.write(f"{details}\nerror: {where}{cause}\n")
+                sys.stderr.flush()
+        finally:
+            os._exit(1)
 
     def _claim_report(self, text):
         """Writes error.txt as the first rank to do so; True if this rank is the one to speak."""
         if self._error_file is None:
             return True
-        self._error_file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._error_file.parent.mkdir(parents=True, exist_ok=True)
             with self._error_file.open("x") as file:
                 file.write(text)
-            return True
         except FileExistsError:
-            return False
+            return not self._error_file.is_file()
+        except OSError:  # a full disk, a folder that cannot be written: the cause is printed at least
+            return True
+        return True
 
 
 def _lost_a_peer(error):
@@ -136,7 +148,7 @@ def _lost_a_peer(error):
 
 def _in_one_line(error):
     """The message; of TensorFlow's many lines, the one that tells what failed."""
-    asserted = re.search(r"^assertion failed: \[(.*)\]", str(error), re.MULTILINE)
+    asserted = re.search(r"assertion failed: \[(.*?)\](?=$| \[| *\n)", str(error), re.MULTILINE)
     if asserted:
         return asserted.group(1).replace('\\"', '"')
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not NOISE.match(line)]

@@ -1,6 +1,8 @@
-"""Trains without end, until the last rank fails in a given way at its fifth step.
+"""Trains without end, until one rank fails in a given way at a given place.
 
-horovodrun -np 2 python tests/failures/failing_job.py DATA OUT raise|kill|stop|exit|config|bad_id
+horovodrun -np 2 python tests/failures/failing_job.py DATA OUT HOW PLACE RANK
+
+HOW: raise, exit, kill, stop, config or bad_id; PLACE: first (step), step (a later one), validation or save.
 """
 
 import os
@@ -12,31 +14,49 @@ import training_job
 
 from gmeta_tf import Reader, comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.training import checkpoint
+from gmeta_tf.training.callbacks import Checkpoints
 
 FAIL_AT = 5
 
 
-class Fail(tf.keras.callbacks.Callback):
-    """Fails in a given way."""
+def fail(how):
+    """Fails, or returns where the fault lies elsewhere."""
+    if how == "raise":
+        raise ValueError("the price must be paid. Received: nothing.")
+    if how == "exit":
+        sys.exit(3)
+    if how in ("kill", "stop"):
+        os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[how])
 
-    def __init__(self, how):
+
+class Fail(tf.keras.callbacks.Callback):
+    """Fails at a place of `fit`."""
+
+    def __init__(self, how, place):
         super().__init__()
-        self.how = how
+        self.how, self.place = how, place
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.place == "first":
+            fail(self.how)
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch != FAIL_AT or comm.rank() != comm.size() - 1:
-            return
-        if self.how == "raise":
-            raise ValueError("the price must be paid. Received: nothing.")
-        if self.how == "exit":
-            sys.exit(3)
-        if self.how in ("kill", "stop"):
-            os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[self.how])
+        if self.place == "step" and batch == FAIL_AT:
+            fail(self.how)
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.place == "validation":
+            fail(self.how)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.place == "save":
+            checkpoint._save_rows = lambda *_: fail(self.how)
 
 
-def batches(data, how):
-    """An endless stream; with `bad_id` the last rank's sixth batch holds an id outside its table."""
-    if how != "bad_id" or comm.rank() != comm.size() - 1:
+def batches(data, how, *, bad):
+    """An endless stream; with `bad_id` the failing rank's sixth batch holds an id outside its table."""
+    if how != "bad_id" or not bad:
         return data.stream()
 
     def spoil(step, batch):
@@ -47,15 +67,25 @@ def batches(data, how):
     return data.stream().enumerate().map(spoil)
 
 
-def main(folder, out, how):
+def main(folder, out, how, place, rank):
     """One rank of the job."""
-    with comm.session(out):
-        comm.require_equal(comm.rank() if how == "config" else 0, what="configuration")
-        data = Reader(folder, "train", global_batch_tasks=8, rank=comm.rank(), size=comm.size())
-        model = training_job.build(data.schema, "dlrm_dense", steps_per_execution=1)
-        model.fit(batches(data, how), steps_per_epoch=10**6, callbacks=[Fail(how)], verbose=0)
-        time.sleep(1)
+    failing = comm.rank() == int(rank)
+    comm.require_equal(comm.rank() if how == "config" else 0, what="configuration")
+    own = {"global_batch_tasks": 8, "rank": comm.rank(), "size": comm.size()}
+    data, validation = Reader(folder, "train", **own), Reader(folder, "validation", **own)
+    model = training_job.build(data.schema, "dlrm_dense", steps_per_execution=1)
+    steps = 10**6 if place in ("first", "step") else 2
+    model.fit(
+        batches(data, how, bad=failing),
+        epochs=10**6,
+        steps_per_epoch=steps,
+        validation_data=validation.dataset(),
+        callbacks=[*([Fail(how, place)] if failing else []), Checkpoints(out + "/checkpoints", steps_per_epoch=steps)],
+        verbose=0,
+    )
+    time.sleep(1)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with comm.session(sys.argv[2]):
+        main(*sys.argv[1:])

@@ -60,3 +60,14 @@ def test_a_session_forgets_the_error_of_an_earlier_one(tmp_path):
     with comm.session(tmp_path):
         pass
     assert not (tmp_path / "error.txt").exists()
+
+
+@pytest.mark.parametrize(("place", "gpu"), [(0, "gpu 0"), (1, "gpu 1"), (5, "gpu 1")])
+def test_each_local_rank_takes_a_gpu_of_its_own(monkeypatch, place, gpu):
+    calls = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu 0", "gpu 1"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda device, kind: calls.append((device, kind)))
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, enable: calls.append((device, enable)))
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: calls.append(threads))
+    comm._take_devices(place, 2)
+    assert calls == [(gpu, "GPU"), (gpu, True)]

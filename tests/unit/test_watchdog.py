@@ -44,6 +44,25 @@ def test_long_phases_and_first_calls_have_more_time(tmp_path, what):
     assert wait(tmp_path, what, 2).stdout == "done\n"
 
 
+def test_a_call_inside_a_long_phase_has_the_phases_time(tmp_path):
+    assert wait(tmp_path, "long_phase('saving'), dog.watch('step')", 2).stdout == "done\n"
+
+
+def test_a_report_that_cannot_be_written_does_not_keep_the_process(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = wait(tmp_path / "file" / "run", "watch('step')", 30)
+    assert done.returncode == 1
+    assert "error: rank 1 of 2: step must end within its time limit" in done.stderr
+
+
+def test_the_report_of_an_earlier_session_is_kept(tmp_path):
+    (tmp_path / "error.txt").write_text("earlier")
+    dog = Watchdog()
+    dog.report_to(tmp_path)
+    assert dog._claim_report("later")
+    assert [(tmp_path / name).read_text() for name in ("error.earlier.txt", "error.txt")] == ["earlier", "later"]
+
+
 def test_the_second_rank_to_fail_is_silent(tmp_path):
     dog = Watchdog()
     dog.report_to(tmp_path)
@@ -61,6 +80,9 @@ def test_tensorflow_errors_are_told_in_one_line():
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         check(tf.constant(3))
     assert _in_one_line(caught.value) == 'x must be "small". Received: 3'
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        list(tf.data.Dataset.range(5).map(check))
+    assert _in_one_line(caught.value) == 'x must be "small". Received: 0'
     assert _in_one_line(ValueError("one\ntwo")) == "one two"
 
 
