@@ -58,13 +58,26 @@ def refuse_state_updates(model: tf.keras.Model, inputs):
     Raises:
       ValueError: names the variables that the call would update.
     """
-    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(inputs).graph
+    graph = _graph(model, inputs)
     updated = [v.name for v in model.variables if any(v.handle is outer and _written(inner) for outer, inner in graph.captures)]
     if updated:
         raise ValueError(
             f"tower must not update state when it is called. Received: a call with training=True updates {updated}. "
             "Use LayerNormalization in place of BatchNormalization, or set the layer's trainable to False."
         )
+
+
+def stopped_gradients(model: tf.keras.Model, inputs) -> list[str]:
+    """Names of the operations of a call with training=True at which gradients stop; arguments as for `refuse_state_updates`.
+
+    Some layers stop a gradient where it is zero to first order, as LayerNormalization at the mean in float64 or with an
+    epsilon below 1.001e-5: a second-order gradient through these is wrong.
+    """
+    return [op.name for op in _graph(model, inputs).get_operations() if op.type == "StopGradient"]
+
+
+def _graph(model, inputs):
+    return tf.function(lambda x: model(x, training=True)).get_concrete_function(inputs).graph
 
 
 def _written(handle):

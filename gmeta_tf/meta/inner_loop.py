@@ -73,6 +73,12 @@ class InnerLoop:
             return [variable for variable in variables if id(variable) in chosen]
         return list(variables)
 
+    def require_known(self, tables: set[str]):
+        """Raises ValueError if the policy names a table that is not among `tables`."""
+        unknown = [] if callable(self.adapt) else sorted(set(self.adapt.split("+")[1:]) - tables)
+        if unknown:
+            raise ValueError(f"adapt must name tables of the schema, {sorted(tables)}. Received: adapt={self.adapt!r}, with {unknown}.")
+
     def adapts_rows(self, table) -> bool:
         """Whether the policy adapts the rows of a table."""
         chosen = self.adapt(table) if callable(self.adapt) else self.adapt == "all" or table.name in self.adapt.split("+")[1:]

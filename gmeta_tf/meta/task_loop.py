@@ -39,10 +39,13 @@ class TaskLoop:
 
     def __init__(self, tower: tf.keras.Model, embedding, *, inner_loop: InnerLoop, loss: Callable):
         self.tower, self.embedding, self.inner_loop, self.loss = tower, embedding, inner_loop, loss
+        inner_loop.require_known({table.name for tables in embedding.tables_by_position for table in tables})
         self.variables = inner_loop.dense_variables(tower)
         self._substitution = Substitution(tower, self.variables)
         self._row_masks = [np.array([inner_loop.adapts_rows(table) for table in tables], bool) for tables in embedding.tables_by_position]
         self.adapts_rows = any(mask.any() for mask in self._row_masks)
+        if inner_loop.steps and not (self.variables or self.adapts_rows):
+            raise ValueError(f"adapt must choose some weight. Received: adapt={inner_loop.adapt!r}, which chooses none. Use steps=0.")
 
     def query_logits(self, rows, index, support, query, *, training: bool, adapt: bool = True) -> tf.Tensor:
         """Scores of the query samples after adaptation to the support samples.
@@ -61,7 +64,13 @@ class TaskLoop:
             return self._unadapted(rows, index[:, support["ids"].shape[1] :], query, training=training)
         tasks = self._elements(rows, index, support, query)
         score = lambda task: self.logits(task, self.adapt(task, training=training), training=training)  # noqa: E731
-        return tf.vectorized_map(score, tasks, fallback_to_while_loop=False)
+        try:
+            return tf.vectorized_map(score, tasks, fallback_to_while_loop=False)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ValueError(
+                f"tower must have layers that tf.vectorized_map can run for all tasks at once. Received: {self.tower.name!r}, which fails "
+                f"with {error}. Loops such as GRU's cannot: use Dense, attention, LayerNormalization and the like."
+            ) from error
 
     def first_task(self, rows, index, support, query):
         """The elements of the first task of a batch, as `adapt` and `logits` take them."""

@@ -15,7 +15,7 @@ class MergedMetric(tf.keras.metrics.Metric):
     """
 
     def result(self):
-        """The result on this rank's data."""
+        """The result on this rank's data, NaN before the first sample: what batch logs show. Those of an epoch are merged."""
         return self.result_of(*self.variables)
 
     def reset_state(self):

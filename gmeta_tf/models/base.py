@@ -1,5 +1,6 @@
 """The meta-model: two loops over tasks, embedding rows sharded over the ranks, trained through `model.fit`."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
-from gmeta_tf.meta.fast_weights import refuse_state_updates
+from gmeta_tf.meta.fast_weights import refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.task_loop import TaskLoop, task_losses
 from gmeta_tf.metrics.auc import AUC
@@ -38,7 +39,7 @@ class MetaModel(tf.keras.Model):
       distribution: of the rows' first values.
 
     Raises:
-      ValueError: the tower updates state when it is called, as BatchNorm does.
+      ValueError: the tower updates state when it is called, as BatchNorm does, or has losses of its own.
 
     Reference: G-Meta (arXiv:2401.04338), algorithm 1.
     """
@@ -54,6 +55,12 @@ class MetaModel(tf.keras.Model):
         }
         tower({name: tf.zeros([1, spec.shape[1]], spec.dtype) for name, spec in sample.items()})  # builds it
         refuse_state_updates(tower, sample)
+        self._stops = tuple(stopped_gradients(tower, sample))
+        if tower.losses:
+            raise ValueError(
+                f"tower must not have losses of its own. Received: {len(tower.losses)} in {tower.name!r}, of regularizers or add_loss. "
+                "Use the optimizer's weight_decay, or put the term into `loss`."
+            )
         self.average = None  # of the weights over epochs (see `training.average`)
         self._evaluating = False
 
@@ -76,7 +83,7 @@ class MetaModel(tf.keras.Model):
           **kwargs: as for Keras, such as `steps_per_execution`.
         """
         if isinstance(loss, str) and loss not in LOSSES:
-            raise ValueError(f"loss must be one of {sorted(LOSSES)} or a function. Received: loss={loss!r}.")
+            raise ValueError(f"loss must be one of {sorted(LOSSES)} or a function. Received: loss={loss!r}. Pass one of these.")
         self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.tower.trainable_variables)
@@ -87,7 +94,16 @@ class MetaModel(tf.keras.Model):
         self.adapt_by(inner_loop or InnerLoop())
 
     def adapt_by(self, inner_loop: InnerLoop):
-        """Sets another adaptation rule, for training and evaluation from here on."""
+        """Sets another adaptation rule, for training and evaluation from here on.
+
+        Warns where the second order passes through an operation of the tower that stops gradients.
+        """
+        if self._stops and inner_loop.steps and inner_loop.second_order:
+            warnings.warn(
+                f"second_order should be False with a tower that stops gradients. Received: {self._stops}. Layers that stop a gradient "
+                "where it is zero have a wrong second order: keep LayerNormalization in float32, with its default axis and epsilon.",
+                stacklevel=2,
+            )
         self.task_loop = TaskLoop(self.tower, self.embedding, inner_loop=inner_loop, loss=self.loss_function)
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
 
@@ -127,12 +143,21 @@ class MetaModel(tf.keras.Model):
         Collective: under a launcher every rank calls it, and `AdaptedTask.predict`, with samples of its own choice.
 
         Args:
-          support: encoded columns of n samples, label included (see `Schema.pack`).
+          support: encoded columns of n samples, label included (see `Manifest.encode` and `Schema.pack`).
 
         Returns:
           The adapted model; this one is unchanged.
+
+        Raises:
+          ValueError: the label is missing or not finite, or as `Schema.pack`.
         """
-        return AdaptedTask(self, self.schema.pack(support))
+        packed = self.schema.pack(support)
+        if self.schema.label not in support or not np.isfinite(packed["label"]).all():
+            raise ValueError(
+                f"support must have a finite {self.schema.label!r} for every sample. Received: {support.get(self.schema.label)!r}. "
+                "Leave out samples without one."
+            )
+        return AdaptedTask(self, packed)
 
     @property
     def metrics(self):
@@ -181,7 +206,8 @@ class MetaModel(tf.keras.Model):
                 f"batches must have one number of samples. Received: support {support['ids'].shape}, query {query['ids'].shape}, after "
                 "others of this model. Pad them alike, or call `adapt_by` in between."
             )
-        plan = self.embedding.plan(tf.concat([support["ids"], query["ids"]], 1), step=self.optimizer.iterations)
+        ids = tf.concat([_real(support), _real(query)], 1)
+        plan = self.embedding.plan(ids, step=self.optimizer.iterations)
         return plan, self.embedding.fetch(plan)
 
     def _update_dense(self, gradients, count):
@@ -218,6 +244,11 @@ class AdaptedTask:
     def _task(self, query):
         plan, rows = self._model._exchange(self._support, query)
         return self._model.task_loop.first_task(rows, plan.index, self._support, query)
+
+
+def _real(samples):
+    """Ids, -1 for samples of weight 0, which are padding whatever they hold."""
+    return tf.where(samples["weight"][..., None] > 0, samples["ids"], tf.constant(-1, samples["ids"].dtype))
 
 
 def _measured(metrics, query, logits):

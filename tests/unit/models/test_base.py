@@ -1,5 +1,7 @@
 """The meta-model through Keras's own doors: compile, fit, evaluate, predict, and adaptation to one new task."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,29 @@ def test_a_step_of_empty_tasks_changes_nothing(tiny):
         np.testing.assert_array_equal(one, other)
 
 
+def test_samples_of_weight_0_are_padding_whatever_they_hold(tiny):
+    data = Reader(tiny, "train", global_batch_tasks=BATCH)
+    support, query = next(iter(data.stream()))
+    query = query | {"weight": tf.concat([query["weight"][:, :1], tf.zeros_like(query["weight"][:, 1:])], 1)}
+    shards = []
+    for fill in (0, 10**6):  # the second lies outside every table
+        ids = tf.where(query["weight"][..., None] > 0, query["ids"], tf.constant(fill, tf.int64))
+        model = make(data, optimizer="sgd")
+        model.train_step((support, query | {"ids": ids}))
+        shards.append(model.embedding.shards[0].numpy())
+    np.testing.assert_array_equal(*shards)
+
+
+def test_a_new_task_must_have_labels_to_adapt_to(tiny):
+    data = Reader(tiny, "test", global_batch_tasks=BATCH)
+    model = make(data, optimizer="sgd")
+    support = columns(next(iter(data.dataset()))[0], 0, data.schema)
+    unlabelled = {name: values for name, values in support.items() if name != "click"}
+    for bad in (unlabelled, support | {"click": np.full_like(support["click"], np.nan)}):
+        with pytest.raises(ValueError, match=r"^support must have a finite 'click' for every sample. Received: "):
+            model.adapt(bad)
+
+
 def test_adapting_by_another_rule_takes_effect(tiny):
     data = Reader(tiny, "test", global_batch_tasks=BATCH)
     model = make(data, optimizer="adam")
@@ -99,6 +124,40 @@ def test_adapting_by_another_rule_takes_effect(tiny):
     assert np.abs(first - second).max() > 1e-4
     results = model.evaluate(data.dataset(), return_dict=True, verbose=0)
     assert results["logloss"] == pytest.approx(results["before_logloss"])
+
+
+def test_a_tower_that_cannot_run_for_all_tasks_at_once_is_refused(tiny):
+    class Recurrent(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.gru, self.head = tf.keras.layers.GRU(3), tf.keras.layers.Dense(1)
+
+        def call(self, inputs, training=None):
+            return self.head(self.gru(inputs["embedded"][:, :, None], training=training))
+
+    data = Reader(tiny, "train", global_batch_tasks=BATCH)
+    model = MetaModel(data.schema, Recurrent(), embedding_dim=2)
+    model.compile("sgd", inner_loop=InnerLoop(1, 0.1))
+    with pytest.raises(
+        ValueError, match=r"tower must have layers that tf.vectorized_map can run for all tasks at once. Received: 'recurrent"
+    ):
+        model.fit(data.stream(), steps_per_epoch=1, verbose=0)
+
+
+@pytest.mark.parametrize(("epsilon", "second_order", "warned"), [(1e-3, True, False), (1e-6, True, True), (1e-6, False, False)])
+def test_a_wrong_second_order_is_warned_of(tiny, epsilon, second_order, warned):
+    class Normed(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.head = tf.keras.layers.LayerNormalization(epsilon=epsilon), tf.keras.layers.Dense(1)
+
+        def call(self, inputs, training=None):
+            return self.head(self.norm(inputs["embedded"]))
+
+    model = MetaModel(Reader(tiny, "train", global_batch_tasks=BATCH).schema, Normed(), embedding_dim=2)
+    heard = pytest.warns(UserWarning, match="second_order should be False with a tower that stops gradients. Received: ")
+    with heard if warned else contextlib.nullcontext():
+        model.compile("sgd", inner_loop=InnerLoop(1, 0.1, second_order=second_order))
 
 
 def test_a_regression_trains_with_mse(tiny):
@@ -122,5 +181,14 @@ def test_bad_arguments(tiny):
 
     with pytest.raises(ValueError, match=r"tower must not update state when it is called. Received: .*batch_normalization.*moving_mean"):
         MetaModel(data.schema, WithBatchNorm())
+    regularized = tf.keras.Sequential([tf.keras.layers.Lambda(lambda x: x["embedded"]), tf.keras.layers.Dense(1, kernel_regularizer="l2")])
+    with pytest.raises(
+        ValueError, match=r"tower must not have losses of its own. Received: 1 in 'sequential.*Use the optimizer's weight_decay"
+    ):
+        MetaModel(data.schema, regularized)
+    with pytest.raises(ValueError, match=r"adapt must name tables of the schema, \['item', .*Received: adapt='head\+usr', with \['usr'\]"):
+        make(data, optimizer="sgd", inner_loop=InnerLoop(adapt="head+usr"))
+    with pytest.raises(ValueError, match=r"adapt must choose some weight. Received: adapt=<function .*, which chooses none"):
+        make(data, optimizer="sgd", inner_loop=InnerLoop(adapt=lambda weight: False))
     numbers = Schema("user", "click", (Categorical("user"),), {"user": 3})
     assert MetaModel(numbers, MLP((3,))).embedding.width == 16
