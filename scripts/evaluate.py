@@ -41,15 +41,26 @@ def main():
     parser.add_argument("--item", type=str, default="item_id", help="feature whose values' means are the baselines")
     options = parser.parse_args()
     run = pathlib.Path(options.run)
-    with comm.session(run):
+    with comm.session(run if run.is_dir() else None):
+        trained = training_summary(run)
         runs = {"meta": load_run(run)} | ({"joint": load_run(options.joint)} if options.joint else {})
         rows = compare(runs, partition=options.partition, item=options.item)
         curves = {name: support_curve(*loaded, partition=options.partition, sizes=SUPPORT_SIZES) for name, loaded in runs.items()}
         if comm.rank() == 0:
-            trained = json.loads((run / "train.json").read_text())
             (run / "metrics.json").write_text(json.dumps(trained | rows, indent=1))
             draw(run, curves)
             show(rows, run)
+
+
+def training_summary(run: pathlib.Path) -> dict:
+    """What training left in train.json.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    if not (run / "train.json").exists():
+        raise FileNotFoundError(f"run must be the folder of a finished training. Received: {run}, without train.json. Train, or resume it.")
+    return json.loads((run / "train.json").read_text())
 
 
 def show(rows, run):

@@ -5,16 +5,23 @@ Two ranks:    horovodrun -np 2 python scripts/train.py --config scripts/configs/
 Two hosts:    horovodrun -np 16 -H a:8,b:8 python scripts/train.py --config scripts/configs/movielens_100k.yaml
 
 Options on the command line win over those of the file: --inner_steps 5. Data comes from
-scripts/prepare.py, whose --lanes (default 8) is the largest number of ranks that can read it.
+scripts/prepare.py, whose --lanes (default 8) is the largest number of ranks that can read it: prepare for 16 ranks with
+--lanes 16.
+
+A run that was stopped goes on with --resume and the same options, and equals one that was not, but for the masks of
+dropout.
 """
 
+import json
 import pathlib
 import shutil
 
 import jsonargparse
 
 from gmeta_tf import comm
-from gmeta_tf.training.experiment import Experiment, train
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.training.experiment import Experiment, train, training_data
+from gmeta_tf.watchdog import EARLIER_REPORT, REPORT
 
 
 def main():
@@ -30,36 +37,43 @@ def main():
     run = pathlib.Path(options["run"])
     with comm.session(run):
         experiment = Experiment(**options)
-        comm.require_equal((experiment, resume, overwrite), what="configuration")
+        data, validation = training_data(experiment)
+        comm.require_equal((experiment, resume, overwrite, data.manifest.digest), what="configuration and data")
         if comm.rank() == 0:
-            open_run(experiment, resume=resume, overwrite=overwrite)
+            open_run(experiment, data.manifest, resume=resume, overwrite=overwrite)
         comm.barrier()
-        summary = train(experiment, resume=resume)
+        train(experiment, data, validation, resume=resume)
         if comm.rank() == 0:
+            summary = json.loads((run / "train.json").read_text())
             print(f"{run}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
 
 
-def open_run(experiment: Experiment, *, resume: bool, overwrite: bool):
+def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwrite: bool):
     """Makes the run's folder, or checks that it fits.
 
     Raises:
       FileExistsError: it holds something, and neither `resume` nor `overwrite` is given.
-      ValueError: it holds a run of another configuration than the one to resume.
+      FileNotFoundError: there is no run to resume.
+      NotADirectoryError: it is a file.
+      ValueError: it holds a run of another configuration or data than those to resume.
     """
     run = pathlib.Path(experiment.run)
+    if run.exists() and not run.is_dir():
+        raise NotADirectoryError(f"run must be a folder. Received: {run}, a file. Name another.")
     if resume:
         before = Experiment.load(run)
         if before != experiment:
             raise ValueError(f"configuration must be that of the run to resume, {before}. Received: {experiment}. Give the same options.")
+        experiment.require_same_data(manifest)
         return
-    if run.exists() and any(path.name != "error.txt" for path in run.iterdir()):
+    if run.exists() and any(path.name not in (REPORT, EARLIER_REPORT) for path in run.iterdir()):
         if not overwrite:
             raise FileExistsError(
                 f"run must be a new or empty folder. Received: {run}, which holds something. Pass --overwrite or --resume."
             )
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
-    experiment.save()
+    experiment.save(manifest)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from gmeta_tf.training import checkpoint
 
 TERMINAL_VARIABLE = "GMETA_TTY"
 LINE_EVERY = 10  # epochs, where there is no terminal
-START: dict = {"epoch": 0, "step": 0, "best": None, "finished": False, "callbacks": []}
+START: dict = {"epoch": 0, "step": 0, "best": None, "finished": False, "seconds": 0.0, "callbacks": []}
 
 
 class BroadcastDense(tf.keras.callbacks.Callback):
@@ -28,13 +28,18 @@ class BroadcastDense(tf.keras.callbacks.Callback):
 
 
 class RequireFinite(tf.keras.callbacks.Callback):
-    """Raises at the end of an epoch whose loss, merged over ranks and so the same on all, is not finite."""
+    """Raises at the end of an epoch whose logs, merged over ranks and so the same on all, are not finite."""
 
     def on_epoch_end(self, epoch, logs=None):
         """Raises ValueError."""
-        losses = {name: float(value) for name, value in logs.items() if name in ("loss", "val_loss")}
-        if not all(map(math.isfinite, losses.values())):
-            raise ValueError(f"loss must stay finite. Received: {losses} in epoch {epoch + 1}. Lower the learning rates.")
+        remedies = {
+            "loss": "Lower the learning rates",
+            "val_loss": "Lower the learning rates",
+            "val_auc": "Validate on tasks whose queries have labels of both classes",
+        }
+        for name, remedy in remedies.items():
+            if name in logs and not math.isfinite(logs[name]):
+                raise ValueError(f"{name} must be finite. Received: {name}={float(logs[name])} in epoch {epoch + 1}. {remedy}.")
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
@@ -61,6 +66,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Makes `fit` begin at the resumed position, by the hook that Keras's BackupAndRestore uses."""
         self.model._training_state = self
+        self._clock = time.perf_counter()
 
     def maybe_load_initial_counters_from_ckpt(self, steps_per_epoch, initial_epoch, mode):
         """(epoch, step) at which `fit` begins."""
@@ -98,6 +104,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.model._training_state = None
 
     def _save(self, pointers, *, epoch, step):
+        now = time.perf_counter()
+        self.position["seconds"] += now - self._clock
+        self._clock = now
         counters = [{k: v for k, v in vars(c).items() if isinstance(v, bool | int | float)} for c in self.stateful]
         state = self.position | {"epoch": epoch, "step": step, "callbacks": counters}
         checkpoint.save(self.folder, self.model, step=epoch * self.steps_per_epoch + step, pointers=pointers, state=state)
@@ -119,7 +128,6 @@ class Progress(tf.keras.callbacks.Callback):
         terminal = os.environ.get(TERMINAL_VARIABLE)
         self.screen = open(terminal, "w") if terminal else sys.stderr  # noqa: SIM115  open as long as the line
         self.live = self.screen.isatty()
-        self.seconds, self.samples, self.traced = 0.0, 0, False
 
     def on_train_begin(self, logs=None):
         """Opens the line."""
@@ -164,15 +172,6 @@ class Progress(tf.keras.callbacks.Callback):
         """Closes the line."""
         self.line.close()
 
-    @property
-    def samples_per_second(self) -> float:
-        """Mean rate of all epochs but the first, which traces; of the first where it is the only one."""
-        return self.samples / self.seconds if self.seconds else self.rate
-
     def _stop_clock(self):
-        seconds = time.perf_counter() - self.began
-        self.rate = self.samples_per_epoch * self.steps / self.params["steps"] / seconds
-        if self.traced:
-            self.seconds += seconds
-            self.samples += self.samples_per_epoch
-        self.traced, self.steps = True, 0
+        self.rate = self.samples_per_epoch * self.steps / self.params["steps"] / (time.perf_counter() - self.began)
+        self.steps = 0

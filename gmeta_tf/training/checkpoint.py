@@ -5,6 +5,7 @@ A checkpoint is a folder `step-<n>`, renamed when whole. Rank r of N writes its 
 `checkpoint.json`. Small files beside the folders (`last`, `best`) hold the name of one and are replaced atomically.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -37,7 +38,7 @@ def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) ->
       The checkpoint's folder.
     """
     folder = pathlib.Path(folder)
-    final, partial = folder / f"step-{step:09d}", folder / f".step-{step:09d}.partial"
+    partial = folder / f".step-{step:09d}.partial"
     with comm.watchdog.long_phase("saving a checkpoint"):
         if comm.rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -49,17 +50,17 @@ def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) ->
             _dense(model).write(str(partial / "dense"))
             np.savez(partial / "metrics.npz", *[metric.numpy() for metric in metrics])
             names = {"tables": _tables(model.embedding), "beside_rows": list(_beside_rows(model))}
-            meta = {"size": comm.size(), "step": step, "state": state} | names
+            meta = {"size": comm.size(), "step": step, "state": state, "schema": model.schema.to_dict()} | names
             (partial / "checkpoint.json").write_text(json.dumps(meta, indent=1))
         comm.barrier()
         if comm.rank() == 0:
-            shutil.rmtree(final, ignore_errors=True)
+            final = _free_name(folder, f"step-{step:09d}")
             os.replace(partial, final)
             for pointer in pointers:
                 _point(folder, pointer, final.name)
             _prune(folder)
         comm.barrier()
-    return final
+    return find(folder, pointers[0])
 
 
 def find(folder, pointer: str = "last") -> pathlib.Path:
@@ -88,7 +89,7 @@ def load(checkpoint, model) -> dict:
 
     Raises:
       FileNotFoundError: no such checkpoint.
-      ValueError: tables, optimizers or averages differ from the model's.
+      ValueError: schema, tables, tower, optimizers or averages differ from the model's.
     """
     checkpoint, meta = _open(checkpoint, model)
     own = _beside_rows(model)
@@ -125,9 +126,13 @@ def _open(checkpoint, model):
     if not (checkpoint / "checkpoint.json").exists():
         raise FileNotFoundError(f"checkpoint must be a folder that `save` completed. Received: {checkpoint}.")
     meta = json.loads((checkpoint / "checkpoint.json").read_text())
-    tables = _tables(model.embedding)
-    if meta["tables"] != tables:
-        raise ValueError(f"checkpoint must have the model's tables, {tables} as [name, rows, dim]. Received: {meta['tables']}.")
+    own = {"tables": _tables(model.embedding), "schema": json.loads(json.dumps(model.schema.to_dict()))}
+    for what, there in own.items():
+        if meta[what] != there:
+            raise ValueError(
+                f"checkpoint must have the model's {what}, {there}. Received: {meta[what]}. Build the model as it was trained, on the "
+                "data that it was trained on."
+            )
     return checkpoint, meta
 
 
@@ -215,6 +220,12 @@ def _read(path):
     if not path.exists():
         raise FileNotFoundError(f"checkpoint must be whole. Received: {path} is missing.")
     return np.load(path, mmap_mode="r" if path.stat().st_size > EMPTY_FILE else None)
+
+
+def _free_name(folder, name):
+    """The folder's child of that name, or with a number where it is taken: what a pointer names is never replaced."""
+    names = (f"{name}.{i}" if i else name for i in itertools.count())
+    return next(folder / free for free in names if not (folder / free).exists())
 
 
 def _point(folder, pointer, name):

@@ -19,9 +19,16 @@ TASK_PRIORS = (2.0, 5.0, 10.0, 20.0)
 
 
 def load_run(run, *, pointer: str = "best") -> tuple[Experiment, MetaModel]:
-    """A run's configuration and its model, with the weights of a checkpoint, ready to adapt to new tasks."""
+    """A run's configuration and its model, with the weights of a checkpoint, ready to adapt to new tasks.
+
+    Raises:
+      FileNotFoundError: the folder holds no run, or no such checkpoint.
+      ValueError: the data is no longer what the run was trained on.
+    """
     experiment = Experiment.load(run)
-    model = build_model(experiment, reader(experiment, "train").schema)
+    data = reader(experiment, "train")
+    experiment.require_same_data(data.manifest)
+    model = build_model(experiment, data.schema)
     checkpoint.load_weights(checkpoint.find(pathlib.Path(run) / "checkpoints", pointer), model)
     model.adapt_by(experiment.adaptation)
     return experiment, model
@@ -44,7 +51,10 @@ def item_baselines(experiment: Experiment, test: Reader, *, item: str) -> dict[s
       item: the feature whose values' means are taken.
     """
     train, validation = (list(reader(experiment, name, rank=0, size=1).dataset()) for name in ("train", "validation"))
-    position = [feature.name for feature in test.schema.positions].index(item)
+    names = [feature.name for feature in test.schema.positions]
+    if item not in names:
+        raise ValueError(f"item must be a categorical feature, one of {sorted(set(names))}. Received: item={item!r}.")
+    position = names.index(item)
     items = test.schema.tables[test.schema.positions[position].table]
     rows = {}
     for name, task_priors in (("item_popularity", (None,)), ("item_user_mean", TASK_PRIORS)):

@@ -1,9 +1,10 @@
 """An experiment: its configuration, and the model, data and callbacks that follow from it."""
 
+import csv
 import dataclasses
 import json
 import pathlib
-import time
+import statistics
 
 import yaml
 
@@ -12,6 +13,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.initial_rows import Normal
 from gmeta_tf.embedding.optimizers import RowAdagrad
 from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.towers import DLRM, MLP
@@ -21,6 +23,7 @@ from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints, Progress, R
 
 METHODS = ("meta", "joint")
 TOWERS = ("dlrm", "mlp")
+DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
 
@@ -90,6 +93,7 @@ class Experiment:
                 raise ValueError(f"{name} must be one of {allowed}. Received: {name}={getattr(self, name)!r}.")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
+        _ = self.adaptation  # which checks its part
 
     @property
     def inner_loop(self) -> InnerLoop:
@@ -101,10 +105,11 @@ class Experiment:
         """The adaptation rule for a new task: that of training, or the fine-tuning of the joint method."""
         return InnerLoop(self.inner_steps, self.inner_lr, second_order=self.second_order, adapt=self.adapt)
 
-    def save(self):
-        """Writes `config.yaml` into the run's folder."""
+    def save(self, manifest: Manifest):
+        """Writes `config.yaml` into the run's folder, and what identifies the data."""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
         (pathlib.Path(self.run) / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+        (pathlib.Path(self.run) / DIGEST).write_text(f"{manifest.digest}\n")
 
     @classmethod
     def load(cls, run) -> "Experiment":
@@ -117,6 +122,15 @@ class Experiment:
         if not path.exists():
             raise FileNotFoundError(f"run must be the folder of a training. Received: {run}, without config.yaml. Train first.")
         return cls(**yaml.safe_load(path.read_text()))
+
+    def require_same_data(self, manifest: Manifest):
+        """Raises ValueError unless the run was trained on this data, whose ids its rows stand for."""
+        trained_on = (pathlib.Path(self.run) / DIGEST).read_text().strip()
+        if manifest.digest != trained_on:
+            raise ValueError(
+                f"data must be what the run was trained on. Received: {self.data}, whose content has another digest than "
+                f"{self.run}/{DIGEST}. Prepare it as before, or train anew."
+            )
 
 
 def build_model(experiment: Experiment, schema) -> MetaModel:
@@ -146,35 +160,27 @@ def reader(experiment: Experiment, partition: str, **options) -> Reader:
     return Reader(experiment.data, partition, **(own | options))
 
 
-def joined(support, query):
-    """A batch whose query holds the samples of both sets, for training without an inner loop."""
-    return support, {name: tf.concat([support[name], query[name]], 1) for name in query}
+def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
+    """This rank's readers of training and validation tasks."""
+    own = {"cold_rate": experiment.cold_rate, "redraw": experiment.redraw, "joined": experiment.method == "joint"}
+    return reader(experiment, "train", **own), reader(experiment, "validation")
 
 
-def train(experiment: Experiment, *, resume: bool = False) -> dict:
-    """Trains until validation AUC stops rising, or resumes a run.
+def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: bool = False):
+    """Trains until validation AUC stops rising, or resumes a run; leaves a summary in the run's `train.json`.
 
     Collective.
 
     Args:
       experiment: the configuration.
+      data, validation: as `training_data` gives them.
       resume: go on from the run's last checkpoint.
-
-    Returns:
-      `ranks`, `train_seconds`, `samples_per_second`, `epochs`, also written to `train.json`.
     """
     run = pathlib.Path(experiment.run)
-    data, validation = (
-        reader(experiment, "train", cold_rate=experiment.cold_rate, redraw=experiment.redraw),
-        reader(experiment, "validation"),
-    )
     model = build_model(experiment, data.schema)
     average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
     last = checkpoint.find(run / "checkpoints") if resume else None
     position = checkpoint.load(last, model) if last else None
-    if position and position["finished"]:
-        return json.loads((run / "train.json").read_text())
-    progress = Progress(data.samples)
     stop = tf.keras.callbacks.EarlyStopping("val_auc", mode="max", patience=experiment.patience)
     saving = Checkpoints(
         run / "checkpoints",
@@ -184,26 +190,31 @@ def train(experiment: Experiment, *, resume: bool = False) -> dict:
         resume=last,
         position=position,
     )
-    began, (epoch, step) = time.perf_counter(), (saving.position["epoch"], saving.position["step"])
-    stream = data.stream(epoch=epoch, step=step)
-    history = model.fit(
-        stream.map(joined) if experiment.method == "joint" else stream,
-        epochs=experiment.epochs,
-        initial_epoch=epoch,
-        steps_per_epoch=data.steps_per_epoch,
-        validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-        callbacks=[BroadcastDense(), RequireFinite(), progress, *average, stop, saving, *_loggers(run, resume=resume)],
-        verbose=0,
-    )
-    summary = {
-        "ranks": comm.size(),
-        "train_seconds": round(time.perf_counter() - began, 2),
-        "samples_per_second": round(progress.samples_per_second, 1),
-        "epochs": history.epoch[-1] + 1,
-    }
+    epoch, step = saving.position["epoch"], saving.position["step"]
+    if not saving.position["finished"]:
+        model.fit(
+            data.stream(epoch=epoch, step=step),
+            epochs=experiment.epochs,
+            initial_epoch=epoch,
+            steps_per_epoch=data.steps_per_epoch,
+            validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
+            callbacks=[BroadcastDense(), RequireFinite(), Progress(data.samples), *average, stop, *_loggers(run, resume=resume), saving],
+            verbose=0,
+        )
     if comm.rank() == 0:
-        (run / "train.json").write_text(json.dumps(summary, indent=1))
-    return summary
+        (run / "train.json").write_text(json.dumps(_summary(run, saving.position), indent=1))
+
+
+def _summary(run, position):
+    """`ranks`, `train_seconds`, `samples_per_second` (but for the first epoch, which traces) and `epochs` of a whole run."""
+    with (run / "history.csv").open() as file:  # a resumed epoch may stand in it twice
+        rates = list({row["epoch"]: float(row["samples_per_second"]) for row in csv.DictReader(file)}.values())
+    return {
+        "ranks": comm.size(),
+        "train_seconds": round(position["seconds"], 2),
+        "samples_per_second": round(statistics.harmonic_mean(rates[1:] or rates), 1),
+        "epochs": len(rates),
+    }
 
 
 def _loggers(run, *, resume):

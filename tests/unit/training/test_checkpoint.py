@@ -1,5 +1,7 @@
 """Checkpoints in one process: whole or absent, and of the model that loads them. `equivalence/` has N ranks and M."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,15 @@ def test_only_what_is_pointed_at_is_kept(tmp_path):
     assert (checkpoint.find(tmp_path).name, checkpoint.find(tmp_path, "best").name) == ("step-000000003", "step-000000001")
 
 
+def test_what_a_pointer_names_is_never_replaced(tmp_path):
+    model = make()
+    first = save(tmp_path, model, step=1)
+    second = save(tmp_path, model, step=1, pointers=("last",))
+    assert (first.name, second.name) == ("step-000000001", "step-000000001.1")
+    assert checkpoint.find(tmp_path, "best") == first
+    assert checkpoint.find(tmp_path) == second
+
+
 def test_what_a_crash_leaves_is_no_checkpoint(tmp_path, monkeypatch):
     model = make()
     save(tmp_path, model, step=1)
@@ -91,6 +102,10 @@ def test_other_models_are_refused(tmp_path):
         ValueError, match=r"checkpoint must have the model's row slots and averages, \[\]. Received: \['slot0'\]. Compile the model"
     ):
         checkpoint.load(last, make(optimizer=RowSGD()))
+    other = make()
+    other.schema = dataclasses.replace(SCHEMA, label="rating")
+    with pytest.raises(ValueError, match=r"checkpoint must have the model's schema, .*'rating'.* Received: .*'click'.* Build the model as"):
+        checkpoint.load(last, other)
     (last / "item.rows.0-of-1.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"checkpoint must be whole. Received: .*item.rows.0-of-1.npy is missing"):
         checkpoint.load(last, make())

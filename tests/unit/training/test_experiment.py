@@ -16,12 +16,23 @@ from gmeta_tf.training.experiment import Experiment, build_model
 ROOT = pathlib.Path(jobs.HERE).parent
 
 
-def test_a_configuration_survives_its_file(tmp_path):
+def test_a_configuration_survives_its_file(tmp_path, tiny):
     experiment = Experiment(run=str(tmp_path), top=[8, 4], inner_steps=7)
-    experiment.save()
+    experiment.save(Manifest.load(tiny))
     assert Experiment.load(tmp_path) == experiment
     with pytest.raises(FileNotFoundError, match=r"run must be the folder of a training. Received: .*nothing, without config.yaml"):
         Experiment.load(tmp_path / "nothing")
+
+
+def test_a_run_keeps_to_the_data_that_it_was_trained_on(tmp_path, tiny):
+    experiment = Experiment(run=str(tmp_path), data="some/data")
+    experiment.save(Manifest.load(tiny))
+    experiment.require_same_data(Manifest.load(tiny))
+    other = Manifest.load(jobs.tiny_data(tmp_path, seed=1))
+    with pytest.raises(
+        ValueError, match=r"^data must be what the run was trained on. Received: some/data, whose content has another digest"
+    ):
+        experiment.require_same_data(other)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "scripts" / "configs").glob("movielens_100k*.yaml")), ids=lambda file: file.stem)
@@ -48,6 +59,8 @@ def test_towers_are_built_by_name(tiny):
     assert isinstance(build_model(Experiment(tower="mlp"), schema).tower, MLP)
     with pytest.raises(ValueError, match=r"tower must be one of \('dlrm', 'mlp'\). Received: tower='cnn'"):
         Experiment(tower="cnn")
+    with pytest.raises(ValueError, match=r"adapt must be one of .*Received: adapt='x'"):
+        Experiment(adapt="x")
     with pytest.raises(ValueError, match=r"method must be one of \('meta', 'joint'\). Received: method='x'"):
         Experiment(method="x")
 
@@ -57,6 +70,7 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     run = tmp_path / "run"
     small = ["--data", tiny, "--global_batch_tasks", 8, "--top", "[4]", "--embedding_dim", 4, "--epochs", 2]
     train = ["scripts/train.py", *small, "--run", run]
+    other = jobs.tiny_data(tmp_path, seed=1)
     printed = jobs.succeed(2, *train)
     assert "ranks 2" in printed
     assert json.loads((run / "train.json").read_text())["epochs"] == 2
@@ -66,11 +80,17 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
         ([], r"FileExistsError: run must be a new or empty folder. Received: .*Pass --overwrite or --resume."),
         (["--resume", "--inner_steps", 9], r"ValueError: configuration must be that of the run to resume"),
         (["--foo", 1], r"unrecognized arguments: --foo"),
+        (["--data", tmp_path / "typo", "--overwrite"], r"FileNotFoundError: data must be a folder that preparation completed"),
+        (["--data", other, "--resume"], r"ValueError: configuration must be that of the run to resume"),
+        (["--run", run / "train.json"], r"NotADirectoryError: run must be a folder. Received: .*train.json, a file"),
     ):
         code, printed = jobs.run(1, *train, *options)
         assert code != 0
         assert re.search(message, printed), printed
-    jobs.succeed(1, *train, "--resume")  # it is finished already
+    assert (run / "checkpoints" / "best").exists()  # whatever was refused destroyed nothing
+    (run / "train.json").unlink()
+    jobs.succeed(1, *train, "--resume")  # it is finished already, but for the summary
+    assert json.loads((run / "train.json").read_text())["epochs"] == 2
     jobs.succeed(1, *train, "--method", "joint", "--run", run / "joint", "--epochs", 1)
     jobs.succeed(1, "scripts/evaluate.py", "--run", run, "--joint", run / "joint", "--item", "item")
     metrics = json.loads((run / "metrics.json").read_text())
@@ -78,3 +98,11 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     for row in ("item_popularity", "item_user_mean", "joint", "joint_finetuned", "meta_before", "meta_after"):
         assert {"auc", "gauc", "logloss", "ndcg_at_5"} < set(metrics[row])
     assert (run / "picture.png").stat().st_size > 10_000
+    for options, message in (
+        (["--run", tmp_path / "typo"], r"FileNotFoundError: run must be the folder of a finished training. Received: .*typo"),
+        (["--run", run, "--item", "movie"], r"ValueError: item must be a categorical feature, one of .*Received: item='movie'"),
+    ):
+        code, printed = jobs.run(1, "scripts/evaluate.py", *options)
+        assert code != 0
+        assert re.search(message, printed), printed
+    assert not (tmp_path / "typo").exists()
