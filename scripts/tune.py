@@ -10,6 +10,7 @@ trials from the worst to the best. Data: runs/seeds/data-<seed>, as scripts/benc
 
 import dataclasses
 import json
+import math
 import pathlib
 import random
 import shutil
@@ -20,7 +21,7 @@ import yaml
 from gmeta_tf import comm
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.evaluation import evaluate, load_run
-from gmeta_tf.training.experiment import Experiment, reader, train
+from gmeta_tf.training.experiment import Experiment, reader, train, training_data
 
 
 def main():
@@ -28,16 +29,18 @@ def main():
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=str, required=True, help="YAML file of the options that the space leaves alone")
     parser.add_argument("--space", type=str, required=True, help="YAML file of option -> values to draw from")
-    parser.add_argument("--trials", type=int, default=48, help="number of draws")
+    parser.add_argument("--trials", type=int, default=48, help="number of distinct draws, at most")
     parser.add_argument("--seeds", type=int, default=2, help="seeds a trial, over which its score is the mean")
     parser.add_argument("--data", type=str, default="runs/seeds/data-{seed}", help="prepared folder of a seed")
     parser.add_argument("--work", type=str, default="runs/tune", help="folder for runs")
+    parser.add_argument("--draws", type=int, default=0, help="seed of the draws; another one in another folder searches beside this")
     options = parser.parse_args()
     base = Experiment(**yaml.safe_load(pathlib.Path(options.config).read_text()))
     space = yaml.safe_load(pathlib.Path(options.space).read_text())
-    draw, trials = random.Random(0), []
+    draw, trials = random.Random(options.draws), []
     with comm.session():
-        for _ in range(options.trials):
+        combinations = math.prod(len(values) for values in space.values())
+        while len(trials) < min(options.trials, combinations):
             drawn = {name: draw.choice(values) for name, values in space.items()}
             if any(drawn == before for _, before in trials):
                 continue
@@ -57,16 +60,26 @@ def at_seed(base: Experiment, seed: int, options) -> Experiment:
 def score(experiment: Experiment) -> float:
     """Validation AUC: of the best epoch (meta), or of the best epoch's weights after fine-tuning (joint)."""
     run = pathlib.Path(experiment.run)
-    if experiment.method == "meta" or not run.exists():
+    if experiment.method == "meta" or not trained_alike(experiment):
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
-        experiment.save()
-        train(experiment)
+        data, validation = training_data(experiment)
+        experiment.save(data.manifest)
+        train(experiment, data, validation)
     if experiment.method == "meta":
         return json.loads((checkpoint.find(run / "checkpoints", "best") / "checkpoint.json").read_text())["state"]["best"]
     _, model = load_run(run)
     model.adapt_by(experiment.adaptation)
     return evaluate(model, reader(experiment, "validation"))[1]["auc"]
+
+
+def trained_alike(experiment: Experiment) -> bool:
+    """Whether the joint run's folder holds a finished training of these options, those of fine-tuning aside."""
+    run = pathlib.Path(experiment.run)
+    if not (run / "train.json").exists():
+        return False
+    before = Experiment.load(run)
+    return dataclasses.replace(before, inner_steps=experiment.inner_steps, inner_lr=experiment.inner_lr) == experiment
 
 
 if __name__ == "__main__":

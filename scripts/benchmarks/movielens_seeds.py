@@ -16,10 +16,12 @@ import sys
 
 import jsonargparse
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIGS = {"meta": "scripts/configs/movielens_100k.yaml", "joint": "scripts/configs/movielens_100k_joint.yaml"}
 METRICS = ("auc", "gauc", "logloss", "ndcg_at_5")
 
 
@@ -33,11 +35,16 @@ def main():
     options = parser.parse_args()
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         per_seed = list(pool.map(lambda seed: run_seed(seed, pathlib.Path(options.work)), range(options.seeds)))
-    result = {"figures": figures(per_seed), "per_seed": per_seed}
+    result = {"figures": figures(per_seed), "configurations": configurations(), "per_seed": per_seed}
     if options.json:
         pathlib.Path(options.json).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(options.json).write_text(json.dumps(result, indent=1))
     show(result["figures"])
+
+
+def configurations() -> dict:
+    """The options of both runs, the same for all seeds."""
+    return {name: yaml.safe_load((ROOT / file).read_text()) for name, file in CONFIGS.items()}
 
 
 def run_seed(seed: int, work: pathlib.Path) -> dict:
@@ -45,8 +52,8 @@ def run_seed(seed: int, work: pathlib.Path) -> dict:
     data, meta = work / f"data-{seed}", work / f"run-{seed}"
     both = ["--data", data, "--seed", seed, "--overwrite"]
     python("scripts/prepare.py", "--out", data, "--split.seed", seed, "--overwrite")
-    python("scripts/train.py", "--config", "scripts/configs/movielens_100k.yaml", "--run", meta, *both)
-    python("scripts/train.py", "--config", "scripts/configs/movielens_100k_joint.yaml", "--run", meta / "joint", *both)
+    python("scripts/train.py", "--config", CONFIGS["meta"], "--run", meta, *both)
+    python("scripts/train.py", "--config", CONFIGS["joint"], "--run", meta / "joint", *both)
     python("scripts/evaluate.py", "--run", meta, "--joint", meta / "joint")
     return {row: values for row, values in json.loads((meta / "metrics.json").read_text()).items() if isinstance(values, dict)}
 
