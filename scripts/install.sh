@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=${VENV:-.venv}
-PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3)}
+PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
 CACHE=${GMETA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gmeta_tf}
 HOROVOD=0.28.1
 export PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -35,8 +35,9 @@ done
 mkdir -p "$CACHE"
 exec 9>"$CACHE/lock"
 flock 9
-stamp=$(cat scripts/install.sh setup.cfg constraints.txt <(echo "$FLAGS $PYTHON $*") | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$VENV/.installed" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
+stamp=$(cat scripts/install.sh setup.cfg constraints.txt <(echo "$FLAGS $PYTHON") | sha256sum | cut -d' ' -f1)
+installed() { [ "$(head -n 1 "$VENV/.installed" 2>/dev/null)" = "$stamp" ]; }
+if installed && grep -qx "extras: $*" "$VENV/.installed"; then exit 0; fi
 
 say "environment $VENV"
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
@@ -56,5 +57,6 @@ if ! ls "$wheels"/horovod-*.whl >/dev/null 2>&1; then
   mv "$building" "$wheels"
 fi
 pip install -c constraints.txt "$wheels"/horovod-*.whl
-echo "$stamp" >"$VENV/.installed"
+installed || echo "$stamp" >"$VENV/.installed"
+echo "extras: $*" >>"$VENV/.installed"
 say "done"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Does all set-up, then formatter, linter, type checker and every test.
+# Does all set-up, then formatter, linter, type checker and every test, on two cores.
 #
-#   bash scripts/test.sh                 everything
-#   bash scripts/test.sh tests/unit      some of it; arguments go to pytest
+#   bash scripts/test.sh                      everything
+#   bash scripts/test.sh tests/unit -n 0      some of it, one test after another; arguments go to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/install.sh test
@@ -10,4 +10,4 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff format --check --quiet .
 ruff check --quiet .
 mypy --no-error-summary
-exec python -m pytest "$@"
+exec python -m pytest -n 2 --dist loadfile "$@"
