@@ -5,6 +5,7 @@ from gmeta_tf import comm
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowSGD
 from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.towers import DLRM, MLP
@@ -16,6 +17,7 @@ __all__ = [
     "MLP",
     "Categorical",
     "InnerLoop",
+    "Manifest",
     "MetaModel",
     "MultiHot",
     "Numeric",

@@ -168,6 +168,14 @@ class MetaModel(tf.keras.Model):
         """Results over all ranks, as callbacks see them at the end of an epoch. Collective."""
         return merged_results(self.metrics)
 
+    def fit(self, *args, **kwargs):
+        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer. Collective."""
+        variables = [*self.tower.variables, *self.optimizer.variables]
+        with comm.watchdog.long_phase("broadcasting the first weights"):
+            for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
+                variable.assign(value)
+        return super().fit(*args, **kwargs)
+
     def evaluate(self, *args, **kwargs):
         """As Keras's; results are over all ranks' data, `before_…` those without adaptation. Collective."""
         self._evaluating = True

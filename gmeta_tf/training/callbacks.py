@@ -1,4 +1,4 @@
-"""Callbacks of our own: first weights alike, checkpoints and resumption, one line of progress."""
+"""Callbacks of our own: checkpoints and resumption, one line of progress, an end to training that went wrong."""
 
 import math
 import os
@@ -14,17 +14,6 @@ from gmeta_tf.training import checkpoint
 TERMINAL_VARIABLE = "GMETA_TTY"
 LINE_EVERY = 10  # epochs, where there is no terminal
 START: dict = {"epoch": 0, "step": 0, "best": None, "finished": False, "seconds": 0.0, "callbacks": []}
-
-
-class BroadcastDense(tf.keras.callbacks.Callback):
-    """Gives every rank rank 0's dense weights and outer optimizer at the start; never shards, which differ by rank."""
-
-    def on_train_begin(self, logs=None):
-        """Collective."""
-        variables = [*self.model.tower.variables, *self.model.optimizer.variables]
-        with comm.watchdog.long_phase("broadcasting the first weights"):
-            for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
-                variable.assign(value)
 
 
 class RequireFinite(tf.keras.callbacks.Callback):

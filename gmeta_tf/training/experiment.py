@@ -19,7 +19,7 @@ from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
-from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints, Progress, RequireFinite
+from gmeta_tf.training.callbacks import Checkpoints, Progress, RequireFinite
 
 METHODS = ("meta", "joint")
 TOWERS = ("dlrm", "mlp")
@@ -198,7 +198,7 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
             initial_epoch=epoch,
             steps_per_epoch=data.steps_per_epoch,
             validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-            callbacks=[BroadcastDense(), RequireFinite(), Progress(data.samples), *average, stop, *_loggers(run, resume=resume), saving],
+            callbacks=[RequireFinite(), Progress(data.samples), *average, stop, *_loggers(run, resume=resume), saving],
             verbose=0,
         )
     if comm.rank() == 0:

@@ -4,7 +4,6 @@ import numpy as np
 
 from gmeta_tf import MLP, InnerLoop, MetaModel, Reader, RowAdagrad, comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.training.callbacks import BroadcastDense
 
 rank, size = comm.rank(), comm.size()
 LEARNING_RATE = 0.05
@@ -31,7 +30,7 @@ def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny):
         steps_per_epoch=data.steps_per_epoch,
         epochs=EPOCHS,
         validation_data=validation.dataset(),
-        callbacks=[BroadcastDense(), slower, stop],
+        callbacks=[slower, stop],
         verbose=0,
     )
     logs = [value for name in sorted(history.history) if name.startswith("val_") for value in history.history[name]]

@@ -57,3 +57,13 @@ def test_one_fetch_of_both_sets_equals_two():
     both = read(tf.concat([support["ids"], query["ids"]], 1))
     for fused, one, other in zip(both, read(support["ids"]), read(query["ids"]), strict=True):
         np.testing.assert_array_equal(fused, tf.concat([one, other], 1))
+
+
+def test_fit_begins_with_rank_0s_dense_weights():
+    model = make(2)
+    for variable in model.tower.variables:
+        variable.assign_add(tf.fill(variable.shape, float(comm.rank())))
+    model.fit(tf.data.Dataset.from_tensors(batch(model)), verbose=0)
+    for variable in model.tower.variables:
+        mean = comm.allreduce_sum([variable], name="dense")[0] / comm.size()
+        np.testing.assert_allclose(variable, mean, rtol=1e-6)

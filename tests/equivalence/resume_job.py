@@ -12,7 +12,7 @@ import training_job
 from gmeta_tf import Reader, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.training import checkpoint
-from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints
+from gmeta_tf.training.callbacks import Checkpoints
 
 EPOCHS, EVERY = 3, 2
 
@@ -52,7 +52,7 @@ def main(folder, out, part):
         initial_epoch=epoch,
         steps_per_epoch=data.steps_per_epoch,
         validation_data=validation.dataset(),
-        callbacks=[BroadcastDense(), model.average, stop, saving, *([StopInMidEpoch()] if part == "part" else [])],
+        callbacks=[model.average, stop, saving, *([StopInMidEpoch()] if part == "part" else [])],
         verbose=0,
     )
     if comm.rank() == 0:

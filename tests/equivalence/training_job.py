@@ -12,7 +12,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.training.average import AverageWeights
-from gmeta_tf.training.callbacks import BroadcastDense, Checkpoints
+from gmeta_tf.training.callbacks import Checkpoints
 
 BATCH = 8
 EPOCHS = 2
@@ -75,7 +75,7 @@ def train(data, out, name):
         epochs=EPOCHS,
         steps_per_epoch=steps,
         validation_data=validation,
-        callbacks=[BroadcastDense(), *([model.average] if model.average else []), Checkpoints(out / name, steps_per_epoch=steps)],
+        callbacks=[*([model.average] if model.average else []), Checkpoints(out / name, steps_per_epoch=steps)],
         verbose=0,
     )
     if comm.rank() == 0:

@@ -57,7 +57,7 @@ def test_checkpoints_point_at_the_best_and_the_last(data, tmp_path):
     values = iter([0.5, 0.7, 0.6])
     original = saving.on_epoch_end
     saving.on_epoch_end = lambda epoch, logs: original(epoch, logs | {"made_up": next(values)})
-    model.fit(data.stream(), steps_per_epoch=2, epochs=3, callbacks=[callbacks.BroadcastDense(), saving], verbose=0)
+    model.fit(data.stream(), steps_per_epoch=2, epochs=3, callbacks=[saving], verbose=0)
     found = {name: checkpoint.find(tmp_path, name) for name in ("last", "best")}
     assert {name: path.name for name, path in found.items()} == {"last": "step-000000006", "best": "step-000000004"}
     state = json.loads((found["last"] / "checkpoint.json").read_text())["state"]
