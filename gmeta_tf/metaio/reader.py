@@ -12,6 +12,7 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import OUT_OF_VOCABULARY, Categorical
 
 HASH_BUCKETS = 1 << 24
+PARSED_AT_A_TIME, PREFETCHED = 2, 4  # batches
 
 
 class Reader:
@@ -99,7 +100,7 @@ class Reader:
         """
         batches = self._epoch(tf.constant(0, tf.int64), shuffle=False)
         batches = batches.cache() if cached else batches
-        return batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)).prefetch(tf.data.AUTOTUNE)
+        return _fixed(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)).prefetch(PREFETCHED))
 
     def stream(self, *, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """Endless shuffled epochs from a position on; `fit` takes it with `steps_per_epoch`.
@@ -122,7 +123,7 @@ class Reader:
         lanes = tuple(self._lane(lane, epoch, shuffle=shuffle) for lane in own)
         spare = -(-len(self.lanes) // self.size) - len(lanes)  # lanes that this rank has less than others
         parse = lambda *pairs: self._parse(pairs, spare * self._lane_tasks, epoch if shuffle else None)  # noqa: E731
-        return tf.data.Dataset.zip(lanes).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        return tf.data.Dataset.zip(lanes).map(parse, num_parallel_calls=PARSED_AT_A_TIME)
 
     def _lane(self, number, epoch, *, shuffle):
         """Batches of (support, query) records, empty ones at the end, `steps_per_epoch` of them."""
@@ -239,5 +240,12 @@ def _last(ragged, kept, width):
 def _prefetched(dataset):
     """Keeps batches ready, on the GPU where there is one; there TensorFlow loses a dataset's cardinality."""
     if tf.config.get_visible_devices("GPU"):
-        return dataset.apply(tf.data.experimental.prefetch_to_device("/GPU:0"))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+        return _fixed(dataset).apply(tf.data.experimental.prefetch_to_device("/GPU:0", PREFETCHED))
+    return _fixed(dataset.prefetch(PREFETCHED))
+
+
+def _fixed(dataset):
+    """The dataset without autotuning: its thread sleeps, and the end of each `fit` and `evaluate` waits for it, 10 s and more."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

@@ -24,7 +24,9 @@ def make(workload: Workload):
 def runner(model: MetaModel, workload: Workload):
     """`run(steps)` as one epoch of `fit`; returns its mean loss."""
     batches = tf.nest.map_structure(lambda *parts: tf.stack(parts), *random_batches(workload))
-    data = tf.data.Dataset.from_tensor_slices(batches).cache().repeat()
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would hold up the end of `fit`; `Reader` does the same
+    data = tf.data.Dataset.from_tensor_slices(batches).cache().repeat().with_options(options)
     return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0).history["loss"][-1]
 
 
