@@ -37,6 +37,11 @@ def test_a_launched_job_without_horovod_says_what_to_do():
     assert "Build it with scripts/install.sh, or run plain `python`." in done.stderr
 
 
+def test_a_launcher_that_horovod_does_not_know_is_refused():
+    done = script("from gmeta_tf import comm\ncomm.init()", OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK="1")
+    assert "RuntimeError: horovod must join the 2 ranks that were launched. Received: size=1, so this build does not know" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("fault", "last", "details"),
     [
