@@ -138,6 +138,14 @@ class Schema:
         """The feature at each packed position."""
         return tuple(feature for feature in self.id_features for _ in range(feature.slots))
 
+    def require_features(self, columns: Mapping[str, Any]):
+        """Raises ValueError unless `columns` holds every feature."""
+        missing = [feature.name for feature in self.features if feature.name not in columns]
+        if missing:
+            raise ValueError(
+                f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}. Add them."
+            )
+
     def pack(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Packs encoded columns of n samples into the arrays that models take.
 
@@ -151,12 +159,8 @@ class Schema:
         Raises:
           ValueError: a feature is missing, or columns differ in length.
         """
+        self.require_features(columns)
         needed = [feature.name for feature in self.features]
-        missing = [name for name in needed if name not in columns]
-        if missing:
-            raise ValueError(
-                f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}. Add them."
-            )
         n = len(columns[needed[0]])
         label = columns.get(self.label, np.zeros(n))
         lengths = {name: len(columns[name]) for name in needed} | {self.label: len(label)}

@@ -138,11 +138,7 @@ class Manifest:
         Example:
           adapted = model.adapt(manifest.encode({"user_id": ["7", "7"], "genres": ["Drama", "Comedy Drama"], "click": [1, 0]}))
         """
-        missing = [feature.name for feature in self.schema.features if feature.name not in columns]
-        if missing:
-            raise ValueError(
-                f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}. Add them."
-            )
+        self.schema.require_features(columns)
         encoded = {feature.name: self._encode(feature, columns[feature.name]) for feature in self.schema.features}
         label = self.schema.label
         return encoded | ({label: columns[label]} if label in columns else {})
