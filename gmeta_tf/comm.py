@@ -164,6 +164,7 @@ def broadcast(tensors: list[tf.Tensor], *, name: str) -> list[tf.Tensor]:
 
 def barrier():
     """Returns when every rank has called it. Collective, eager."""
+    init()  # before TensorFlow makes the tensor
     with watchdog.watch("barrier"):
         allreduce_sum([tf.zeros([])], name="barrier")
 

@@ -1,7 +1,8 @@
 """Tells a rank that is stopped from one that is busy: each sends rank 0 a datagram now and then, and rank 0 answers.
 
 A rank that computes, traces or waits still answers, since a thread of its own does so; one that is stopped, or whose
-host is gone, does not. A rank that was never heard of (datagrams may be blocked between hosts) is never called silent.
+host is gone, does not. A rank that was never heard of (datagrams may be blocked between hosts) is never called silent,
+nor is one that took its leave.
 """
 
 import os
@@ -10,7 +11,7 @@ import socket
 import time
 
 LAUNCHER_VARIABLE = "HOROVOD_GLOO_RENDEZVOUS_ADDR"
-TOKEN_BYTES = 8
+TOKEN_BYTES, RANK_BYTES, LEAVING = 8, 4, b"leaving"
 EVERY = 1.0  # seconds
 
 
@@ -28,6 +29,8 @@ class Heartbeat:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.heard: dict[int, float] = {}  # rank -> when
+        self._addresses: dict[int, tuple[str, int]] = {}  # of those heard
+        self._gone: set[int] = set()
         self._beat = self._looked = time.monotonic()
         if address is None:
             self.socket.bind(("127.0.0.1" if one_host else "", 0))
@@ -48,8 +51,13 @@ class Heartbeat:
             self._send(self._home)
             self._beat = now
         while message := self._receive():
-            sender, back = message
-            self.heard[sender] = now
+            sender, back, leaving = message
+            if leaving:
+                self._gone.add(sender)
+                self.heard.pop(sender, None)
+            if sender in self._gone:
+                continue
+            self.heard[sender], self._addresses[sender] = now, back
             if self.rank == 0:
                 self._send(back)
 
@@ -58,21 +66,27 @@ class Heartbeat:
         now = time.monotonic()
         return next((rank for rank, when in sorted(self.heard.items()) if now - when > seconds), None)
 
-    def _send(self, to):
+    def leave(self):
+        """Tells rank 0, or as rank 0 all who were heard, that this rank's silence means nothing from here on."""
+        for to in [self._home] if self.rank else list(self._addresses.values()):
+            self._send(to, LEAVING)
+
+    def _send(self, to, what=b""):
         try:
-            self.socket.sendto(self._token + self.rank.to_bytes(4, "big"), to)
+            self.socket.sendto(self._token + self.rank.to_bytes(RANK_BYTES, "big") + what, to)
         except OSError:
             return  # a lost datagram is a missed beat
 
     def _receive(self):
-        """(sender's rank, its address), or None where nothing waits."""
+        """(sender's rank, its address, whether it leaves), or None where nothing waits."""
         try:
             message, back = self.socket.recvfrom(64)
         except OSError:
             return None
-        if message[:-4] != self._token:
+        token, rank, what = message[:TOKEN_BYTES], message[TOKEN_BYTES : TOKEN_BYTES + RANK_BYTES], message[TOKEN_BYTES + RANK_BYTES :]
+        if token != self._token:
             return self._receive()
-        return int.from_bytes(message[-4:], "big"), back
+        return int.from_bytes(rank, "big"), back, what == LEAVING
 
 
 def _own_address() -> str:

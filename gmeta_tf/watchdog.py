@@ -5,6 +5,7 @@ heartbeats, and every call that waits for them: past its time limit the process 
 the cause to error.txt and prints it; ranks that end as a consequence find the file and end without a word.
 """
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -46,6 +47,7 @@ class Watchdog:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: None)
             signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
+        atexit.register(self.stop)
         threading.Thread(target=self._run, args=(wake,), name="gmeta watchdog", daemon=True).start()
 
     def report_to(self, run_dir):
@@ -56,9 +58,13 @@ class Watchdog:
                 os.replace(self._error_file, self._error_file.with_name(EARLIER_REPORT))
 
     def stop(self):
-        """Ends the watch: the job is over."""
+        """Ends the watch, and the others' of this rank: it is done, as at the end of a session or of the process."""
+        if not self._running:
+            return
         self._running = False
-        if self.size > 1 and threading.current_thread() is threading.main_thread():
+        if self.heartbeat:
+            self.heartbeat.leave()
+        if threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

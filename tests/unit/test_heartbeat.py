@@ -64,6 +64,19 @@ def test_a_process_that_was_stopped_itself_blames_nobody(clock, ranks):
     assert ranks[1].silent(3) is None
 
 
+def test_a_rank_that_took_its_leave_is_not_silent(clock, ranks):
+    go(clock, ranks, 3)
+    ranks[1].leave()
+    go(clock, ranks[:1] + ranks[2:], 4)
+    ranks[1].beat()  # one that was under way
+    go(clock, ranks[:1] + ranks[2:], 4)
+    assert ranks[0].silent(3) is None
+    assert sorted(ranks[0].heard) == [2]
+    ranks[0].leave()
+    go(clock, ranks[2:], 4)
+    assert ranks[2].silent(3) is None
+
+
 def test_strangers_are_not_heard(clock, ranks):
     host, port, _ = ranks[0].address.split()
     stranger = Heartbeat(9, one_host=True, address=f"{host} {port} {'00' * heartbeat.TOKEN_BYTES}")
