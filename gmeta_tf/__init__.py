@@ -3,7 +3,7 @@
 from gmeta_tf import _tensorflow as _tensorflow  # first: Keras 2, quiet start-up
 from gmeta_tf import comm
 from gmeta_tf.embedding.layer import ShardedEmbedding
-from gmeta_tf.embedding.optimizers import RowAdagrad, RowSGD
+from gmeta_tf.embedding.optimizers import RowAdagrad, RowAdam, RowFTRL, RowSGD, RowwiseAdagrad
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
@@ -23,7 +23,10 @@ __all__ = [
     "Numeric",
     "Reader",
     "RowAdagrad",
+    "RowAdam",
+    "RowFTRL",
     "RowSGD",
+    "RowwiseAdagrad",
     "Schema",
     "ShardedEmbedding",
     "__version__",

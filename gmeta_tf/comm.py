@@ -13,17 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from gmeta_tf import launch
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.heartbeat import Heartbeat
 from gmeta_tf.watchdog import Watchdog
 
 ADDRESS_BYTES = 64
-LAUNCHERS = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 watchdog = Watchdog()
-
-
-def _launched_size() -> int:
-    return next((int(os.environ[name]) for name in LAUNCHERS if name in os.environ), 1)
 
 
 @functools.cache
@@ -39,23 +35,23 @@ def init() -> Any:
     Raises:
       RuntimeError: Horovod is missing under a launcher or does not know it, or TensorFlow already runs with other devices.
     """
-    if _launched_size() == 1:
-        _take_devices(0, 1)
+    launched = launch.launched_size()
+    if launched == 1:
+        launch.take_devices(0, 1)
         return None
-    os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")  # a lost peer is told by the watchdog, once
-    os.environ.setdefault("HOROVOD_CYCLE_TIME", "0.1")  # ms; a step's few messages wait for each other, so none may wait for company
+    launch.prepare_horovod()
     try:
         import horovod.tensorflow as horovod
     except ImportError as error:
         remedy = "Build it with scripts/install.sh, or run plain `python`"
-        raise RuntimeError(f"horovod must be installed in a job of {_launched_size()} ranks. Received: {error}. {remedy}.") from error
+        raise RuntimeError(f"horovod must be installed in a job of {launched} ranks. Received: {error}. {remedy}.") from error
     horovod.init()
-    if horovod.size() != _launched_size():
+    if horovod.size() != launched:
         raise RuntimeError(
-            f"horovod must join the {_launched_size()} ranks that were launched. Received: size={horovod.size()}, so this build does not "
+            f"horovod must join the {launched} ranks that were launched. Received: size={horovod.size()}, so this build does not "
             "know the launcher. Start the job with horovodrun, or build with HOROVOD_WITH_MPI=1 (scripts/install.sh)."
         )
-    _take_devices(horovod.local_rank(), horovod.local_size())
+    launch.take_devices(horovod.local_rank(), horovod.local_size())
     watchdog.start(horovod.rank(), horovod.size())
     with watchdog.watch("the first exchange"):
         watchdog.heartbeat = _heartbeat(horovod)
@@ -73,23 +69,46 @@ def _heartbeat(horovod) -> Heartbeat:
     return own or Heartbeat(horovod.rank(), one_host=one_host, address=address)
 
 
-def _take_devices(place: int, neighbours: int):
-    """Sees one GPU of the host's, or uses cores / neighbours threads; what the user has set stands."""
+def describe() -> str:
+    """One line on how this rank runs: ranks, hosts, cores, backend, threads (see `launch.describe`)."""
+    horovod = init()
+    if not horovod:
+        return launch.describe(ranks=1, hosts=1, neighbours=1, backend=None)
+    backend = "MPI" if horovod.mpi_enabled() else "Gloo"
+    if horovod.nccl_built() and tf.config.get_visible_devices("GPU"):
+        backend = "NCCL"
+    return launch.describe(ranks=horovod.size(), hosts=horovod.cross_size(), neighbours=horovod.local_size(), backend=backend)
+
+
+def require_timeline():
+    """Raises ValueError in a job of several ranks that cannot write a timeline (see `launch.request_timeline`)."""
+    if init() and os.environ.get(launch.TIMELINE) != "DYNAMIC":
+        raise ValueError(
+            f"{launch.TIMELINE} must be DYNAMIC when Horovod starts, to profile some steps. Received: {os.environ.get(launch.TIMELINE)}. "
+            "Call gmeta_tf.launch.request_timeline before comm.init."
+        )
+
+
+@contextlib.contextmanager
+def timeline(path):
+    """Rank 0 writes the collectives of all ranks to `path` while the body runs; a job of size 1 has none.
+
+    Args:
+      path: JSON file for chrome://tracing or ui.perfetto.dev, in a folder that exists.
+
+    Raises:
+      ValueError: see `require_timeline`.
+    """
+    require_timeline()
+    horovod = init()
+    if not horovod:
+        yield
+        return
+    horovod.start_timeline(str(path))
     try:
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            mine = gpus[place % len(gpus)]
-            tf.config.set_visible_devices(mine, "GPU")
-            tf.config.experimental.set_memory_growth(mine, True)
-        elif neighbours > 1:
-            threads = max(1, len(os.sched_getaffinity(0)) // neighbours)
-            if not tf.config.threading.get_intra_op_parallelism_threads():
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-            if not tf.config.threading.get_inter_op_parallelism_threads():
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError as error:
-        if neighbours > 1:
-            raise RuntimeError(f"comm.init must come before TensorFlow's first operation. Received: {error}. Call it first.") from error
+        yield
+    finally:
+        horovod.stop_timeline()
 
 
 def rank() -> int:
@@ -126,6 +145,9 @@ def alltoall(tensor: tf.Tensor, splits: tf.Tensor, *, name: str) -> tuple[tf.Ten
     horovod = init()
     if not horovod:
         return tensor, splits
+    if tensor.dtype == tf.bfloat16:  # which Horovod does not move
+        moved, received = horovod.alltoall(tf.bitcast(tensor, tf.uint16), splits=splits, name=name)
+        return tf.bitcast(moved, tf.bfloat16), received
     return horovod.alltoall(tensor, splits=splits, name=name)
 
 
@@ -145,6 +167,12 @@ def allreduce_sum(tensors: list[tf.Tensor], *, name: str) -> list[tf.Tensor]:
     if not horovod or not tensors:
         return list(tensors)
     return horovod.grouped_allreduce([tf.convert_to_tensor(t) for t in tensors], op=horovod.Sum, name=name)
+
+
+def allreduce_bytes(tensors: list[tf.Tensor]) -> float:
+    """Bytes that a rank sends in a ring all-reduce of these tensors: 2 (size - 1) / size of what they hold."""
+    held = sum(tensor.dtype.size * tensor.shape.num_elements() for tensor in tensors)
+    return 2 * (size() - 1) / size() * held
 
 
 def broadcast(tensors: list[tf.Tensor], *, name: str) -> list[tf.Tensor]:

@@ -18,7 +18,7 @@ import shutil
 
 import jsonargparse
 
-from gmeta_tf import comm
+from gmeta_tf import comm, launch
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training.experiment import Experiment, train, training_data
 from gmeta_tf.watchdog import EARLIER_REPORT, REPORT
@@ -29,11 +29,14 @@ def main():
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", action="config", help="YAML file of options")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    parser.add_argument("--profile", action="store_true", help="profile some steps into the run's folder")
     parser.add_argument("--overwrite", action="store_true", help="replace what the run's folder holds")
     parser.add_class_arguments(Experiment)
     options = vars(parser.parse_args())
-    resume, overwrite = options.pop("resume"), options.pop("overwrite")
+    resume, overwrite, profile = options.pop("resume"), options.pop("overwrite"), options.pop("profile")
     options.pop("config")
+    if profile:
+        launch.request_timeline()
     run = pathlib.Path(options["run"])
     with comm.session(run):
         experiment = Experiment(**options)
@@ -42,7 +45,7 @@ def main():
         if comm.rank() == 0:
             open_run(experiment, data.manifest, resume=resume, overwrite=overwrite)
         comm.barrier()
-        train(experiment, data, validation, resume=resume)
+        train(experiment, data, validation, resume=resume, profile=profile)
         if comm.rank() == 0:
             summary = json.loads((run / "train.json").read_text())
             print(f"{run}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))

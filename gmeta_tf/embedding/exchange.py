@@ -27,14 +27,15 @@ class ExchangePlan(NamedTuple):
     local_rows: tuple[tf.Tensor, ...]
 
 
-def plan_exchange(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...]) -> ExchangePlan:
+def plan_exchange(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...], name: str = "keys") -> ExchangePlan:
     """Finds the distinct keys and tells their owners.
 
     Collective: one alltoall.
 
     Args:
       keys: [...] int32 or int64, -1 for padding, which never enters the exchange.
-      stacks: the stacked tables.
+      stacks: the sharded stacks.
+      name: of the alltoall.
 
     Reference: G-Meta (arXiv:2401.04338), hybrid parallelism, with support and query in one fetch.
     """
@@ -49,7 +50,7 @@ def plan_exchange(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...]) -> Ex
         places = tf.dynamic_partition(tf.range(tf.size(wanted)), group, groups)
         wanted = tf.gather(wanted, tf.concat(places, 0))
         inverse = tf.gather(_place_in_stack(places, stacks=len(stacks)), inverse)
-    received, splits = comm.alltoall(wanted, tf.reduce_sum(send_counts, 1), name="keys")
+    received, splits = comm.alltoall(wanted, tf.reduce_sum(send_counts, 1), name=name)
     stack = _stack_of(received, stacks=stacks)
     peer = tf.repeat(tf.range(size), splits)
     receive_counts = tf.math.bincount(peer * len(stacks) + stack, minlength=groups, maxlength=groups)
@@ -66,7 +67,13 @@ def plan_exchange(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...]) -> Ex
     )
 
 
-def fetch_rows(shards: list[tf.Variable], plan: ExchangePlan) -> tuple[tf.Tensor, ...]:
+def empty_plan(index: tf.Tensor) -> ExchangePlan:
+    """The plan of a step that exchanges nothing."""
+    none = tf.zeros([comm.size(), 0], tf.int32)
+    return ExchangePlan(index, none, none, ())
+
+
+def fetch_rows(shards: list[tf.Variable], plan: ExchangePlan, *, wire_dtype: tf.DType | None = None) -> list[tf.Tensor]:
     """Brings the rows a rank needs from the ranks that own them.
 
     Collective: one alltoall.
@@ -74,46 +81,62 @@ def fetch_rows(shards: list[tf.Variable], plan: ExchangePlan) -> tuple[tf.Tensor
     Args:
       shards: per stack [shard_rows, dim] float32, the rows this rank owns.
       plan: which rows go where.
+      wire_dtype: dtype of the rows in transit; None: their own.
 
     Returns:
-      Per stack [1 + distinct rows, dim] float32; row 0 is zero, the row of padding; the others as `plan.index` says.
+      Per stack [distinct rows, dim] of the shards' dtype, in the order that `plan.index` says.
     """
-    dims = [shard.shape[1] for shard in shards]
     rows = [tf.gather(shard, local) for shard, local in zip(shards, plan.local_rows, strict=True)]
-    rows = _transfer(rows, plan.receive_counts, plan.send_counts, dims=dims, name="rows")
-    return tuple(tf.concat([tf.zeros([1, dim], r.dtype), r], 0) for r, dim in zip(rows, dims, strict=True))
+    return _transfer(rows, plan.receive_counts, plan.send_counts, wire_dtype=wire_dtype, name="rows")
 
 
-def send_gradients_home(gradients: tuple[tf.Tensor, ...], plan: ExchangePlan) -> list[tuple[tf.Tensor, tf.Tensor]]:
+def send_gradients_home(
+    gradients: list[tf.Tensor], plan: ExchangePlan, *, wire_dtype: tf.DType | None = None
+) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Brings the gradients of rows to their owners and sums them per row.
 
     Collective: one alltoall.
 
     Args:
-      gradients: per stack [1 + distinct rows, dim] float32, as `fetch_rows` returns rows.
+      gradients: per stack [distinct rows, dim] float32, as `fetch_rows` returns rows.
       plan: which rows came from where.
+      wire_dtype: dtype of the gradients in transit; they are summed in their own.
 
     Returns:
-      Per stack (local rows [n], distinct; summed gradients [n, dim] float32).
+      Per stack (local rows [n], distinct; summed gradients [n, dim]).
     """
-    dims = [gradient.shape[1] for gradient in gradients]
-    own = [gradient[1:] for gradient in gradients]
-    home = _transfer(own, plan.send_counts, plan.receive_counts, dims=dims, name="row_gradients")
+    home = _transfer(gradients, plan.send_counts, plan.receive_counts, wire_dtype=wire_dtype, name="row_gradients")
     if comm.size() == 1:  # what one rank wants is distinct already
         return list(zip(plan.local_rows, home, strict=True))
     return [_sum_per_row(local, gradient) for local, gradient in zip(plan.local_rows, home, strict=True)]
 
 
-def _transfer(parts, counts, received_counts, *, dims, name):
+def bytes_to_others(plan: ExchangePlan, *, rank: int, row_bytes: list[int], key_bytes: int) -> tf.Tensor:
+    """Scalar float64: bytes of the step's three messages that leave this rank.
+
+    Args:
+      plan: of the step.
+      rank: this rank's number.
+      row_bytes: of a row in transit, per stack.
+      key_bytes: of a key.
+    """
+    to_others = lambda counts: tf.reduce_sum(counts, 0) - counts[rank]  # noqa: E731  [stacks]
+    sent = to_others(plan.send_counts) * (key_bytes + tf.constant(row_bytes, tf.int32)) + to_others(plan.receive_counts) * row_bytes
+    return tf.reduce_sum(tf.cast(sent, tf.float64))
+
+
+def _transfer(parts, counts, received_counts, *, wire_dtype, name):
     """Moves per-stack rows between the ranks in one message: `counts` of what leaves, `received_counts` of what comes."""
     if comm.size() == 1:
         return parts
+    dtype, dims = parts[0].dtype, [part.shape[1] for part in parts]
+    parts = [tf.cast(part, wire_dtype or dtype) for part in parts]
     if len(dims) == 1:
         moved, _ = comm.alltoall(parts[0], counts[:, 0], name=name)
-        return [moved]
+        return [tf.cast(moved, dtype)]
     message = _pack(parts, counts)
     moved, _ = comm.alltoall(message, tf.linalg.matvec(counts, tf.constant(dims)), name=name)
-    return _unpack(moved, received_counts, dims=dims)
+    return _unpack(tf.cast(moved, dtype), received_counts, dims=dims)
 
 
 def _pack(parts, counts):

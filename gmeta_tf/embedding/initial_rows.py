@@ -6,6 +6,7 @@ ranks.
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,11 +40,11 @@ class Normal:
 SMALL = Normal(0.05)
 
 
-def initial_rows(ids: np.ndarray, *, dim: int, table: str, seed: int, distribution: Uniform | Normal):
+def initial_rows(ids: Sequence[int], *, dim: int, table: str, seed: int, distribution: Uniform | Normal):
     """Yields the first values of the rows `ids` of a table in chunks.
 
     Args:
-      ids: [n] int64.
+      ids: n ids; a range takes no memory.
       dim: width of a row.
       table: the table's name, part of the hash.
       seed: part of the hash.
@@ -56,7 +57,7 @@ def initial_rows(ids: np.ndarray, *, dim: int, table: str, seed: int, distributi
     salt = np.uint32(zlib.crc32(table.encode()))
     per_chunk = max(1, CHUNK_VALUES // dim)
     for start in range(0, len(ids), per_chunk):
-        row = ids[start : start + per_chunk, None].astype(np.uint64)
+        row = np.asarray(ids[start : start + per_chunk], np.uint64)[:, None]
         low, high = row.astype(np.uint32), (row >> np.uint64(32)).astype(np.uint32)
         key = _mix(_mix(_mix(_mix(low) + salt) + high) ^ np.uint32(seed & 0xFFFFFFFF))  # [m, 1]
         first = _mix(key + columns * np.uint32(0x9E3779B9))  # [m, dim]

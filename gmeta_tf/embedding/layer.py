@@ -1,18 +1,38 @@
-"""The Keras face of the sharded tables: ids in, one vector a sample out."""
+"""The Keras face of the embedding tables: their rows, kept and updated; ids in, rows out."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
-from gmeta_tf.embedding.exchange import ExchangePlan, fetch_rows, plan_exchange, send_gradients_home
+from gmeta_tf.embedding.exchange import ExchangePlan, bytes_to_others, empty_plan, fetch_rows, plan_exchange, send_gradients_home
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform, initial_rows
+from gmeta_tf.embedding.lookup import Lookup
 from gmeta_tf.embedding.optimizers import RowOptimizer
-from gmeta_tf.schema import Categorical, Schema
+from gmeta_tf.embedding.placement import REPLICATE_ROWS, replicated_tables
+from gmeta_tf.schema import Schema
+
+WIRE_DTYPES = ("float32", "bfloat16", "float16")
+
+
+class RowGradients(NamedTuple):
+    """Summed gradients of some rows that this rank keeps.
+
+    Attributes:
+      stack: number of the rows' stack.
+      rows: [n] local rows, distinct.
+      values: [n, dim] sums over the tasks of all ranks.
+    """
+
+    stack: int
+    rows: tf.Tensor
+    values: tf.Tensor
 
 
 class ShardedEmbedding(tf.keras.layers.Layer):
-    """Tables whose rows are sharded over the ranks, shared by the features of a schema.
+    """Tables whose rows are sharded over the ranks, or if small replicated on each, shared by the features of a schema.
 
     A shard is a non-trainable weight: it is updated by its row optimizer, never by Keras, and differs from rank to
     rank. So Keras's own `save_weights` saves one rank's rows only; use `training.checkpoint`.
@@ -22,86 +42,107 @@ class ShardedEmbedding(tf.keras.layers.Layer):
       dim: width of every table's rows, or {table: width}.
       seed: of the rows' first values.
       distribution: of the rows' first values.
+      replicate_rows: tables of at most so many rows are replicated: their gradients ride the all-reduce.
+      placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
+      wire_dtype: "float32", "bfloat16" or "float16", of rows and their gradients in transit; None: as they are kept.
+
+    Attributes:
+      stacks: the tables, by dim and placement.
+      shards: per stack [kept rows, dim], the rows that this rank keeps.
+      slots: per stack, the row optimizer's variables, in the order of its `slots`.
+      lookup: which row each packed position reads.
+
+    Raises:
+      ValueError: no ids or no tables in the schema; a width, a placement or a wire_dtype that does not fit.
     """
 
-    def __init__(self, schema: Schema, *, dim: int | dict[str, int], seed: int = 0, distribution: Uniform | Normal = SMALL):
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        dim: int | dict[str, int],
+        seed: int = 0,
+        distribution: Uniform | Normal = SMALL,
+        replicate_rows: int = REPLICATE_ROWS,
+        placement: dict[str, str] | None = None,
+        wire_dtype: str | None = None,
+    ):
         super().__init__(name="embedding", trainable=False)
         if not schema.id_features:
             raise ValueError("schema must have a categorical or multi-hot feature. Received: none. Add one, such as the task key.")
         if not schema.tables:
             raise ValueError("schema must hold the sizes of its tables. Received: none. Take the schema of prepared data.")
+        if wire_dtype not in (None, *WIRE_DTYPES):
+            raise ValueError(
+                f"wire_dtype must be one of {WIRE_DTYPES}. Received: wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
+            )
         self.schema = schema
         widths = dim if isinstance(dim, dict) else dict.fromkeys(schema.tables, dim)
         if set(widths) != set(schema.tables):
             raise ValueError(f"dim must give every table's width. Received: {sorted(widths)}; tables are {sorted(schema.tables)}.")
         tables = [partition.Table(name, rows, widths[name]) for name, rows in schema.tables.items()]
-        self.stacks = partition.stack_tables(tables, size=comm.size())
-        total = self.stacks[-1].first_key + self.stacks[-1].rows
-        self.key_dtype = tf.int32 if total < 2**31 - comm.size() else tf.int64
-        self._lay_out_positions()
+        replicated = replicated_tables(tables, replicate_rows=replicate_rows, placement=placement or {})
+        self.stacks = partition.stack_tables(tables, size=comm.size(), replicated=replicated)
+        self._sharded = [s for s, stack in enumerate(self.stacks) if not stack.replicated]
+        self.lookup = Lookup(schema, self.stacks)
+        self.wire_dtype = wire_dtype and tf.as_dtype(wire_dtype)
+        keys = sum(self.stacks[s].rows + comm.size() for s in self._sharded)
+        self.key_dtype = tf.int32 if keys < 2**31 else tf.int64
+        self._rows = np.array([schema.tables[feature.table] for feature in schema.positions], np.int64)
         self.shards = [self._make_shard(stack, seed, distribution) for stack in self.stacks]
         self.slots: list[tuple[tf.Variable, ...]] = []
         self.row_optimizer: RowOptimizer
 
-    def _lay_out_positions(self):
-        """Fixes, for each packed position: its stack, its first key and its number of ids."""
-        positions = self.schema.positions
-        stack_of = {table.name: s for s, stack in enumerate(self.stacks) for table in stack.tables}
-        self._stack_positions = [
-            [p for p, feature in enumerate(positions) if stack_of[feature.table] == s] for s in range(len(self.stacks))
-        ]
-        self._first_key = np.array(
-            [self.stacks[stack_of[f.table]].first_key + self.stacks[stack_of[f.table]].offset(f.table) for f in positions], np.int64
-        )
-        self._rows = np.array([self.schema.tables[f.table] for f in positions], np.int64)
-
     def _make_shard(self, stack, seed, distribution):
         rank, size = comm.rank(), comm.size()
-        rows = partition.shard_rows(stack.rows, rank=rank, size=size)
-        shard = self.add_weight(name=f"rows_{stack.dim}", shape=[rows, stack.dim], initializer="zeros", trainable=False)
+        shape = [partition.kept_rows(stack, rank=rank, size=size), stack.dim]
+        shard = self.add_weight(
+            name=f"rows_{stack.dim}",
+            shape=shape,
+            initializer="zeros",
+            trainable=False,
+            dtype=self.variable_dtype,
+            experimental_autocast=False,
+        )
         for table in stack.tables:
-            ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
+            ids, place = partition.kept_ids(stack, table.name, rank=rank, size=size)
             for start, values in initial_rows(ids, dim=stack.dim, table=table.name, seed=seed, distribution=distribution):
                 shard[place + start : place + start + len(values)].assign(values)
         return shard
-
-    @property
-    def width(self) -> int:
-        """Width of a sample's vector: the sum of its features' dims."""
-        return sum(stack.dim * len(self._features_of(s)) for s, stack in enumerate(self.stacks))
-
-    @property
-    def tables_by_position(self) -> list[list[partition.Table]]:
-        """Per stack, the table at each of its packed positions."""
-        tables = {table.name: table for stack in self.stacks for table in stack.tables}
-        return [[tables[self.schema.positions[p].table] for p in positions] for positions in self._stack_positions]
 
     def use(self, row_optimizer: RowOptimizer):
         """Sets the row optimizer and makes its slots."""
         self.row_optimizer = row_optimizer
         self.slots = [
             tuple(
-                tf.Variable(tf.fill(shard.shape, tf.cast(value, shard.dtype)), trainable=False, name=f"slot_{i}")
-                for i, value in enumerate(row_optimizer.slot_initial_values)
+                tf.Variable(
+                    tf.fill([shard.shape[0], 1 if slot.per_row else shard.shape[1]], tf.cast(slot.initial, shard.dtype)), trainable=False
+                )
+                for slot in row_optimizer.slots
             )
             for shard in self.shards
         ]
 
-    def plan(self, ids: tf.Tensor, *, step: tf.Tensor | int = 0) -> ExchangePlan:
+    def plan(self, ids: tf.Tensor, *, step: tf.Tensor | int = 0, name: str = "keys") -> ExchangePlan:
         """Plans one exchange for packed ids.
 
-        Collective: one alltoall.
+        Collective: one alltoall, unless every table is replicated.
 
         Args:
           ids: [..., positions] int64, -1 for padding.
           step: number of the step, for the error.
+          name: of the alltoall.
 
         Raises:
           InvalidArgumentError: an id lies outside its table (names the feature, the id, the step, the rank).
         """
         with tf.control_dependencies([self._require_inside(ids, step)]):
-            keys = tf.where(ids >= 0, ids + self._first_key, -1)
-        return plan_exchange(tf.cast(keys, self.key_dtype), stacks=self.stacks)
+            ids = tf.identity(ids)
+        if not self._sharded:
+            return empty_plan(self.lookup.index(ids, None))
+        keys = tf.cast(self.lookup.keys(ids), self.key_dtype)
+        plan = plan_exchange(keys, stacks=tuple(self.stacks[s] for s in self._sharded), name=name)
+        return plan._replace(index=self.lookup.index(ids, plan.index))
 
     def _require_inside(self, ids, step):
         outside = tf.reduce_any((ids >= self._rows) | (ids < -1))
@@ -123,68 +164,82 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         return tf.cond(outside, complain, tf.no_op)
 
     def fetch(self, plan: ExchangePlan) -> tuple[tf.Tensor, ...]:
-        """The rows of a plan, per stack [1 + distinct rows, dim]. Collective: one alltoall."""
-        return fetch_rows(self.shards, plan)
+        """Per dim [rows, dim] that `plan.index` reads (see `lookup`). Collective: one alltoall, unless all tables are replicated."""
+        shards = [self.shards[s] for s in self._sharded]
+        kept = {s: tf.convert_to_tensor(self.shards[s]) for s, stack in enumerate(self.stacks) if stack.replicated}
+        if shards:
+            kept |= dict(zip(self._sharded, fetch_rows(shards, plan, wire_dtype=self.wire_dtype), strict=True))
+        zero = lambda dim: tf.zeros([1, dim], self.shards[0].dtype)  # noqa: E731
+        return tuple(tf.concat([zero(dim), *(kept[s] for s in own)], 0) for dim, own in self._stacks_of_dims())
 
-    def apply_gradients(self, plan: ExchangePlan, gradients: tuple[tf.Tensor, ...], *, count: tf.Tensor):
-        """Sends the gradients of fetched rows home and updates the rows there.
+    def _stacks_of_dims(self):
+        """(dim, numbers of its stacks, the replicated one first)."""
+        return [(dim, [s for s, stack in enumerate(self.stacks) if stack.dim == dim]) for dim in self.lookup.dims]
 
-        Collective: one alltoall.
+    def bytes_sent(self, plan: ExchangePlan) -> tf.Tensor:
+        """Scalar float64: bytes that the exchanges of a step send from this rank to others."""
+        dims = [self.stacks[s].dim for s in self._sharded]
+        if not dims:
+            return tf.zeros([], tf.float64)
+        row_bytes = [dim * (self.wire_dtype or self.shards[0].dtype).size for dim in dims]
+        return bytes_to_others(plan, rank=comm.rank(), row_bytes=row_bytes, key_bytes=self.key_dtype.size)
+
+    def bytes_per_row(self) -> dict[int, int]:
+        """By dim: bytes that a row takes with its slots."""
+        return {
+            shard.shape[1]: shard.dtype.size * (shard.shape[1] + sum(slot.shape[1] for slot in slots))
+            for shard, slots in zip(self.shards, self.slots, strict=True)
+        }
+
+    def send_home(self, plan: ExchangePlan, gradients: tuple[tf.Tensor, ...]) -> list[RowGradients]:
+        """The gradients of the sharded rows that this rank owns.
+
+        Collective: one alltoall, unless every table is replicated.
 
         Args:
           plan: of the step.
           gradients: as `fetch` returned the rows; sums over this rank's tasks.
-          count: scalar, tasks of all ranks, by which the summed gradients are divided; nothing moves where it is 0.
         """
-        scale = tf.math.divide_no_nan(1.0, count)
-        for shard, slots, (rows, gradient) in zip(self.shards, self.slots, send_gradients_home(gradients, plan), strict=True):
-            kept = tf.where(count > 0, tf.size(rows), 0)
-            self.row_optimizer.apply(shard, slots, rows[:kept], gradient[:kept] * tf.cast(scale, gradient.dtype))
+        if not self._sharded:
+            return []
+        behind = {dim: 1 + rows for dim, rows in zip(self.lookup.dims, self.lookup.replicated_rows, strict=True)}
+        by_dim = dict(zip(self.lookup.dims, gradients, strict=True))
+        own = [by_dim[self.stacks[s].dim][behind[self.stacks[s].dim] :] for s in self._sharded]
+        home = send_gradients_home(own, plan, wire_dtype=self.wire_dtype)
+        return [RowGradients(s, *rows) for s, rows in zip(self._sharded, home, strict=True)]
 
-    def index_by_stack(self, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Per stack [..., positions of the stack]: the part of an index that reads from it."""
-        if len(self.stacks) == 1:
-            return (index,)
-        return tuple(tf.gather(index, positions, axis=-1) for positions in self._stack_positions)
+    def replicated_gradients(self, plan: ExchangePlan, gradients: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
+        """What to sum over the ranks for the replicated tables: per dim [rows, dim] gradients and [rows] touches, 1 or 0."""
+        kept = self.lookup.replicated_rows
+        if not any(kept):
+            return []
+        touched = self.lookup.touched(plan.index, self.shards[0].dtype)
+        own = [tf.ensure_shape(g[1 : 1 + rows], [rows, g.shape[1]]) for rows, g in zip(kept, gradients, strict=True)]
+        return [part for rows, *parts in zip(kept, own, touched, strict=True) if rows for part in parts]
 
-    def gather(self, rows: tuple[tf.Tensor, ...], index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Per stack [..., positions of the stack, dim]: the row at each packed position, zero for padding."""
-        return tuple(tf.gather(r, i) for r, i in zip(rows, self.index_by_stack(index), strict=True))
+    def replicated_home(self, summed: list[tf.Tensor]) -> list[RowGradients]:
+        """The gradients of the replicated rows that some rank touched; summed: `replicated_gradients`, over the ranks."""
+        found = []
+        replicated = [s for s, stack in enumerate(self.stacks) if stack.replicated]
+        for s, gradient, touched in zip(replicated, summed[::2], summed[1::2], strict=True):
+            rows = tf.cast(tf.where(touched > 0)[:, 0], tf.int32)
+            found.append(RowGradients(s, rows, tf.gather(gradient, rows)))
+        return found
 
-    def blank(self, gathered: list[tf.Tensor], present: tf.Tensor) -> list[tf.Tensor]:
-        """What `gather` returned, with the padding's rows set to zero; present: [..., positions] bool."""
-        there = self.index_by_stack(present)
-        return [tf.where(p[..., None], rows, tf.zeros([], rows.dtype)) for rows, p in zip(gathered, there, strict=True)]
+    def after_update(self) -> list[tf.Tensor]:
+        """A value of each shard that is there only after `update` has written to it."""
+        return [tf.gather(shard, tf.range(tf.minimum(shard.shape[0], 1))) for shard in self.shards]
 
-    def combine(self, gathered: tuple[tf.Tensor, ...], present: tf.Tensor) -> tf.Tensor:
-        """One vector a sample: the features' vectors side by side, stack by stack, in packed order within a stack.
+    def update(self, gradients: list[RowGradients], *, scale: tf.Tensor, step: tf.Tensor | int, really: tf.Tensor | bool = True):
+        """Updates rows in place.
 
         Args:
-          gathered: per stack [..., positions of the stack, dim].
-          present: [..., positions] bool, False for padding.
+          gradients: of the rows that this rank keeps.
+          scale: scalar, by which gradients are multiplied.
+          step: scalar integer, updates made before.
+          really: scalar; where it is False, nothing moves.
         """
-        blocks = []
-        for s, rows in enumerate(gathered):
-            features = self._features_of(s)
-            first = sum(isinstance(feature, Categorical) for feature in features)
-            vectors = [rows[..., :first, :]] if first else []
-            for feature in features[first:]:
-                own = self.schema.positions.index(feature)
-                there = present[..., own : own + feature.slots]
-                vectors.append(_combine(rows[..., first : first + feature.slots, :], there, feature.combiner))
-                first += feature.slots
-            joined = tf.concat(vectors, -2) if len(vectors) > 1 else vectors[0]  # [..., features, dim]
-            blocks.append(tf.reshape(joined, [*joined.shape[:-2], len(features) * rows.shape[-1]]))
-        return tf.concat(blocks, -1) if len(blocks) > 1 else blocks[0]
-
-    def _features_of(self, stack: int):
-        return list(dict.fromkeys(self.schema.positions[p] for p in self._stack_positions[stack]))
-
-
-def _combine(slots, present, combiner):
-    """[..., slots, dim] -> [..., 1, dim]; absent slots are zero already."""
-    total = tf.reduce_sum(slots, -2, keepdims=True)
-    if combiner == "sum":
-        return total
-    count = tf.reduce_sum(tf.cast(present, slots.dtype), -1)[..., None, None]
-    return total / tf.maximum(count, 1)
+        for stack, rows, values in gradients:
+            kept = tf.where(really, tf.size(rows), 0)
+            values = values[:kept] * tf.cast(scale, values.dtype)
+            self.row_optimizer.apply(self.shards[stack], self.slots[stack], rows[:kept], values, step=step)

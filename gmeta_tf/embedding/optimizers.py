@@ -1,12 +1,35 @@
 """Row-wise optimizers: they read and write only the rows that they are given.
 
 Keras's own optimizers sweep the whole table for a sparse gradient (SGD, Adam), so that a step costs as much as the
-table is large.
+table is large. Each optimizer here is a frozen dataclass of its hyperparameters; its state lies in the slots, variables
+beside the shard that `slots` describes and that the caller makes.
 """
 
 import dataclasses
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from gmeta_tf._tensorflow import tf
+
+Schedule: Any = tf.keras.optimizers.schedules.LearningRateSchedule
+Rate: TypeAlias = float | tf.keras.optimizers.schedules.LearningRateSchedule
+Variables: TypeAlias = tuple[tf.Variable, ...]
+
+
+class Slot(NamedTuple):
+    """A variable that an optimizer keeps beside a shard, of the shard's dtype.
+
+    Attributes:
+      name: what it holds.
+      initial: first value of every element.
+      per_row: one value a row, [shard_rows, 1]; otherwise the shard's shape.
+    """
+
+    name: str
+    initial: float
+    per_row: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,23 +37,30 @@ class RowSGD:
     """row ← row - learning_rate · gradient.
 
     Attributes:
-      learning_rate: step size.
+      learning_rate: step size, or a schedule of it by step.
+
+    Raises:
+      ValueError: a hyperparameter is out of its range; so do the other optimizers.
     """
 
-    learning_rate: float = 0.01
-    slot_initial_values = ()
+    learning_rate: Rate = 0.01
+    slots: ClassVar[tuple[Slot, ...]] = ()
 
-    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor):
+    def __post_init__(self):
+        _require_rate(self)
+
+    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
         """Updates rows of a shard in place.
 
         Args:
-          shard: [shard_rows, dim] float32.
-          slots: none.
-          rows: [n] local rows, distinct.
-          gradients: [n, dim] float32.
+          shard: [shard_rows, dim] float32 or float64.
+          slots: a variable for each of `slots`, of the shard's dtype.
+          rows: [n] int32 or int64 local rows, distinct; n may be 0.
+          gradients: [n, dim] of the shard's dtype.
+          step: scalar integer, updates of the model before this one.
         """
         del slots
-        shard.scatter_sub(tf.IndexedSlices(self.learning_rate * gradients, rows))
+        _subtract(shard, rows, _rate(self, step, shard.dtype) * gradients)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +70,206 @@ class RowAdagrad:
     Reference: Duchi et al., "Adaptive Subgradient Methods", JMLR 2011.
 
     Attributes:
-      learning_rate: step size.
+      learning_rate: step size, or a schedule of it by step.
       initial_accumulator: first value of a.
       epsilon: keeps the division finite.
     """
 
-    learning_rate: float = 0.05
+    learning_rate: Rate = 0.05
     initial_accumulator: float = 0.1
     epsilon: float = 1e-7
 
-    @property
-    def slot_initial_values(self) -> tuple[float, ...]:
-        """First value of each slot; a slot has the shape of the shard."""
-        return (self.initial_accumulator,)
+    def __post_init__(self):
+        _require_rate(self)
+        _require_accumulator(self)
 
-    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor):
-        """As `RowSGD.apply`, with one slot, the accumulator [shard_rows, dim] float32."""
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The accumulator a."""
+        return (Slot("accumulator", self.initial_accumulator),)
+
+    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+        """As `RowSGD.apply`."""
         (accumulator,) = slots
         accumulated = tf.gather(accumulator, rows) + tf.square(gradients)
-        accumulator.scatter_update(tf.IndexedSlices(accumulated, rows))
-        step = self.learning_rate * gradients / (tf.sqrt(accumulated) + self.epsilon)
-        shard.scatter_sub(tf.IndexedSlices(step, rows))
+        _write(accumulator, rows, accumulated)
+        _subtract(shard, rows, _rate(self, step, shard.dtype) * gradients / (tf.sqrt(accumulated) + self.epsilon))
 
 
-RowOptimizer = RowSGD | RowAdagrad
+@dataclasses.dataclass(frozen=True)
+class RowwiseAdagrad:
+    """Adagrad with one accumulator a row: a ← a + mean(gradient²); row ← row - learning_rate · gradient / (√a + epsilon).
+
+    Its slot is 1 / dim of Adagrad's.
+
+    References: Mudigere et al., "Software-Hardware Co-design for Fast and Scalable Training of Deep Learning
+    Recommendation Models", ISCA 2022 (arXiv:2104.05158); FBGEMM's EXACT_ROWWISE_ADAGRAD and DLRM's RWSAdagrad.
+
+    Attributes:
+      learning_rate: step size, or a schedule of it by step.
+      initial_accumulator: first value of a.
+      epsilon: keeps the division finite.
+    """
+
+    learning_rate: Rate = 0.05
+    initial_accumulator: float = 0.1
+    epsilon: float = 1e-7
+
+    def __post_init__(self):
+        _require_rate(self)
+        _require_accumulator(self)
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The accumulator a, [shard_rows, 1]."""
+        return (Slot("accumulator", self.initial_accumulator, per_row=True),)
+
+    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+        """As `RowSGD.apply`."""
+        (accumulator,) = slots
+        accumulated = tf.gather(accumulator, rows) + tf.reduce_mean(tf.square(gradients), -1, keepdims=True)  # [n, 1]
+        _write(accumulator, rows, accumulated)
+        _subtract(shard, rows, gradients * (_rate(self, step, shard.dtype) / (tf.sqrt(accumulated) + self.epsilon)))
+
+
+@dataclasses.dataclass(frozen=True)
+class RowAdam:
+    """Adam, lazily: the moments of a row decay only in the steps that touch it.
+
+        m ← m + (1 - beta_1)(gradient - m);  v ← v + (1 - beta_2)(gradient² - v)
+        row ← row - learning_rate · √(1 - beta_2ᵗ) / (1 - beta_1ᵗ) · m / (√v + epsilon)
+
+    t = step + 1 counts the model's updates, not the row's. epsilon stands where Keras has it, Kingma & Ba's "epsilon
+    hat". A row that is touched every step moves as under Keras's Adam.
+
+    Reference: Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015 (arXiv:1412.6980), section 2.
+
+    Attributes:
+      learning_rate: step size, or a schedule of it by step.
+      beta_1: decay of the mean of gradients m.
+      beta_2: decay of the mean of squared gradients v.
+      epsilon: keeps the division finite.
+    """
+
+    learning_rate: Rate = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+    slots: ClassVar[tuple[Slot, ...]] = (Slot("mean", 0.0), Slot("variance", 0.0))
+
+    def __post_init__(self):
+        _require_rate(self)
+        _require(self, ("beta_1", "beta_2"), "be at least 0 and below 1", lambda beta: 0 <= beta < 1)
+        _require(self, ("epsilon",), "be above 0", lambda epsilon: epsilon > 0)
+
+    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+        """As `RowSGD.apply`."""
+        mean, variance = slots
+        m, v = tf.gather(mean, rows), tf.gather(variance, rows)
+        m += (1 - self.beta_1) * (gradients - m)
+        v += (1 - self.beta_2) * (tf.square(gradients) - v)
+        _write(mean, rows, m)
+        _write(variance, rows, v)
+        t = tf.cast(step, shard.dtype) + 1
+        unbias = tf.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        _subtract(shard, rows, _rate(self, step, shard.dtype) * unbias * m / (tf.sqrt(v) + self.epsilon))
+
+
+@dataclasses.dataclass(frozen=True)
+class RowFTRL:
+    """FTRL-Proximal, whose l1 makes rows sparse.
+
+        n' = n + gradient²;  z ← z + gradient - (√n' - √n) / learning_rate · row;  n ← n'
+        row ← 0 where |z| ≤ l1, else (sign(z) · l1 - z) / ((beta + √n) / learning_rate + 2 · l2)
+
+    This is Keras's Ftrl with its learning_rate_power of -0.5; its l2 is half of the paper's. The row follows from z and
+    n alone: the first update replaces a row's first value, and a lower learning rate shrinks the row.
+
+    Reference: McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013, algorithm 1.
+
+    Attributes:
+      learning_rate: step size, the paper's alpha, above 0; or a schedule of it by step.
+      initial_accumulator: first value of n.
+      l1: strength of the penalty on |row|.
+      l2: strength of the penalty on row².
+      beta: lowers the first steps; the paper's 1 suits initial_accumulator=0.
+    """
+
+    learning_rate: Rate = 0.05
+    initial_accumulator: float = 0.1
+    l1: float = 0.0
+    l2: float = 0.0
+    beta: float = 0.0
+
+    def __post_init__(self):
+        _require_rate(self, above_zero=True)
+        _require(self, ("initial_accumulator", "l1", "l2", "beta"), *AT_LEAST_ZERO)
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """n and z."""
+        return (Slot("accumulator", self.initial_accumulator), Slot("linear", 0.0))
+
+    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+        """As `RowSGD.apply`.
+
+        Raises:
+          InvalidArgumentError: the schedule gives a rate that is not above 0.
+        """
+        accumulator, linear = slots
+        rate = _rate(self, step, shard.dtype)
+        if isinstance(self.learning_rate, Schedule):
+            tf.debugging.assert_positive(
+                rate, "learning_rate must be above 0 at every step for FTRL. Let the schedule end, or begin, above 0."
+            )
+        before = tf.gather(accumulator, rows)
+        after = before + tf.square(gradients)
+        root = tf.sqrt(after)
+        z = tf.gather(linear, rows) + gradients - (root - tf.sqrt(before)) / rate * tf.gather(shard, rows)
+        _write(accumulator, rows, after)
+        _write(linear, rows, z)
+        stiffness = (self.beta + root) / rate + 2 * self.l2
+        _write(shard, rows, tf.math.divide_no_nan(tf.clip_by_value(z, -self.l1, self.l1) - z, stiffness))
+
+
+RowOptimizer = RowSGD | RowAdagrad | RowwiseAdagrad | RowAdam | RowFTRL
+
+
+def _rate(optimizer: RowOptimizer, step: tf.Tensor | int, dtype: tf.DType) -> tf.Tensor:
+    """Scalar of `dtype`: the learning rate at a step."""
+    rate = optimizer.learning_rate
+    return tf.cast(rate(step), dtype) if isinstance(rate, Schedule) else tf.constant(rate, dtype)
+
+
+def _write(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor):
+    variable.scatter_update(tf.IndexedSlices(values, rows))
+
+
+def _subtract(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor):
+    variable.scatter_sub(tf.IndexedSlices(values, rows))
+
+
+AT_LEAST_ZERO: tuple[str, Callable[[Any], bool]] = ("be at least 0", lambda value: value >= 0)
+
+
+def _require(optimizer: RowOptimizer, arguments: tuple[str, ...], rule: str, holds: Callable[[Any], bool], *, remedy: str = ""):
+    """Raises ValueError unless each of these arguments is a finite number for which the rule holds."""
+    for argument in arguments:
+        value = getattr(optimizer, argument)
+        if not (isinstance(value, numbers.Real) and math.isfinite(value) and holds(value)):
+            default = optimizer.__dataclass_fields__[argument].default
+            raise ValueError(f"{argument} must {rule}. Received: {argument}={value!r}. {remedy or f'Its default is {default}'}.")
+
+
+def _require_rate(optimizer: RowOptimizer, *, above_zero: bool = False):
+    if isinstance(optimizer.learning_rate, Schedule):
+        return
+    rule, holds = ("be above 0", lambda value: value > 0) if above_zero else AT_LEAST_ZERO
+    remedy = f"Give a number such as {type(optimizer).learning_rate}, or a schedule of tf.keras.optimizers.schedules"
+    _require(optimizer, ("learning_rate",), rule, holds, remedy=remedy)
+
+
+def _require_accumulator(optimizer: RowAdagrad | RowwiseAdagrad):
+    _require(optimizer, ("initial_accumulator", "epsilon"), *AT_LEAST_ZERO)
+    if not optimizer.initial_accumulator:
+        _require(optimizer, ("epsilon",), "be above 0 where initial_accumulator is 0", lambda epsilon: epsilon > 0)

@@ -1,13 +1,12 @@
 """Where a row lives: pure arithmetic from (table, id) to (owner, local row).
 
-Tables of one dim are *stacked* into one array of rows, so that the cost of a step does not grow with their number. Row
-r of a stack belongs to rank r mod size, as its local row r div size. On the wire a row is named by a *key*: stack s
-takes the keys from `first_key(s)`, a multiple of size, so that one formula serves all stacks.
+Tables of one dim are *stacked* into one array of rows, so that the cost of a step does not grow with their number: the
+small ones, which every rank keeps whole (*replicated*), in one stack, the others (*sharded*) in another. Row r of a
+sharded stack belongs to rank r mod size, as its local row r div size. On the wire a row is named by a *key*: sharded
+stack s takes the keys from `first_key(s)`, a multiple of size, so that one formula serves all stacks.
 """
 
 import dataclasses
-
-import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,17 +31,19 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """Tables of one dim, one after the other.
+    """Tables of one dim and one placement, one after the other.
 
     Attributes:
       dim: width of a row.
       tables: the tables, in stacking order.
-      first_key: key of the stack's row 0.
+      first_key: key of the stack's row 0; -1 if replicated.
+      replicated: every rank keeps all rows.
     """
 
     dim: int
     tables: tuple[Table, ...]
-    first_key: int
+    first_key: int = -1
+    replicated: bool = False
 
     @property
     def rows(self) -> int:
@@ -59,15 +60,26 @@ class Stack:
         raise KeyError(name)
 
 
-def stack_tables(tables, *, size: int) -> tuple[Stack, ...]:
-    """Groups tables by dim, in order of first appearance, and gives each stack its range of keys."""
+def stack_tables(tables, *, size: int, replicated: frozenset[str] = frozenset()) -> tuple[Stack, ...]:
+    """Groups tables by dim, in order of first appearance, and gives each sharded stack its range of keys.
+
+    Args:
+      tables: of any dims.
+      size: number of ranks.
+      replicated: names of the tables that every rank keeps; their stack precedes the sharded one of the dim.
+    """
     by_dim: dict[int, list[Table]] = {}
     for table in tables:
         by_dim.setdefault(table.dim, []).append(table)
     stacks, key = [], 0
     for dim, members in by_dim.items():
-        stacks.append(Stack(dim, tuple(members), key))
-        key += size * shard_rows(stacks[-1].rows, rank=0, size=size)
+        whole = tuple(table for table in members if table.name in replicated)
+        split = tuple(table for table in members if table.name not in replicated)
+        if whole:
+            stacks.append(Stack(dim, whole, replicated=True))
+        if split:
+            stacks.append(Stack(dim, split, key))
+            key += size * shard_rows(stacks[-1].rows, rank=0, size=size)
     return tuple(stacks)
 
 
@@ -86,13 +98,20 @@ def shard_rows(rows: int, *, rank: int, size: int) -> int:
     return (rows - rank + size - 1) // size
 
 
-def owned_ids(stack: Stack, name: str, *, rank: int, size: int) -> tuple[np.ndarray, int]:
-    """The ids of one table that `rank` owns.
+def kept_rows(stack: Stack, *, rank: int, size: int) -> int:
+    """How many of a stack's rows `rank` keeps: its shard, or all."""
+    return stack.rows if stack.replicated else shard_rows(stack.rows, rank=rank, size=size)
+
+
+def kept_ids(stack: Stack, name: str, *, rank: int, size: int) -> tuple[range, int]:
+    """The ids of one table that `rank` keeps.
 
     Returns:
-      (ids [n] int64 ascending in steps of size, local row of the first); the local rows are consecutive.
+      (ids, ascending in steps of size, or all if replicated; local row of the first); the local rows are consecutive.
     """
     offset = stack.offset(name)
     rows = next(table.rows for table in stack.tables if table.name == name)
+    if stack.replicated:
+        return range(rows), offset
     first = (rank - offset) % size
-    return np.arange(first, rows, size, dtype=np.int64), (offset + first) // size
+    return range(first, rows, size), (offset + first) // size

@@ -7,6 +7,7 @@ tensor. Fast weights are values that flow, so gradients of any order pass throug
 import contextlib
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.low_rank import LowRankKernel, dense_call
 
 
 class Substitution:
@@ -24,7 +25,7 @@ class Substitution:
         modules = [model, *model.submodules]
         self._places = []
         for variable in variables:
-            found = [(vars(module), name) for module in modules for name, held in vars(module).items() if held is variable]
+            found = [(module, name) for module in modules for name, held in vars(module).items() if held is variable]
             if not found:
                 raise ValueError(
                     f"adapted variables must be attributes of a layer. Received: {variable.name!r}, which no layer of "
@@ -32,33 +33,57 @@ class Substitution:
                 )
             self._places.append((variable, found))
 
+    @property
+    def dense_kernels(self) -> list[bool]:
+        """By variable: whether it is the kernel of one Dense layer and nothing else, which a `LowRankKernel` may replace."""
+        return [len(found) == 1 and type(found[0][0]) is tf.keras.layers.Dense and found[0][1] == "kernel" for _, found in self._places]
+
     @contextlib.contextmanager
-    def __call__(self, tensors: list[tf.Tensor]):
-        """Within the body, the model computes with `tensors`, in the order of the variables."""
+    def __call__(self, weights: list[tf.Tensor | LowRankKernel]):
+        """Within the body, the model computes with `weights`, in the order of the variables."""
         try:
-            for tensor, (_, found) in zip(tensors, self._places, strict=True):
-                for attributes, name in found:
-                    attributes[name] = tensor
+            for weight, (_, found) in zip(weights, self._places, strict=True):
+                for module, name in found:
+                    if isinstance(weight, LowRankKernel):
+                        vars(module)["call"] = dense_call(module, weight)
+                    vars(module)[name] = _as_layer_computes(weight, module)
             yield
         finally:
             for variable, found in self._places:
-                for attributes, name in found:
-                    attributes[name] = variable
+                for module, name in found:
+                    vars(module)[name] = variable
+                    vars(module).pop("call", None)
 
 
-def refuse_state_updates(model: tf.keras.Model, inputs):
+def _as_layer_computes(weight, module):
+    """A tensor in the dtype in which a layer of mixed precision reads its variables."""
+    if isinstance(weight, tf.Tensor) and weight.dtype.is_floating and isinstance(module, tf.keras.layers.Layer) and module._autocast:
+        return tf.cast(weight, module.compute_dtype)
+    return weight
+
+
+def call_graph(model: tf.keras.Model, inputs) -> tf.Graph:
+    """The graph of a call with training=True.
+
+    Args:
+      model: a built Keras model or layer.
+      inputs: a structure of TensorSpecs or tensors that the model takes.
+    """
+    return tf.function(lambda x: model(x, training=True)).get_concrete_function(inputs).graph
+
+
+def refuse_state_updates(model: tf.keras.Model, graph: tf.Graph):
     """Raises if a call with training=True updates a variable, as BatchNorm's moving averages.
 
     Such an update cannot mean one thing per task. Dropout and LayerNorm pass.
 
     Args:
       model: a built Keras model or layer.
-      inputs: a structure of TensorSpecs or tensors that the model takes.
+      graph: of its call.
 
     Raises:
       ValueError: names the variables that the call would update.
     """
-    graph = _graph(model, inputs)
     updated = [v.name for v in model.variables if any(v.handle is outer and _written(inner) for outer, inner in graph.captures)]
     if updated:
         raise ValueError(
@@ -67,17 +92,13 @@ def refuse_state_updates(model: tf.keras.Model, inputs):
         )
 
 
-def stopped_gradients(model: tf.keras.Model, inputs) -> list[str]:
-    """Names of the operations of a call with training=True at which gradients stop; arguments as for `refuse_state_updates`.
+def stopped_gradients(graph: tf.Graph) -> list[str]:
+    """Names of the operations of a call at which gradients stop.
 
     Some layers stop a gradient where it is zero to first order, as LayerNormalization at the mean in float64 or with an
     epsilon below 1.001e-5: a second-order gradient through these is wrong.
     """
-    return [op.name for op in _graph(model, inputs).get_operations() if op.type == "StopGradient"]
-
-
-def _graph(model, inputs):
-    return tf.function(lambda x: model(x, training=True)).get_concrete_function(inputs).graph
+    return [op.name for op in graph.get_operations() if op.type == "StopGradient"]
 
 
 def _written(handle):

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.low_rank import LowRankKernel
 
 POLICIES = ("all", "dense", "head")
 
@@ -44,20 +45,24 @@ class InnerLoop:
 
         Args:
           support_loss: maps weights to the scalar loss on the support set.
-          weights: structure of float tensors, φ⁰.
+          weights: structure of float tensors and `LowRankKernel`s, φ⁰.
 
         Returns:
           The fast weights φᴷ, of the same structure.
         """
         for _ in range(self.steps):
+            flat = tf.nest.flatten(weights)
             with tf.GradientTape() as tape:
-                tape.watch(weights)
+                tape.watch([w.kernel if isinstance(w, LowRankKernel) else w for w in flat])
                 loss = support_loss(weights)
-            gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            weights = tf.nest.map_structure(self._step, weights, gradients)
+            places = [w.outputs if isinstance(w, LowRankKernel) else w for w in flat]
+            gradients = tape.gradient(loss, places, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            weights = tf.nest.pack_sequence_as(weights, list(map(self._step, flat, gradients)))
         return weights
 
     def _step(self, weight, gradient):
+        if isinstance(weight, LowRankKernel):
+            return weight.moved(gradient, learning_rate=self.learning_rate, second_order=self.second_order)
         gradient = tf.convert_to_tensor(gradient)  # densifies the slices that a gather leaves
         return weight - self.learning_rate * (gradient if self.second_order else tf.stop_gradient(gradient))
 
@@ -77,7 +82,9 @@ class InnerLoop:
         """Raises ValueError if the policy names a table that is not among `tables`."""
         unknown = [] if callable(self.adapt) else sorted(set(self.adapt.split("+")[1:]) - tables)
         if unknown:
-            raise ValueError(f"adapt must name tables of the schema, {sorted(tables)}. Received: adapt={self.adapt!r}, with {unknown}.")
+            raise ValueError(
+                f"adapt must name tables of the schema, {sorted(tables)}. Received: adapt={self.adapt!r}, with {unknown}. Name one of them."
+            )
 
     def adapts_rows(self, table) -> bool:
         """Whether the policy adapts the rows of a table."""

@@ -116,7 +116,7 @@ class Reader:
             return self._epoch(number, shuffle=True)
 
         stream = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(shuffled).skip(step)
-        return _prefetched(stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)))
+        return _fixed(stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(PREFETCHED))
 
     def _epoch(self, epoch, *, shuffle):
         own = range(self.rank, len(self.lanes), self.size)
@@ -235,13 +235,6 @@ def _last(ragged, kept, width):
     if kept == 0:
         return tf.zeros([ragged.nrows(), width], ragged.dtype)
     return ragged[:, -kept:].to_tensor(shape=[None, width])
-
-
-def _prefetched(dataset):
-    """Keeps batches ready, on the GPU where there is one; there TensorFlow loses a dataset's cardinality."""
-    if tf.config.get_visible_devices("GPU"):
-        return _fixed(dataset).apply(tf.data.experimental.prefetch_to_device("/GPU:0", PREFETCHED))
-    return _fixed(dataset.prefetch(PREFETCHED))
 
 
 def _fixed(dataset):

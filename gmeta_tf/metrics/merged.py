@@ -36,6 +36,10 @@ class MeanMetric(MergedMetric):
         self.total = self.add_weight("total", initializer="zeros", dtype=tf.float64)
         self.count = self.add_weight("count", initializer="zeros", dtype=tf.float64)
 
+    def update_state(self, value):
+        """Adds one value."""
+        self.add(value, 1.0)
+
     def add(self, values, weights):
         """Adds weighted values; any shape."""
         weights = tf.cast(weights, tf.float64)

@@ -11,12 +11,16 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
-from gmeta_tf.meta.fast_weights import refuse_state_updates, stopped_gradients
+from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.task_loop import TaskLoop, task_losses
+from gmeta_tf.meta.outer_loop import outer_gradients
+from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import TaskLoss, merged_results
+from gmeta_tf.metrics.step import StepMetrics
+from gmeta_tf.models.adapted_task import AdaptedTask
+from gmeta_tf.models.run_ahead import PlannedStep, ids_of, with_next_ids
 from gmeta_tf.schema import Schema
 
 LOSSES = {
@@ -37,6 +41,7 @@ class MetaModel(tf.keras.Model):
       embedding_dim: width of the tables' rows, or {table: width}.
       seed: of the rows' first values.
       distribution: of the rows' first values.
+      **tables: `replicate_rows`, `placement` and `wire_dtype`, as for `embedding.layer.ShardedEmbedding`.
 
     Raises:
       ValueError: the tower updates state when it is called, as BatchNorm does, or has losses of its own.
@@ -44,18 +49,19 @@ class MetaModel(tf.keras.Model):
     Reference: G-Meta (arXiv:2401.04338), algorithm 1.
     """
 
-    def __init__(self, schema: Schema, tower, *, embedding_dim=16, seed: int = 0, distribution: Uniform | Normal = SMALL):
+    def __init__(self, schema: Schema, tower, *, embedding_dim=16, seed: int = 0, distribution: Uniform | Normal = SMALL, **tables):
         super().__init__(name="meta_model")
-        self.embedding = ShardedEmbedding(schema, dim=embedding_dim, seed=seed, distribution=distribution)
+        self.embedding = ShardedEmbedding(schema, dim=embedding_dim, seed=seed, distribution=distribution, **tables)
         self.tower = tower
         self.schema = schema
         sample = {
-            "embedded": tf.TensorSpec([None, self.embedding.width], self.compute_dtype),
+            "embedded": tf.TensorSpec([None, self.embedding.lookup.width], self.compute_dtype),
             "numeric": tf.TensorSpec([None, len(schema.numeric_features)], self.compute_dtype),
         }
         tower({name: tf.zeros([1, spec.shape[1]], spec.dtype) for name, spec in sample.items()})  # builds it
-        refuse_state_updates(tower, sample)
-        self._stops = tuple(stopped_gradients(tower, sample))
+        called = call_graph(tower, sample)
+        refuse_state_updates(tower, called)
+        self._stops = tuple(stopped_gradients(called))
         if tower.losses:
             raise ValueError(
                 f"tower must not have losses of its own. Received: {len(tower.losses)} in {tower.name!r}, of regularizers or add_loss. "
@@ -63,6 +69,7 @@ class MetaModel(tf.keras.Model):
             )
         self.average = None  # of the weights over epochs (see `training.average`)
         self._evaluating = False
+        self._planned = PlannedStep(self.embedding)
 
     def compile(
         self,
@@ -71,6 +78,9 @@ class MetaModel(tf.keras.Model):
         row_optimizer: RowOptimizer | None = None,
         inner_loop: InnerLoop | None = None,
         loss: str | Callable = "binary_crossentropy",
+        clip_norm: float | None = None,
+        task_chunk: int | None = None,
+        step_metrics: bool = False,
         **kwargs,
     ):
         """Configures both loops.
@@ -80,15 +90,24 @@ class MetaModel(tf.keras.Model):
           row_optimizer: of the embedding rows; default `RowAdagrad()`.
           inner_loop: the adaptation rule; default `InnerLoop()`.
           loss: "binary_crossentropy", "mse", or a function of (labels [n], logits [n]) to losses [n].
+          clip_norm: largest norm of the outer gradient, of dense weights and rows together, over all ranks; one more
+            collective a step. None: not clipped.
+          task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are equal. None: all.
+          step_metrics: log the seconds of a step by phase, and the bytes it sends (see `metrics.step`).
           **kwargs: as for Keras, such as `steps_per_execution`.
         """
         if isinstance(loss, str) and loss not in LOSSES:
             raise ValueError(f"loss must be one of {sorted(LOSSES)} or a function. Received: loss={loss!r}. Pass one of these.")
+        for name, value, least in (("clip_norm", clip_norm, "above 0"), ("task_chunk", task_chunk, "at least 1")):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be {least}. Received: {name}={value}. Leave it out to do without.")
+        self.clip_norm, self.task_chunk = clip_norm, task_chunk
         self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.tower.trainable_variables)
         self.embedding.use(row_optimizer or RowAdagrad())
         self._train_metrics = [TaskLoss(self.loss_function), AUC()]
+        self._step_metrics = StepMetrics() if step_metrics else None
         self._test_metrics = [TaskLoss(self.loss_function), *click_metrics()]
         self._unadapted_metrics = click_metrics("before_")
         self.adapt_by(inner_loop or InnerLoop())
@@ -104,40 +123,59 @@ class MetaModel(tf.keras.Model):
                 "where it is zero have a wrong second order: keep LayerNormalization in float32, with its default axis and epsilon.",
                 stacklevel=2,
             )
-        self.task_loop = TaskLoop(self.tower, self.embedding, inner_loop=inner_loop, loss=self.loss_function)
+        self.task_loop = TaskLoop(self.tower, self.embedding.lookup, inner_loop=inner_loop, loss=self.loss_function)
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
 
     def train_step(self, data):
         """One meta-update: adapt on support, differentiate the query loss, update rows and dense weights. Collective."""
-        support, query = data
-        plan, rows = self._exchange(support, query)
-        weights = self.tower.trainable_variables
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            logits = self.task_loop.query_logits(rows, plan.index, support, query, training=True)
-            losses, real = task_losses(self.loss_function, query["label"], logits, query["weight"])
-            total = tf.reduce_sum(losses)  # over this rank's tasks; the division by |B| follows the exchange
-        dense, of_rows = tape.gradient(total, (weights, rows), unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        *dense, count = comm.allreduce_sum([*dense, tf.reduce_sum(real)], name="dense_gradients")
-        self.embedding.apply_gradients(plan, tuple(map(tf.convert_to_tensor, of_rows)), count=count)
-        tf.cond(count > 0, lambda: self._update_dense(dense, count), lambda: None)
-        return _measured(self._train_metrics, query, logits)
+        support, query, *next_ids = data  # of the next batch, in `fit`
+        mark = self._step_metrics.mark if self._step_metrics else lambda *_: None
+        step, weights, lookup = tf.identity(self.optimizer.iterations), self.tower.trainable_variables, self.embedding.lookup
+        mark(support, query)
+        plan = self._plan_of(support, query, kept=bool(next_ids))
+        rows = self.embedding.fetch(plan)
+        mark(rows)
+        gathered = lookup.gather(rows, plan.index)
+        loss_of = self.task_loop, weights, gathered, plan.index, support, query
+        logits, dense, of_gathered = outer_gradients(*loss_of, chunk=self.task_chunk)  # summed over this rank's tasks
+        of_rows = lookup.sum_per_row(of_gathered, plan.index, rows)
+        tasks = tf.cast(tf.math.count_nonzero(tf.reduce_any(query["weight"] > 0, -1)), logits.dtype)
+        mark(dense, of_rows)
+        home = self.embedding.send_home(plan, of_rows)
+        replicated = self.embedding.replicated_gradients(plan, of_rows)
+        tasks, *summed = comm.allreduce_sum([tasks, *dense, *replicated], name="dense_gradients")
+        dense, shared = summed[: len(dense)], self.embedding.replicated_home(summed[len(dense) :])
+        mark(home, summed)
+        scale = self._scale(tasks, home, [*dense, *(g.values for g in shared)])  # 1 / |B|, once for rows and dense weights
+        self.embedding.update([*home, *shared], scale=scale, step=step, really=tasks > 0)
+        tf.cond(tasks > 0, lambda: self._update_dense(dense, scale), lambda: None)
+        if self._step_metrics:
+            mark(self.embedding.after_update(), self.optimizer.iterations.read_value())
+            self._step_metrics.finish(self.embedding.bytes_sent(plan) + comm.allreduce_bytes([tasks, *dense, *replicated]))
+        if next_ids:
+            self._planned.keep(self.embedding.plan(next_ids[0], step=step + 1, name="next_keys"))
+        return _measured(self._train_metrics, query, logits) | self._step_results()
 
     def test_step(self, data):
         """Scores the query samples after and before adaptation. Collective."""
         support, query = data
-        plan, rows = self._exchange(support, query)
-        after = self.task_loop.query_logits(rows, plan.index, support, query, training=False)
-        before = self.task_loop.query_logits(rows, plan.index, support, query, training=False, adapt=False)
+        index, gathered = self.look_up(support, query)
+        after = self.task_loop.query_logits(gathered, index, support, query, training=False)
+        before = self.task_loop.query_logits(gathered, index, support, query, training=False, adapt=False)
         return _measured(self._test_metrics, query, after) | _measured(self._unadapted_metrics, query, before)
 
     def predict_step(self, data):
         """[tasks, query samples] logits after adaptation. Collective."""
         support, query = data
-        plan, rows = self._exchange(support, query)
-        return self.task_loop.query_logits(rows, plan.index, support, query, training=False)
+        index, gathered = self.look_up(support, query)
+        return self.task_loop.query_logits(gathered, index, support, query, training=False)
 
-    def adapt(self, support: Mapping[str, Any]) -> "AdaptedTask":
+    def look_up(self, support, query) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """The rows of both sets of a batch, by one exchange: (index, gathered) as `TaskLoop.query_logits` takes them. Collective."""
+        plan = self._plan_of(support, query, kept=False)
+        return plan.index, self.embedding.lookup.gather(self.embedding.fetch(plan), plan.index)
+
+    def adapt(self, support: Mapping[str, Any]) -> AdaptedTask:
         """Adapts to one new task.
 
         Collective: under a launcher every rank calls it, and `AdaptedTask.predict`, with samples of its own choice.
@@ -162,23 +200,33 @@ class MetaModel(tf.keras.Model):
     @property
     def metrics(self):
         """Those of training, or within `evaluate` those of evaluation."""
-        return [*self._test_metrics, *self._unadapted_metrics] if self._evaluating else self._train_metrics
+        if self._evaluating:
+            return [*self._test_metrics, *self._unadapted_metrics]
+        return [*self._train_metrics, *(self._step_metrics.metrics if self._step_metrics else [])]
 
     def get_metrics_result(self):
         """Results over all ranks, as callbacks see them at the end of an epoch. Collective."""
         return merged_results(self.metrics)
 
-    def fit(self, *args, **kwargs):
-        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer. Collective."""
+    def fit(self, x=None, *args, **kwargs):
+        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer. Collective.
+
+        Args:
+          x: dataset of batches; the ids of each next one are exchanged ahead (see `run_ahead`).
+          *args, **kwargs: as for Keras.
+        """
         variables = [*self.tower.variables, *self.optimizer.variables]
         with comm.watchdog.long_phase("broadcasting the first weights"):
             for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
                 variable.assign(value)
-        return super().fit(*args, **kwargs)
+        self._planned.clear()
+        return super().fit(with_next_ids(x) if isinstance(x, tf.data.Dataset) else x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As Keras's; results are over all ranks' data, `before_…` those without adaptation. Collective."""
         self._evaluating = True
+        if self._step_metrics:
+            self._step_metrics.pause()
         try:
             return super().evaluate(*args, **kwargs)
         finally:
@@ -207,64 +255,36 @@ class MetaModel(tf.keras.Model):
         call.watched = True
         return call
 
-    def _exchange(self, support, query):
-        """The step's plan and the rows of both sets, by one exchange."""
+    def _plan_of(self, support, query, *, kept):
+        """The exchange of a batch, unless the last step has planned it."""
         if None in (support["ids"].shape[1], query["ids"].shape[1]):
             raise ValueError(
                 f"batches must have one number of samples. Received: support {support['ids'].shape}, query {query['ids'].shape}, after "
                 "others of this model. Pad them alike, or call `adapt_by` in between."
             )
-        ids = tf.concat([_real(support), _real(query)], 1)
-        plan = self.embedding.plan(ids, step=self.optimizer.iterations)
-        return plan, self.embedding.fetch(plan)
+        ids = ids_of(support, query)
+        make = lambda: self.embedding.plan(ids, step=self.optimizer.iterations)  # noqa: E731
+        plan = self._planned.take(make) if kept else make()
+        plan.index.set_shape(ids.shape)
+        return plan
 
-    def _update_dense(self, gradients, count):
-        self.optimizer.apply_gradients([(g / count, v) for g, v in zip(gradients, self.tower.trainable_variables, strict=True)])
+    def _step_results(self):
+        return {metric.name: metric.result() for metric in self._step_metrics.metrics} if self._step_metrics else {}
 
+    def _scale(self, tasks, home, replicated):
+        """What gradients are multiplied by: 1 / tasks, or less where their norm over all ranks is clipped."""
+        scale = tf.math.divide_no_nan(tf.ones_like(tasks), tasks)
+        if self.clip_norm is None:
+            return scale
+        squares = lambda tensors: tf.add_n([tf.zeros_like(tasks), *(tf.reduce_sum(tf.square(t)) for t in tensors)])  # noqa: E731
+        (of_rows,) = comm.allreduce_sum([squares(g.values for g in home)], name="norm")  # each row's sum is at its owner only
+        return scale * self.clip_norm / tf.maximum(scale * tf.sqrt(of_rows + squares(replicated)), self.clip_norm)
 
-class AdaptedTask:
-    """A model adapted to one task, ready to score its samples.
-
-    Args:
-      model: the meta-model.
-      support: packed support samples.
-    """
-
-    def __init__(self, model: MetaModel, support: Mapping[str, np.ndarray]):
-        self._model = model
-        self._support = _one_task(support)
-        self._weights = model.task_loop.adapt(self._task(self._support), training=False)
-
-    def predict(self, query: Mapping[str, Any]) -> np.ndarray:
-        """Scores samples of the task.
-
-        Collective, as `MetaModel.adapt`.
-
-        Args:
-          query: encoded columns of n samples; a label is not needed.
-
-        Returns:
-          [n] logits.
-        """
-        task = self._task(_one_task(self._model.schema.pack(query)))
-        return self._model.task_loop.logits(task, self._weights, training=False).numpy()
-
-    def _task(self, query):
-        plan, rows = self._model._exchange(self._support, query)
-        return self._model.task_loop.first_task(rows, plan.index, self._support, query)
-
-
-def _real(samples):
-    """Ids, -1 for samples of weight 0, which are padding whatever they hold."""
-    return tf.where(samples["weight"][..., None] > 0, samples["ids"], tf.constant(-1, samples["ids"].dtype))
+    def _update_dense(self, gradients, scale):
+        self.optimizer.apply_gradients([(g * scale, v) for g, v in zip(gradients, self.tower.trainable_variables, strict=True)])
 
 
 def _measured(metrics, query, logits):
     for metric in metrics:
         metric.update_state(query["label"], logits, query["weight"])
     return {metric.name: metric.result() for metric in metrics}
-
-
-def _one_task(samples):
-    batch = {name: tf.constant(values[None]) for name, values in samples.items()}
-    return batch | {"weight": tf.ones_like(batch["label"])}

@@ -49,7 +49,11 @@ def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) ->
         if comm.rank() == 0:
             _dense(model).write(str(partial / "dense"))
             np.savez(partial / "metrics.npz", *[metric.numpy() for metric in metrics])
-            names = {"tables": _tables(model.embedding), "beside_rows": list(_beside_rows(model))}
+            names = {
+                "tables": _tables(model.embedding),
+                "layout": _layout(model.embedding, comm.size()),
+                "beside_rows": list(_beside_rows(model)),
+            }
             meta = {"size": comm.size(), "step": step, "state": state, "schema": model.schema.to_dict()} | names
             (partial / "checkpoint.json").write_text(json.dumps(meta, indent=1))
         comm.barrier()
@@ -99,7 +103,7 @@ def load(checkpoint, model) -> dict:
             "with the optimizer, and average it, as it was trained."
         )
     for what, variables in (_rows(model) | own).items():
-        _load_rows(checkpoint, model.embedding, variables, what=what, saved_size=meta["size"])
+        _load_rows(checkpoint, model.embedding, variables, what=what, layout=meta["layout"])
     _dense(model).read(str(checkpoint / "dense")).assert_consumed()
     return meta["state"]
 
@@ -111,7 +115,7 @@ def load_weights(checkpoint, model):
     """
     checkpoint, meta = _open(checkpoint, model)
     averaged = AVERAGE in meta["beside_rows"]
-    _load_rows(checkpoint, model.embedding, model.embedding.shards, what=AVERAGE if averaged else "rows", saved_size=meta["size"])
+    _load_rows(checkpoint, model.embedding, model.embedding.shards, what=AVERAGE if averaged else "rows", layout=meta["layout"])
     tower = model.tower if not averaged else [tf.Variable(v) for v in model.tower.variables]
     parts = {"average": tower} if averaged else {"tower": tower}
     tf.train.Checkpoint(**parts).read(str(checkpoint / "dense")).expect_partial().assert_existing_objects_matched()
@@ -158,7 +162,7 @@ def _dense(model):
 
 
 def _tables(embedding):
-    return [[table.name, table.rows, table.dim] for stack in embedding.stacks for table in stack.tables]
+    return sorted([table.name, table.rows, table.dim] for stack in embedding.stacks for table in stack.tables)
 
 
 def _rows(model):
@@ -167,13 +171,28 @@ def _rows(model):
 
 def _beside_rows(model):
     """What else is kept by row: name -> a variable a stack."""
-    slots = zip(*model.embedding.slots, strict=True)
+    slots = zip(model.embedding.row_optimizer.slots, zip(*model.embedding.slots, strict=True), strict=False)
     average = {AVERAGE: model.average.shards} if model.average else {}
-    return {f"slot{i}": list(variables) for i, variables in enumerate(slots)} | average
+    return {slot.name: list(variables) for slot, variables in slots} | average
 
 
 def _file(folder, table, what, rank, size):
     return folder / f"{table}.{what}.{rank}-of-{size}.npy"
+
+
+def _saved_ids(stack, name, rank, size):
+    """The ids of a table that a rank saves: its shard, or if replicated all on rank 0."""
+    ids, place = partition.kept_ids(stack, name, rank=rank, size=size)
+    return (ids[:0] if stack.replicated and rank else ids), place
+
+
+def _layout(embedding, size):
+    """table -> by rank [start, stop, step] of the ids in its file."""
+    return {
+        table.name: [[ids.start, ids.stop, ids.step] for ids, _ in (_saved_ids(stack, table.name, rank, size) for rank in range(size))]
+        for stack in embedding.stacks
+        for table in stack.tables
+    }
 
 
 def _save_rows(folder, model):
@@ -181,7 +200,7 @@ def _save_rows(folder, model):
     for what, variables in (_rows(model) | _beside_rows(model)).items():
         for stack, variable in zip(model.embedding.stacks, variables, strict=True):
             for table in stack.tables:
-                ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
+                ids, place = _saved_ids(stack, table.name, rank, size)
                 _write(_file(folder, table.name, what, rank, size), variable, place, len(ids))
 
 
@@ -198,21 +217,20 @@ def _write(path, variable, place, rows):
     file.flush()
 
 
-def _load_rows(folder, embedding, variables, *, what, saved_size):
-    """Fills a variable a stack with this rank's rows of what `saved_size` ranks saved."""
+def _load_rows(folder, embedding, variables, *, what, layout):
+    """Fills a variable a stack with this rank's rows of what was saved, whatever the ranks and the placement then."""
     rank, size = comm.rank(), comm.size()
     for stack, variable in zip(embedding.stacks, variables, strict=True):
         for table in stack.tables:
-            ids, place = partition.owned_ids(stack, table.name, rank=rank, size=size)
-            saved_first = [partition.owned_ids(stack, table.name, rank=r, size=saved_size)[0][:1] for r in range(saved_size)]
-            files = [_read(_file(folder, table.name, what, r, saved_size)) for r in range(saved_size)]
+            ids, place = partition.kept_ids(stack, table.name, rank=rank, size=size)
+            saved = [range(*bounds) for bounds in layout[table.name]]
+            files = [_read(_file(folder, table.name, what, r, len(saved))) for r in range(len(saved))]
             for start in range(0, len(ids), CHUNK_ROWS):
-                chunk = ids[start : start + CHUNK_ROWS]
-                values = np.empty((len(chunk), stack.dim), variable.dtype.as_numpy_dtype)
-                for first, file in zip(saved_first, files, strict=True):
-                    if len(first):
-                        own = chunk % saved_size == first[0] % saved_size
-                        values[own] = file[(chunk[own] - first[0]) // saved_size]
+                chunk = np.asarray(ids[start : start + CHUNK_ROWS])
+                values = np.empty((len(chunk), variable.shape[1]), variable.dtype.as_numpy_dtype)
+                for there, file in zip(saved, files, strict=True):
+                    own = (chunk >= there.start) & ((chunk - there.start) % there.step == 0) if there else np.zeros(len(chunk), bool)
+                    values[own] = file[(chunk[own] - there.start) // there.step]
                 variable[place + start : place + start + len(chunk)].assign(values)
 
 

@@ -7,11 +7,14 @@ import pathlib
 import statistics
 
 import yaml
+from rich.console import Console
+from rich.table import Table
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.initial_rows import Normal
-from gmeta_tf.embedding.optimizers import RowAdagrad
+from gmeta_tf.embedding.optimizers import RowAdagrad, RowAdam, RowFTRL, RowSGD, RowwiseAdagrad
+from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
@@ -20,9 +23,12 @@ from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints, Progress, RequireFinite
+from gmeta_tf.training.profile import Profile
 
 METHODS = ("meta", "joint")
 TOWERS = ("dlrm", "mlp")
+SCHEDULES = ("constant", "cosine")
+ROW_OPTIMIZERS = {"sgd": RowSGD, "adagrad": RowAdagrad, "rowwise_adagrad": RowwiseAdagrad, "adam": RowAdam, "ftrl": RowFTRL}
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
@@ -48,7 +54,10 @@ class Experiment:
       second_order: MAML; otherwise FOMAML.
       learning_rate: of the dense weights (Adam).
       weight_decay: of the dense weights, decoupled.
-      row_learning_rate: of the embedding rows (row-wise Adagrad).
+      row_optimizer: of the embedding rows: "sgd", "adagrad", "rowwise_adagrad", "adam" or "ftrl".
+      row_learning_rate: of the embedding rows.
+      schedule: of both learning rates over all epochs: "constant", or "cosine" down to zero.
+      clip_norm: largest norm of the outer gradient, of dense weights and rows together; 0 does not clip.
       average_decay: of the weights' moving average over epochs, which predicts in their place; 0 averages nothing.
       global_batch_tasks: tasks a step, over all ranks.
       epochs: at most.
@@ -56,6 +65,12 @@ class Experiment:
       cold_rate: probability that a training task's own id is out of vocabulary in an epoch.
       redraw: split training tasks' samples anew into support and query in every epoch.
       steps_per_execution: steps a call of the graph.
+      task_chunk: tasks of a rank to work on at a time, to bound the memory; 0 takes all at once.
+      mixed_precision: the tower computes in bfloat16; its weights and the rows stay in float32.
+      replicate_rows: tables of at most so many rows are replicated on every rank, larger ones sharded.
+      placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
+      wire_dtype: of rows and their gradients in transit: "float32", "bfloat16" or "float16".
+      step_metrics: log the seconds of a step by phase, and the bytes it sends.
       checkpoint_every_steps: saves within epochs as well; 0 only at their end.
       seed: of everything random.
     """
@@ -76,7 +91,10 @@ class Experiment:
     second_order: bool = True
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    row_optimizer: str = "adagrad"
     row_learning_rate: float = 0.1
+    schedule: str = "constant"
+    clip_norm: float = 0.0
     average_decay: float = 0.0
     global_batch_tasks: int = 32
     epochs: int = 60
@@ -84,13 +102,20 @@ class Experiment:
     cold_rate: float = 1.0
     redraw: bool = True
     steps_per_execution: int = 1
+    task_chunk: int = 0
+    mixed_precision: bool = False
+    replicate_rows: int = REPLICATE_ROWS
+    placement: dict[str, str] = dataclasses.field(default_factory=dict)
+    wire_dtype: str = "float32"
+    step_metrics: bool = True
     checkpoint_every_steps: int = 0
     seed: int = 0
 
     def __post_init__(self):
-        for name, allowed in (("method", METHODS), ("tower", TOWERS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}. Received: {name}={getattr(self, name)!r}.")
+        allowed = {"method": METHODS, "tower": TOWERS, "row_optimizer": tuple(ROW_OPTIMIZERS), "schedule": SCHEDULES}
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}.")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         _ = self.adaptation  # which checks its part
@@ -133,9 +158,10 @@ class Experiment:
             )
 
 
-def build_model(experiment: Experiment, schema) -> MetaModel:
-    """The compiled model of an experiment."""
+def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
+    """The compiled model of an experiment; steps: of its whole training, over which a schedule runs."""
     tf.keras.utils.set_random_seed(experiment.seed)
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if experiment.mixed_precision else tf.keras.backend.floatx())
     hidden = {"activation": experiment.activation, "dropout": experiment.dropout}
     tower = (
         DLRM(experiment.embedding_dim, bottom=experiment.bottom, top=experiment.top, **hidden)
@@ -143,15 +169,35 @@ def build_model(experiment: Experiment, schema) -> MetaModel:
         else MLP(experiment.top, **hidden)
     )
     model = MetaModel(
-        schema, tower, embedding_dim=experiment.embedding_dim, seed=experiment.seed, distribution=Normal(experiment.row_scale)
+        schema,
+        tower,
+        embedding_dim=experiment.embedding_dim,
+        seed=experiment.seed,
+        distribution=Normal(experiment.row_scale),
+        replicate_rows=experiment.replicate_rows,
+        placement=experiment.placement,
+        wire_dtype=experiment.wire_dtype,
     )
+    scheduled = lambda rate: tf.keras.optimizers.schedules.CosineDecay(rate, steps) if experiment.schedule == "cosine" else rate  # noqa: E731
     model.compile(
-        tf.keras.optimizers.Adam(experiment.learning_rate, weight_decay=experiment.weight_decay or None),
-        row_optimizer=RowAdagrad(experiment.row_learning_rate),
+        tf.keras.optimizers.Adam(scheduled(experiment.learning_rate), weight_decay=experiment.weight_decay or None),
+        row_optimizer=ROW_OPTIMIZERS[experiment.row_optimizer](scheduled(experiment.row_learning_rate)),
         inner_loop=experiment.inner_loop,
+        clip_norm=experiment.clip_norm or None,
+        task_chunk=experiment.task_chunk or None,
+        step_metrics=experiment.step_metrics,
         steps_per_execution=experiment.steps_per_execution,
     )
     return model
+
+
+def placement_table(model: MetaModel) -> Table:
+    """What this rank keeps of each embedding table."""
+    table = Table("table", "rows", "dim", "placement", "MB a rank", title=f"embedding tables on rank {comm.rank()} of {comm.size()}")
+    stacks, of_row = model.embedding.stacks, model.embedding.bytes_per_row()
+    for *columns, kept in placements(stacks, rank=comm.rank(), size=comm.size(), bytes_per_row=of_row):
+        table.add_row(*map(str, columns), f"{kept / 1e6:.2f}")
+    return table
 
 
 def reader(experiment: Experiment, partition: str, **options) -> Reader:
@@ -166,7 +212,7 @@ def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     return reader(experiment, "train", **own), reader(experiment, "validation")
 
 
-def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: bool = False):
+def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: bool = False, profile: bool = False):
     """Trains until validation AUC stops rising, or resumes a run; leaves a summary in the run's `train.json`.
 
     Collective.
@@ -175,9 +221,12 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
       experiment: the configuration.
       data, validation: as `training_data` gives them.
       resume: go on from the run's last checkpoint.
+      profile: profile some steps into the run's folder (see `training.profile`).
     """
     run = pathlib.Path(experiment.run)
-    model = build_model(experiment, data.schema)
+    model = build_model(experiment, data.schema, steps=experiment.epochs * data.steps_per_epoch)
+    if comm.rank() == 0:
+        Console().print(comm.describe(), placement_table(model), sep="\n")
     average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
     last = checkpoint.find(run / "checkpoints") if resume else None
     position = checkpoint.load(last, model) if last else None
@@ -198,7 +247,7 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
             initial_epoch=epoch,
             steps_per_epoch=data.steps_per_epoch,
             validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-            callbacks=[RequireFinite(), Progress(data.samples), *average, stop, *_loggers(run, resume=resume), saving],
+            callbacks=[RequireFinite(), Progress(data.samples), *average, stop, *_loggers(run, resume=resume, profile=profile), saving],
             verbose=0,
         )
     if comm.rank() == 0:
@@ -217,11 +266,13 @@ def _summary(run, position):
     }
 
 
-def _loggers(run, *, resume):
-    """TensorBoard and CSV logs, on rank 0."""
+def _loggers(run, *, resume, profile):
+    """TensorBoard and CSV logs, on rank 0; a profile, on every rank."""
+    profiles = [Profile(run / "profile")] if profile else []
     if comm.rank():
-        return []
+        return profiles
     return [
+        *profiles,
         tf.keras.callbacks.CSVLogger(str(run / "history.csv"), append=resume),
         tf.keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
     ]

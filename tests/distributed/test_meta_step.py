@@ -7,19 +7,21 @@ import pytest
 
 from gmeta_tf import MLP, InnerLoop, MetaModel, comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.models.run_ahead import ids_of
 from gmeta_tf.schema import Categorical, Schema
 
 TASKS, SAMPLES = 3, 5
 
 
-def make(tables, *, widths=(4,)):
+def make(tables, *, widths=(4,), replicated=0, **options):
     names = [f"f{i}" for i in range(tables)]
     schema = Schema(
         task="f0", label="click", features=tuple(map(Categorical, names)), tables={name: 50 + i for i, name in enumerate(names)}
     )
     tf.keras.utils.set_random_seed(3)
-    model = MetaModel(schema, MLP((4,)), embedding_dim={name: widths[i % len(widths)] for i, name in enumerate(names)})
-    model.compile("sgd", inner_loop=InnerLoop(1, 0.1, adapt="all"))
+    model = MetaModel(schema, MLP((4,)), embedding_dim={name: widths[i % len(widths)] for i, name in enumerate(names)},
+                      placement={name: "replicated" if i < replicated else "sharded" for i, name in enumerate(names)})  # fmt: skip
+    model.compile("sgd", inner_loop=InnerLoop(1, 0.1, adapt="all"), **options)
     return model
 
 
@@ -40,20 +42,26 @@ def collectives(step, data):
     return Counter(op.type for op in graph.get_operations() if op.type.startswith("Horovod") and not op.type.endswith("Size"))
 
 
-@pytest.mark.parametrize(("tables", "widths"), [(1, (4,)), (26, (4,)), (26, (4, 2, 6))])
-def test_a_step_makes_three_alltoalls_and_one_allreduce(tables, widths):
-    model = make(tables, widths=widths)
+@pytest.mark.parametrize(
+    ("tables", "widths", "replicated", "clip_norm"),
+    [(1, (4,), 0, None), (26, (4,), 0, None), (26, (4, 2, 6), 7, None), (26, (4, 2), 26, None), (26, (4, 2, 6), 7, 1.0)],
+)
+def test_a_step_makes_three_alltoalls_and_one_allreduce(tables, widths, replicated, clip_norm):
+    model = make(tables, widths=widths, replicated=replicated, clip_norm=clip_norm)
     data = batch(model)
-    alone = comm.size() == 1
-    assert collectives(model.train_step, data) == ({} if alone else {"HorovodAlltoall": 3, "HorovodGroupedAllreduce": 1})
-    assert collectives(model.test_step, data) == ({} if alone else {"HorovodAlltoall": 2})
-    assert collectives(model.predict_step, data) == ({} if alone else {"HorovodAlltoall": 2})
+    next_ids = ids_of(*data)
+    alone, exchanges = comm.size() == 1, replicated < tables
+    expected = Counter({"HorovodGroupedAllreduce": 1 if clip_norm is None else 2, "HorovodAlltoall": 3 * exchanges})
+    assert collectives(model.train_step, data) == (Counter() if alone else +expected)
+    assert collectives(model.train_step, (*data, next_ids)) == (Counter() if alone else +expected)  # its own keys were sent a step before
+    assert collectives(model.test_step, data) == (Counter() if alone else +Counter(HorovodAlltoall=2 * exchanges))
+    assert collectives(model.predict_step, data) == (Counter() if alone else +Counter(HorovodAlltoall=2 * exchanges))
 
 
 def test_one_fetch_of_both_sets_equals_two():
     model = make(3, widths=(4, 2))
     support, query = batch(model)
-    read = lambda ids: model.embedding.gather(model.embedding.fetch(plan := model.embedding.plan(ids)), plan.index)  # noqa: E731
+    read = lambda ids: model.embedding.lookup.gather(model.embedding.fetch(plan := model.embedding.plan(ids)), plan.index)  # noqa: E731
     both = read(tf.concat([support["ids"], query["ids"]], 1))
     for fused, one, other in zip(both, read(support["ids"]), read(query["ids"]), strict=True):
         np.testing.assert_array_equal(fused, tf.concat([one, other], 1))

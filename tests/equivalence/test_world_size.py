@@ -11,6 +11,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training import checkpoint
 
+ROUNDED = {"rtol": 0.02, "atol": 0.01}  # bfloat16 keeps 8 bits of each row and gradient in transit
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -76,8 +77,11 @@ def test_weights_rows_and_slots_equal_those_of_one_rank(trained, schema_of, rank
     schema = schema_of(name)
     alone, model = everything(trained[1], name, schema)
     together, _ = everything(trained[ranks], name, schema)
+    close = ROUNDED if name == "bfloat16_wire" else {"rtol": 1e-8, "atol": 1e-10}
     for one, many in zip(alone, together, strict=True):
-        np.testing.assert_allclose(many, one, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(many, one, **close)
+    if name == "bfloat16_wire":  # which one rank does not have
+        assert max(np.abs(many - one).max() for one, many in zip(alone, together, strict=True)) > 1e-6
     start = training_job.build(schema, name)
     moved = [
         np.abs(rows - first.numpy()).max()
@@ -93,7 +97,7 @@ def test_logs_equal_those_of_one_rank(trained, ranks, name):
     assert set(alone) == set(together)
     assert {"loss", "auc", "val_loss", "val_auc", "val_gauc", "val_logloss", "val_ndcg_at_5", "val_before_auc"} <= set(alone)
     for key, values in alone.items():
-        np.testing.assert_allclose(together[key], values, rtol=1e-7, err_msg=key)
+        np.testing.assert_allclose(together[key], values, rtol=ROUNDED["rtol"] if name == "bfloat16_wire" else 1e-7, err_msg=key)
 
 
 @pytest.mark.parametrize(("saved", "loaded"), [(3, 2), (1, 3), (2, 1)])

@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 
-from gmeta_tf import InnerLoop, MetaModel, Reader, RowAdagrad, RowSGD, comm
+from gmeta_tf import InnerLoop, MetaModel, Reader, RowAdagrad, RowAdam, RowSGD, RowwiseAdagrad, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.towers import DLRM, MLP
@@ -16,6 +16,16 @@ from gmeta_tf.training.callbacks import Checkpoints
 
 BATCH = 8
 EPOCHS = 2
+SHARDED = {"replicate_rows": 0}
+TABLES = {
+    "all_rows_adapt": SHARDED,
+    "mixed_dims": {"placement": {"item": "sharded", "shop": "sharded"}},
+    "dlrm_dense": {},  # all replicated: the tables are small
+    "few_tasks": SHARDED,
+    "every_option": {"placement": {"item": "sharded"}},
+    "bfloat16_wire": SHARDED | {"wire_dtype": "bfloat16"},
+}
+CosineDecay = tf.keras.optimizers.schedules.CosineDecay
 
 
 def build(schema, name, *, dim=4, **options):
@@ -23,7 +33,7 @@ def build(schema, name, *, dim=4, **options):
     tf.keras.utils.set_random_seed(1)
     widths = {"user": 4, "item": 4, "shop": 2, "tags": 6} if name in ("mixed_dims", "few_tasks") else dim
     tower = DLRM(4, bottom=(5,), top=(8,), activation="tanh") if name == "dlrm_dense" else MLP((8,), activation="tanh")
-    model = MetaModel(schema, tower, embedding_dim=widths, seed=5)
+    model = MetaModel(schema, tower, embedding_dim=widths, seed=5, **TABLES[name])
     compiled = {
         "all_rows_adapt": {"inner_loop": InnerLoop(2, 0.3, adapt="all"), "row_optimizer": RowAdagrad(0.1)},
         "mixed_dims": {
@@ -32,6 +42,14 @@ def build(schema, name, *, dim=4, **options):
         },
         "dlrm_dense": {"inner_loop": InnerLoop(1, 0.3), "row_optimizer": RowAdagrad(0.1), "steps_per_execution": 2},
         "few_tasks": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowAdagrad(0.1)},
+        "every_option": {
+            "inner_loop": InnerLoop(1, 0.3, adapt="all"),
+            "row_optimizer": RowAdam(CosineDecay(0.05, 50)),
+            "clip_norm": 0.05,
+            "task_chunk": 3,
+            "steps_per_execution": 2,
+        },
+        "bfloat16_wire": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowwiseAdagrad(0.1)},
     }[name]
     model.compile(tf.keras.optimizers.Adam(0.01), **(compiled | options))
     if name == "all_rows_adapt":
@@ -46,7 +64,7 @@ def arrays(model):
     return [v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots, *averages]]
 
 
-SCENARIOS = ("all_rows_adapt", "mixed_dims", "dlrm_dense", "few_tasks")
+SCENARIOS = ("all_rows_adapt", "mixed_dims", "dlrm_dense", "few_tasks", "every_option", "bfloat16_wire")
 IDLE = "dlrm_dense"  # where the last rank, unless it is alone, has no task in the whole job
 
 

@@ -12,7 +12,7 @@ SCHEMA = Schema("user", "y", FEATURES, {"user": 4, "tag": 6})
 
 def lookup(embedding, ids):
     plan = embedding.plan(tf.constant(ids))
-    return embedding.combine(embedding.gather(embedding.fetch(plan), plan.index), plan.index > 0).numpy()
+    return embedding.lookup.combine(embedding.lookup.gather(embedding.fetch(plan), plan.index), plan.index > 0).numpy()
 
 
 def table(embedding, name):
@@ -29,7 +29,7 @@ def test_combiners_by_hand(dim):
     none = np.zeros_like(tag[0])
     expected = [[*user[1], *((tag[2] + tag[3]) / 2), *tag[4]], [*user[0], *none, *(2 * tag[5])]]
     np.testing.assert_allclose(found, expected, atol=1e-7)
-    assert embedding.width == found.shape[1]
+    assert embedding.lookup.width == found.shape[1]
 
 
 def test_slots_begin_as_the_optimizer_says_and_shards_are_no_keras_weights_to_train():
@@ -43,11 +43,13 @@ def test_slots_begin_as_the_optimizer_says_and_shards_are_no_keras_weights_to_tr
 def test_padding_blanks_rows():
     embedding = ShardedEmbedding(SCHEMA, dim=3)
     present = tf.constant([[True, False, True, True, False]])
-    (blanked,) = embedding.blank([tf.ones([1, 5, 3])], present)
+    (blanked,) = embedding.lookup.blank([tf.ones([1, 5, 3])], present)
     assert blanked.numpy()[0, :, 0].tolist() == [1, 0, 1, 1, 0]
 
 
 def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"wire_dtype must be one of \('float32', 'bfloat16', 'float16'\). Received: wire_dtype='int8'"):
+        ShardedEmbedding(SCHEMA, dim=3, wire_dtype="int8")
     with pytest.raises(ValueError, match=r"schema must have a categorical or multi-hot feature. Received: none"):
         ShardedEmbedding(Schema("user", "y", (Numeric("x"),)), dim=3)
     with pytest.raises(ValueError, match=r"schema must hold the sizes of its tables. Received: none. Take the schema of prepared data"):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmeta_tf.embedding.partition import Stack, Table, local_row, owned_ids, owner, shard_rows, stack_tables
+from gmeta_tf.embedding.partition import Stack, Table, kept_ids, kept_rows, local_row, owner, shard_rows, stack_tables
 
 SIZES = [1, 2, 3, 4, 5]
 
@@ -34,20 +34,26 @@ def test_offsets():
 
 def test_owned_ids_by_hand():
     stack = Stack(4, (Table("a", 5, 4), Table("b", 1, 4), Table("c", 4, 4)), first_key=0)  # rows 0-4, 5, 6-9
-    owned = {rank: {name: owned_ids(stack, name, rank=rank, size=3) for name in "abc"} for rank in range(3)}
-    ids = {rank: {name: found[0].tolist() for name, found in tables.items()} for rank, tables in owned.items()}
+    owned = {rank: {name: kept_ids(stack, name, rank=rank, size=3) for name in "abc"} for rank in range(3)}
+    ids = {rank: {name: list(found[0]) for name, found in tables.items()} for rank, tables in owned.items()}
     assert ids == {0: {"a": [0, 3], "b": [], "c": [0, 3]}, 1: {"a": [1, 4], "b": [], "c": [1]}, 2: {"a": [2], "b": [0], "c": [2]}}
     assert [owned[0]["a"][1], owned[0]["c"][1]] == [0, 2]  # rank 0 holds rows 0, 3, 6, 9
     assert [owned[1]["a"][1], owned[1]["c"][1]] == [0, 2]  # rank 1 holds rows 1, 4, 7
     assert [owned[2]["a"][1], owned[2]["b"][1], owned[2]["c"][1]] == [0, 1, 2]  # rank 2 holds rows 2, 5, 8
-    assert owned[0]["a"][0].dtype == np.int64
+
+
+def test_a_replicated_stack_is_kept_whole_by_every_rank():
+    stack = Stack(4, (Table("a", 5, 4), Table("b", 2, 4)), replicated=True)
+    for rank in range(3):
+        assert kept_ids(stack, "b", rank=rank, size=3) == (range(2), 5)
+        assert kept_rows(stack, rank=rank, size=3) == 7
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_table_smaller_than_the_number_of_ranks(size):
     stack = Stack(2, (Table("one", 1, 2), Table("two", 2, 2)), first_key=0)
     for name, rows in (("one", 1), ("two", 2)):
-        found = np.concatenate([owned_ids(stack, name, rank=rank, size=size)[0] for rank in range(size)])
+        found = np.concatenate([kept_ids(stack, name, rank=rank, size=size)[0] for rank in range(size)])
         assert sorted(found.tolist()) == list(range(rows))
 
 
@@ -60,9 +66,9 @@ def test_every_row_has_one_owner_and_local_rows_are_consecutive(rows, size):
     for rank in range(size):
         filled = []
         for table in tables:
-            ids, place = owned_ids(stack, table.name, rank=rank, size=size)
-            owners[table.name][ids] += 1
-            stack_rows = stack.offset(table.name) + ids
+            ids, place = kept_ids(stack, table.name, rank=rank, size=size)
+            owners[table.name][np.array(ids, int)] += 1
+            stack_rows = stack.offset(table.name) + np.array(ids, int)
             assert np.all(owner(stack_rows, size=size) == rank)
             assert local_row(stack_rows, size=size).tolist() == list(range(place, place + len(ids)))
             filled += range(place, place + len(ids))
@@ -91,6 +97,13 @@ def test_one_formula_serves_the_keys_of_all_stacks(tables, size):
         assert np.array_equal(owner(keys, size=size), owner(rows, size=size))
         assert np.array_equal(local_row(keys, size=size) - local_row(stack.first_key, size=size), local_row(rows, size=size))
         end = stack.first_key + stack.rows
+
+
+def test_replicated_tables_have_a_stack_of_their_own_before_the_sharded():
+    tables = [Table("a", 5, 8), Table("b", 3, 4), Table("c", 2, 8), Table("d", 1, 4)]
+    stacks = stack_tables(tables, size=3, replicated=frozenset({"c", "b", "d"}))
+    assert [(stack.dim, stack.replicated, [table.name for table in stack.tables]) for stack in stacks] == [
+        (8, True, ["c"]), (8, False, ["a"]), (4, True, ["b", "d"])]  # fmt: skip
 
 
 def test_no_tables_no_stacks():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.fast_weights import Substitution, refuse_state_updates
+from gmeta_tf.meta.fast_weights import Substitution, call_graph, refuse_state_updates
 
 KERAS = tf.keras.layers
 
@@ -153,7 +153,7 @@ def test_refuses_batch_normalization_and_names_its_variables():
         r"\['norm/moving_mean:0', 'norm/moving_variance:0'\]\. Use LayerNormalization"
     )
     with pytest.raises(ValueError, match=message):
-        refuse_state_updates(model, tf.TensorSpec([None, 2]))
+        refuse_state_updates(model, call_graph(model, tf.TensorSpec([None, 2])))
 
 
 class Counting(KERAS.Layer):
@@ -184,7 +184,7 @@ def test_refuses_state_updates_however_they_are_made(how):
     layer = Counting(how)
     layer(tf.zeros([1, 2]))
     with pytest.raises(ValueError, match=r"tower must not update state .*calls:0'\]\. "):
-        refuse_state_updates(layer, tf.TensorSpec([None, 2]))
+        refuse_state_updates(layer, call_graph(layer, tf.TensorSpec([None, 2])))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_passes_layers_without_state_updates(layer):
     model = tf.keras.Sequential([KERAS.Dense(3), layer])
     model.build([None, 2])
     values = model.get_weights()
-    refuse_state_updates(model, tf.TensorSpec([None, 2]))
+    refuse_state_updates(model, call_graph(model, tf.TensorSpec([None, 2])))
     assert all(np.array_equal(now, before) for now, before in zip(model.get_weights(), values, strict=True))
 
 
@@ -210,5 +210,5 @@ def test_the_check_itself_updates_nothing():
     layer = Counting("assign")
     layer.build([None, 2])
     with pytest.raises(ValueError, match="must not update state"):
-        refuse_state_updates(layer, tf.TensorSpec([None, 2]))
+        refuse_state_updates(layer, call_graph(layer, tf.TensorSpec([None, 2])))
     assert layer.calls.numpy().tolist() == [0]

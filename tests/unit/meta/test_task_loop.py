@@ -8,7 +8,9 @@ import tensorflow_recommenders as tfrs
 
 from gmeta_tf import InnerLoop, MetaModel, RowSGD
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.low_rank import LowRankKernel
 from gmeta_tf.meta.task_loop import task_losses, weighted_mean
+from gmeta_tf.models.run_ahead import ids_of
 from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
@@ -72,6 +74,12 @@ def float64():
     tf.keras.backend.set_floatx("float32")
 
 
+@pytest.fixture
+def kernels(monkeypatch):
+    """Sets whether kernels are low-rank; the towers here are too small for it to pay."""
+    return lambda *, low_rank: monkeypatch.setattr(LowRankKernel, "pays", lambda shape, *, rank: low_rank)
+
+
 def samples(draw, size):
     """Samples of few ids, so that support and query share rows; the last is padding, the last task has no support."""
     ids = draw.integers(0, 4, (TASKS, size, 4))
@@ -90,30 +98,44 @@ def batch():
 
 def model_with(inner_loop, *, dim=4, tower="mlp"):
     tf.keras.utils.set_random_seed(4)
-    model = MetaModel(SCHEMA, TOWERS[tower]() if isinstance(tower, str) else tower, embedding_dim=dim, seed=1)
+    model = MetaModel(
+        SCHEMA, TOWERS[tower]() if isinstance(tower, str) else tower, embedding_dim=dim, seed=1, placement={"item": "sharded"}
+    )
     model.compile("sgd", row_optimizer=RowSGD(0.1), inner_loop=inner_loop)
     for shard in model.embedding.shards:
         shard.assign(10 * shard)  # rows large enough to matter
     return model
 
 
+def fetched(model, support, query):
+    """(rows per dim, index) of a batch."""
+    plan = model.embedding.plan(ids_of(support, query))
+    return model.embedding.fetch(plan), plan.index
+
+
+def query_logits(model, rows, index, support, query, **options):
+    gathered = model.embedding.lookup.gather(rows, index)
+    return model.task_loop.query_logits(gathered, index, support, query, **({"training": False} | options))
+
+
 def outer_loss(model, support, query, *, rows=None):
-    plan, fetched = model._exchange(support, query)
-    logits = model.task_loop.query_logits(rows or fetched, plan.index, support, query, training=False)
+    own, index = fetched(model, support, query)
+    logits = query_logits(model, rows or own, index, support, query)
     return tf.reduce_sum(task_losses(model.loss_function, query["label"], logits, query["weight"])[0])
 
 
 @pytest.mark.parametrize("dim", [4, {"user": 4, "item": 3, "tags": 4}])
 @pytest.mark.parametrize("name", LOOPS)
-def test_vectorised_equals_a_loop_over_tasks(name, dim):
+def test_vectorised_equals_a_loop_over_tasks(name, dim, kernels):
     model = model_with(LOOPS[name], dim=dim)
     support, query = batch()
-    plan, rows = model._exchange(support, query)
-    together = model.task_loop.query_logits(rows, plan.index, support, query, training=False)
+    kernels(low_rank=True)
+    together = query_logits(model, *fetched(model, support, query), support, query)
+    kernels(low_rank=False)
     for t in range(TASKS):
         one = [tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part) for part in (support, query)]
-        plan, rows = model._exchange(*one)
-        task = model.task_loop.first_task(rows, plan.index, *one)
+        index, gathered = model.look_up(*one)
+        task = model.task_loop.first_task(gathered, index, *one)
         alone = model.task_loop.logits(task, model.task_loop.adapt(task, training=False), training=False)
         np.testing.assert_allclose(together[t], alone, rtol=1e-10)
 
@@ -121,21 +143,23 @@ def test_vectorised_equals_a_loop_over_tasks(name, dim):
 @pytest.mark.filterwarnings("ignore:second_order should be False")  # the loop is wrong alike in float64
 @pytest.mark.parametrize("name", ["all", "dense", "first order"])
 @pytest.mark.parametrize("tower", TOWERS)
-def test_gradients_through_any_layers_equal_those_of_a_loop(tower, name):
+def test_gradients_through_any_layers_equal_those_of_a_loop(tower, name, kernels):
     model = model_with(LOOPS[name], tower=tower)
     support, query = batch()
-    plan, rows = model._exchange(support, query)
+    rows, index = fetched(model, support, query)
+    kernels(low_rank=True)
     weights = (model.tower.trainable_variables, rows)
     loss_of = lambda logits, query: tf.reduce_sum(task_losses(model.loss_function, query["label"], logits, query["weight"])[0])  # noqa: E731
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        together = loss_of(model.task_loop.query_logits(rows, plan.index, support, query, training=True), query)
+        together = loss_of(query_logits(model, rows, index, support, query, training=True), query)
+    kernels(low_rank=False)
     with tf.GradientTape() as plain:
         plain.watch(rows)
         alone = 0.0
         for t in range(TASKS):
             one = [tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part) for part in (support, query)]
-            task = model.task_loop.first_task(rows, plan.index[t : t + 1], *one)
+            task = model.task_loop.first_task(model.embedding.lookup.gather(rows, index[t : t + 1]), index[t : t + 1], *one)
             logits = model.task_loop.logits(task, model.task_loop.adapt(task, training=True), training=True)
             alone += loss_of(logits[None], one[1])
     both = tape.gradient(together, weights), plain.gradient(alone, weights)
@@ -148,15 +172,16 @@ def test_gradients_through_any_layers_equal_those_of_a_loop(tower, name):
 @pytest.mark.parametrize(
     ("name", "tower"), [("all", "mlp"), ("dense", "mlp"), ("head", "mlp"), ("one table", "mlp"), ("all", "dlrm"), ("all", "attention")]
 )
-def test_second_order_gradients_equal_finite_differences(name, tower):
+def test_second_order_gradients_equal_finite_differences(name, tower, kernels):
+    kernels(low_rank=True)
     model = model_with(LOOPS[name], tower=tower)
     support, query = batch()
     variables = model.tower.trainable_variables
     loss_now = tf.function(lambda: outer_loss(model, support, query))
-    plan, rows = model._exchange(support, query)
+    rows, index = fetched(model, support, query)
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        logits = model.task_loop.query_logits(rows, plan.index, support, query, training=False)
+        logits = query_logits(model, rows, index, support, query)
         loss = tf.reduce_sum(task_losses(model.loss_function, query["label"], logits, query["weight"])[0])
     dense, of_rows = tape.gradient(loss, (variables, rows))
     for variable, gradient in zip(variables, dense, strict=True):
@@ -226,8 +251,8 @@ def test_first_and_second_order_differ():
 def test_a_query_row_of_the_support_is_adapted_and_others_are_not():
     model = model_with(InnerLoop(1, 5.0, adapt=lambda weight: weight.name == "item"))
     support, query = batch()
-    before, after = (model.task_loop.query_logits(rows, plan.index, support, query, training=False, adapt=adapt).numpy()
-                     for adapt in (False, True) for plan, rows in [model._exchange(support, query)])  # fmt: skip
+    rows, index = fetched(model, support, query)
+    before, after = (query_logits(model, rows, index, support, query, adapt=adapt).numpy() for adapt in (False, True))
     own = [set(ids[:-1, 1]) for ids in support["ids"].numpy()]
     shared = np.array([[item in own[t] for item in items] for t, items in enumerate(query["ids"].numpy()[..., 1])])
     moved = np.abs(after - before) > 1e-9
@@ -240,10 +265,8 @@ def test_a_task_without_support_keeps_its_weights():
     model = model_with(LOOPS["all"])
     support, query = batch()
     support["weight"] = tf.zeros_like(support["weight"])
-    plan, rows = model._exchange(support, query)
-    adapted, plain = (
-        model.task_loop.query_logits(rows, plan.index, support, query, training=False, adapt=adapt) for adapt in (True, False)
-    )
+    rows, index = fetched(model, support, query)
+    adapted, plain = (query_logits(model, rows, index, support, query, adapt=adapt) for adapt in (True, False))
     np.testing.assert_allclose(adapted, plain, rtol=1e-12)
 
 
@@ -261,10 +284,10 @@ def test_dropout_and_layer_norm_differ_by_task_and_train():
 
     model = model_with(LOOPS["dense"], tower=Tower())
     support, query = (tf.nest.map_structure(lambda part: tf.repeat(part[:1], TASKS, 0), part) for part in batch())
-    plan, rows = model._exchange(support, query)
-    logits = model.task_loop.query_logits(rows, plan.index, support, query, training=True).numpy()
+    rows, index = fetched(model, support, query)
+    logits = query_logits(model, rows, index, support, query, training=True).numpy()
     assert np.abs(logits[0] - logits[1]).max() > 1e-6
-    calm = model.task_loop.query_logits(rows, plan.index, support, query, training=False).numpy()
+    calm = query_logits(model, rows, index, support, query).numpy()
     np.testing.assert_allclose(calm[0], calm[1], rtol=1e-12)
 
 

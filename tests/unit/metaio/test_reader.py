@@ -195,16 +195,6 @@ def test_a_truncated_file_is_found(tiny, tmp_path):
         Reader(short, "train", global_batch_tasks=8)
 
 
-def test_batches_of_a_stream_wait_on_the_gpu_where_there_is_one(tiny, monkeypatch):
-    devices = []
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"] if kind == "GPU" else [])
-    monkeypatch.setattr(tf.data.experimental, "prefetch_to_device", lambda device, _: lambda dataset: devices.append(device) or dataset)
-    reader = Reader(tiny, "train", global_batch_tasks=BATCH)
-    reader.stream()
-    assert devices == ["/GPU:0"]
-    assert int(reader.dataset().cardinality()) == reader.steps_per_epoch  # of one pass it has to stay known, so that stays on the host
-
-
 def test_nothing_tunes_itself(tiny):
     """The thread that would do so holds up the end of every `fit` and `evaluate`."""
     reader = Reader(tiny, "train", global_batch_tasks=BATCH)

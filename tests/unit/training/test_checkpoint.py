@@ -56,7 +56,9 @@ def test_averages_load_as_weights(tmp_path):
     checkpoint.load_weights(checkpoint.find(tmp_path), other)
     np.testing.assert_array_equal(average.shards[0], other.embedding.shards[0])
     np.testing.assert_array_equal(average.dense[0], other.tower.variables[0])
-    with pytest.raises(ValueError, match=r"^checkpoint must have the model's row slots and averages, \['slot0'\]. Received: .*'average'"):
+    with pytest.raises(
+        ValueError, match=r"^checkpoint must have the model's row slots and averages, \['accumulator'\]. Received: .*'average'"
+    ):
         checkpoint.load(checkpoint.find(tmp_path), other)
 
 
@@ -96,10 +98,10 @@ def test_other_models_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint must be a folder that `save` completed. Received: .*nowhere"):
         checkpoint.load(tmp_path / "nowhere", make())
     last = save(tmp_path, make())
-    with pytest.raises(ValueError, match=r"checkpoint must have the model's tables, \[\['user', 3, 5\], .*Received: \[\['user', 3, 4\], "):
+    with pytest.raises(ValueError, match=r"checkpoint must have the model's tables, \[\['item', 7, 5\], .*Received: \[\['item', 7, 4\], "):
         checkpoint.load(last, make(dim=5))
     with pytest.raises(
-        ValueError, match=r"checkpoint must have the model's row slots and averages, \[\]. Received: \['slot0'\]. Compile the model"
+        ValueError, match=r"checkpoint must have the model's row slots and averages, \[\]. Received: \['accumulator'\]. Compile the model"
     ):
         checkpoint.load(last, make(optimizer=RowSGD()))
     other = make()

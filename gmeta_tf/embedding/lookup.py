@@ -1,0 +1,128 @@
+"""Where each packed position of a sample finds its row, and what becomes of the rows found. Nothing here communicates.
+
+A step reads one array of rows for each dim: row 0 is zero, the row of padding; then the rows of the replicated tables;
+then the rows fetched in this step. An *index* into it names a row of every position.
+"""
+
+import numpy as np
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding.partition import Stack, Table
+from gmeta_tf.schema import Categorical, MultiHot, Schema
+
+
+class Lookup:
+    """The positions of a schema over stacked tables.
+
+    Args:
+      schema: the features.
+      stacks: all tables, stacked.
+
+    Attributes:
+      dims: the widths of rows, in order of first appearance.
+      width: of a sample's vector: the sum of its features' dims.
+      tables_by_position: per dim, the table at each of its packed positions.
+      sharded: packed positions that read from sharded tables.
+    """
+
+    def __init__(self, schema: Schema, stacks: tuple[Stack, ...]):
+        self.schema = schema
+        positions = schema.positions
+        stack_of = {table.name: stack for stack in stacks for table in stack.tables}
+        tables = {table.name: table for stack in stacks for table in stack.tables}
+        of = [stack_of[feature.table] for feature in positions]
+        self.dims = list(dict.fromkeys(stack.dim for stack in stacks))
+        self._positions = [[p for p, stack in enumerate(of) if stack.dim == dim] for dim in self.dims]
+        self._features = [list(dict.fromkeys(positions[p] for p in own)) for own in self._positions]
+        self.width = sum(dim * len(features) for dim, features in zip(self.dims, self._features, strict=True))
+        self.tables_by_position: list[list[Table]] = [[tables[positions[p].table] for p in own] for own in self._positions]
+        self.sharded = [p for p, stack in enumerate(of) if not stack.replicated]
+        self._replicated = [[p for p in own if of[p].replicated] for own in self._positions]
+        rows_kept = {stack.dim: stack.rows for stack in stacks if stack.replicated}
+        self.replicated_rows = [rows_kept.get(dim, 0) for dim in self.dims]
+        offset = [stack.offset(feature.table) for stack, feature in zip(of, positions, strict=True)]
+        self._first_key = np.array([of[p].first_key + offset[p] for p in self.sharded], np.int64)
+        self._behind = np.array([rows_kept.get(of[p].dim, 0) for p in self.sharded], np.int32)  # rows before the fetched ones
+        self._first_row = np.array([1 + offset[p] for p in sum(self._replicated, [])], np.int64)
+        self._order = np.argsort([*self.sharded, *sum(self._replicated, [])])
+
+    def keys(self, ids: tf.Tensor) -> tf.Tensor:
+        """[..., sharded positions] int64 keys of packed ids, -1 for padding."""
+        own = ids if len(self.sharded) == ids.shape[-1] else tf.gather(ids, self.sharded, axis=-1)
+        return tf.where(own >= 0, own + self._first_key, -1)
+
+    def index(self, ids: tf.Tensor, fetched: tf.Tensor | None) -> tf.Tensor:
+        """[..., positions] int32: the row of each packed position.
+
+        Args:
+          ids: [..., positions] int64, -1 for padding.
+          fetched: [..., sharded positions] int32, 1 + place among the rows fetched for the dim, 0 for padding; None where
+            no table is sharded.
+        """
+        parts = []
+        if fetched is not None:
+            parts.append(tf.where(fetched > 0, fetched + self._behind, 0) if self._behind.any() else fetched)
+        if len(self._first_row):
+            own = tf.gather(ids, sum(self._replicated, []), axis=-1)
+            parts.append(tf.cast(tf.where(own >= 0, own + self._first_row, 0), tf.int32))
+        return parts[0] if len(parts) == 1 and len(self.dims) == 1 else tf.gather(tf.concat(parts, -1), self._order, axis=-1)
+
+    def touched(self, index: tf.Tensor, dtype: tf.DType) -> list[tf.Tensor]:
+        """Per dim [replicated rows]: 1 for a row that the index reads, else 0."""
+        counts = []
+        for rows, positions in zip(self.replicated_rows, self._replicated, strict=True):
+            read = tf.reshape(tf.gather(index, np.array(positions, np.int32), axis=-1), [-1])
+            counts.append(tf.cast(tf.math.unsorted_segment_max(tf.ones_like(read), read, rows + 1)[1:] > 0, dtype))
+        return counts
+
+    def index_by_dim(self, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Per dim [..., positions of the dim]: the part of an index that reads from it."""
+        if len(self.dims) == 1:
+            return (index,)
+        return tuple(tf.gather(index, positions, axis=-1) for positions in self._positions)
+
+    def gather(self, rows: tuple[tf.Tensor, ...], index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Per dim [..., positions of the dim, dim]: the row at each packed position, zero for padding."""
+        return tuple(tf.gather(r, i) for r, i in zip(rows, self.index_by_dim(index), strict=True))
+
+    def sum_per_row(self, gathered: tuple[tf.Tensor, ...], index: tf.Tensor, rows: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        """The transpose of `gather`: per dim, of the shape of `rows`, the sums of what stands at each row's positions."""
+        return tuple(
+            tf.math.unsorted_segment_sum(tf.reshape(g, [-1, g.shape[-1]]), tf.reshape(i, [-1]), tf.shape(r)[0])
+            for g, i, r in zip(gathered, self.index_by_dim(index), rows, strict=True)
+        )
+
+    def blank(self, gathered: list[tf.Tensor], present: tf.Tensor) -> list[tf.Tensor]:
+        """What `gather` returned, with the padding's rows set to zero; present: [..., positions] bool."""
+        there = self.index_by_dim(present)
+        return [tf.where(p[..., None], rows, tf.zeros([], rows.dtype)) for rows, p in zip(gathered, there, strict=True)]
+
+    def combine(self, gathered: tuple[tf.Tensor, ...] | list[tf.Tensor], present: tf.Tensor) -> tf.Tensor:
+        """One vector a sample: the features' vectors side by side, dim by dim, in packed order within a dim.
+
+        Args:
+          gathered: per dim [..., positions of the dim, dim].
+          present: [..., positions] bool, False for padding.
+        """
+        blocks = []
+        for features, rows in zip(self._features, gathered, strict=True):
+            first = sum(isinstance(feature, Categorical) for feature in features)
+            vectors = [rows[..., :first, :]] if first else []
+            for feature in features[first:]:
+                assert isinstance(feature, MultiHot)  # in packed order they come last
+                own = self.schema.positions.index(feature)
+                there = present[..., own : own + feature.slots]
+                vectors.append(_combine(rows[..., first : first + feature.slots, :], there, feature.combiner))
+                first += feature.slots
+            joined = tf.concat(vectors, -2) if len(vectors) > 1 else vectors[0]  # [..., features, dim]
+            blocks.append(tf.reshape(joined, [*joined.shape[:-2], len(features) * rows.shape[-1]]))
+        return tf.concat(blocks, -1) if len(blocks) > 1 else blocks[0]
+
+
+def _combine(slots, present, combiner):
+    """[..., slots, dim] -> [..., 1, dim]; absent slots are zero already."""
+    total = tf.reduce_sum(slots, -2, keepdims=True)
+    if combiner == "sum":
+        return total
+    count = tf.reduce_sum(tf.cast(present, slots.dtype), -1)[..., None, None]
+    return total / tf.maximum(count, 1)

@@ -1,0 +1,63 @@
+"""Fast kernels of Dense layers, which are never formed.
+
+A step of the inner loop moves a kernel W [in, out] by -rate · xᵀδ, where x [n, in] is what the layer was given for the n
+support samples and δ [n, out] the loss's gradient at what it returned. So for any x', after any number of steps,
+
+    x' W' = x' W + (x' Xᵀ) M,    X the x of all steps, M their -rate · δ.
+
+This is exact. It takes n · (in + out) multiplications a sample where W' takes in · out, all tasks share the product with
+W, and no [tasks, in, out] array is made, neither forward nor backward.
+"""
+
+from gmeta_tf._tensorflow import tf
+
+
+class LowRankKernel:
+    """A kernel W + Xᵀ M, of one task.
+
+    Args:
+      kernel: W [in, out].
+      inputs: X [k, in], or None before the first step.
+      moves: M [k, out], or None.
+
+    Attributes:
+      outputs: what `matmul` returned, in order: the places at which a step needs the loss's gradient.
+    """
+
+    def __init__(self, kernel: tf.Tensor, inputs: tf.Tensor | None = None, moves: tf.Tensor | None = None):
+        self.kernel, self.inputs, self.moves = kernel, inputs, moves
+        self._seen: list[tf.Tensor] = []
+        self.outputs: list[tf.Tensor] = []
+
+    @staticmethod
+    def pays(shape, *, rank: int) -> bool:
+        """Whether a kernel of `shape` takes fewer multiplications this way, after steps on `rank` samples altogether."""
+        return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
+
+    def matmul(self, given: tf.Tensor) -> tf.Tensor:
+        """[..., out] for [..., in]."""
+        flat = tf.reshape(given, [-1, given.shape[-1]])
+        result = tf.matmul(flat, tf.cast(self.kernel, flat.dtype))
+        if self.inputs is not None:
+            result += tf.matmul(tf.matmul(flat, self.inputs, transpose_b=True), self.moves)
+        self._seen.append(flat)
+        self.outputs.append(result)
+        return result if given.shape.rank == 2 else tf.reshape(result, [*tf.unstack(tf.shape(given))[:-1], result.shape[-1]])
+
+    def moved(self, gradients: list[tf.Tensor], *, learning_rate: float, second_order: bool) -> "LowRankKernel":
+        """The kernel after a step; gradients: of the support loss at each of `outputs`."""
+        inputs = [x if second_order else tf.stop_gradient(x) for x in self._seen]
+        moves = [-learning_rate * (g if second_order else tf.stop_gradient(g)) for g in gradients]
+        before = ([], []) if self.inputs is None else ([self.inputs], [self.moves])
+        return LowRankKernel(self.kernel, tf.concat([*before[0], *inputs], 0), tf.concat([*before[1], *moves], 0))
+
+
+def dense_call(layer: tf.keras.layers.Dense, kernel: LowRankKernel):
+    """What `layer.call` is to be while the layer's kernel is `kernel`."""
+
+    def call(inputs):
+        outputs = kernel.matmul(inputs)
+        outputs = tf.nn.bias_add(outputs, layer.bias) if layer.use_bias else outputs
+        return outputs if layer.activation is None else layer.activation(outputs)
+
+    return call

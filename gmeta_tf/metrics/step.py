@@ -1,0 +1,39 @@
+"""Where a training step spends its time, and what it sends."""
+
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metrics.merged import MeanMetric
+
+PHASES = ("input", "exchange", "compute", "update")
+
+
+class StepMetrics:
+    """Means over steps and ranks: `seconds_input`, `seconds_exchange`, `seconds_compute`, `seconds_update`, `bytes_sent`.
+
+    A step waits for its batch (input); plans and fetches rows, and brings gradients home (exchange); runs both loops
+    (compute); writes weights (update). What runs ahead for the next step counts where it delays this one. The first step
+    after a pause, such as validation, has no input.
+    """
+
+    def __init__(self):
+        self.metrics = [MeanMetric(f"seconds_{phase}") for phase in PHASES] + [MeanMetric("bytes_sent")]
+        self._end = tf.Variable(0.0, trainable=False, dtype=tf.float64)
+        self._now: list[tf.Tensor] = []
+
+    def pause(self):
+        """Keeps the time until the next step from counting as input."""
+        self._end.assign(0.0)
+
+    def mark(self, *after):
+        """Takes the time as soon as these tensors are there: at a step's begin, and where exchange, compute, exchange, update end."""
+        with tf.control_dependencies(tf.nest.flatten(after)):
+            self._now.append(tf.timestamp())
+
+    def finish(self, bytes_sent: tf.Tensor):
+        """Adds the step, of which five times were taken."""
+        begin, fetched, computed, home, end = self._now
+        self._now = []
+        waited = tf.where(self._end > 0, begin - self._end, 0.0)
+        phases = (waited, fetched - begin + home - computed, computed - fetched, end - home)
+        for metric, value in zip(self.metrics, (*phases, bytes_sent), strict=True):
+            metric.update_state(value)
+        self._end.assign(end)

@@ -1,0 +1,45 @@
+"""A model adapted to one task: what serves a newcomer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gmeta_tf._tensorflow import tf
+
+
+class AdaptedTask:
+    """A model adapted to one task, ready to score its samples.
+
+    Args:
+      model: the `MetaModel`.
+      support: packed support samples.
+    """
+
+    def __init__(self, model, support: Mapping[str, np.ndarray]):
+        self._model = model
+        self._support = _one_task(support)
+        self._weights = model.task_loop.adapt(self._task(self._support), training=False)
+
+    def predict(self, query: Mapping[str, Any]) -> np.ndarray:
+        """Scores samples of the task.
+
+        Collective, as `MetaModel.adapt`.
+
+        Args:
+          query: encoded columns of n samples; a label is not needed.
+
+        Returns:
+          [n] logits.
+        """
+        task = self._task(_one_task(self._model.schema.pack(query)))
+        return self._model.task_loop.logits(task, self._weights, training=False).numpy()
+
+    def _task(self, query):
+        index, gathered = self._model.look_up(self._support, query)
+        return self._model.task_loop.first_task(gathered, index, self._support, query)
+
+
+def _one_task(samples):
+    batch = {name: tf.constant(values[None]) for name, values in samples.items()}
+    return batch | {"weight": tf.ones_like(batch["label"])}

@@ -1,0 +1,50 @@
+"""Adapting to one new task; `distributed/test_adapt.py` has several ranks."""
+
+import numpy as np
+import pytest
+
+from gmeta_tf import MLP, InnerLoop, MetaModel, Reader, RowSGD
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.schema import Categorical
+
+BATCH = 8
+
+
+def make(data, **options):
+    tf.keras.utils.set_random_seed(2)
+    model = MetaModel(data.schema, MLP((6,)), embedding_dim=4)
+    model.compile(**({"row_optimizer": RowSGD(0.1), "inner_loop": InnerLoop(1, 0.5, adapt="all")} | options))
+    return model
+
+
+def columns(samples, task, schema):
+    """The real samples of one task of a batch, unpacked."""
+    there = samples["weight"][task].numpy() > 0
+    ids, numeric = samples["ids"][task].numpy()[there], samples["numeric"][task].numpy()[there]
+    made, place = {"click": samples["label"][task].numpy()[there]}, 0
+    for feature in schema.id_features:
+        slots = ids[:, place : place + feature.slots]
+        made[feature.name] = slots[:, 0] if isinstance(feature, Categorical) else [[i for i in row if i >= 0] for row in slots]
+        place += feature.slots
+    return made | {feature.name: numeric[:, i] for i, feature in enumerate(schema.numeric_features)}
+
+
+def test_one_adapted_task_scores_as_in_a_batch(tiny):
+    data = Reader(tiny, "test", global_batch_tasks=BATCH)
+    model = make(data, optimizer="adam")
+    support, query = next(iter(data.dataset()))
+    logits = model.predict(data.dataset().take(1), verbose=0)
+    for task in range(2):
+        adapted = model.adapt(columns(support, task, data.schema))
+        there = query["weight"][task].numpy() > 0
+        np.testing.assert_allclose(adapted.predict(columns(query, task, data.schema)), logits[task][there], rtol=1e-4, atol=1e-6)
+
+
+def test_a_new_task_must_have_labels_to_adapt_to(tiny):
+    data = Reader(tiny, "test", global_batch_tasks=BATCH)
+    model = make(data, optimizer="sgd")
+    support = columns(next(iter(data.dataset()))[0], 0, data.schema)
+    unlabelled = {name: values for name, values in support.items() if name != "click"}
+    for bad in (unlabelled, support | {"click": np.full_like(support["click"], np.nan)}):
+        with pytest.raises(ValueError, match=r"^support must have a finite 'click' for every sample. Received: "):
+            model.adapt(bad)
