@@ -7,6 +7,7 @@ import numpy as np
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
+from gmeta_tf.embedding.chunks import write_rows
 from gmeta_tf.embedding.exchange import ExchangePlan, bytes_to_others, empty_plan, fetch_rows, plan_exchange, send_gradients_home
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform, initial_rows
 from gmeta_tf.embedding.lookup import Lookup
@@ -107,7 +108,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         for table in stack.tables:
             ids, place = partition.kept_ids(stack, table.name, rank=rank, size=size)
             for start, values in initial_rows(ids, dim=stack.dim, table=table.name, seed=seed, distribution=distribution):
-                shard[place + start : place + start + len(values)].assign(values)
+                write_rows(shard, place + start, values)
         return shard
 
     def use(self, row_optimizer: RowOptimizer):

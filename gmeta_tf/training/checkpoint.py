@@ -16,6 +16,7 @@ import numpy as np
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
+from gmeta_tf.embedding.chunks import read_rows, write_rows
 
 CHUNK_ROWS = 1 << 16
 AVERAGE = "average"
@@ -213,7 +214,7 @@ def _write(path, variable, place, rows):
     file = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     for start in range(0, rows, CHUNK_ROWS):
         stop = min(start + CHUNK_ROWS, rows)
-        file[start:stop] = variable[place + start : place + stop].numpy()
+        file[start:stop] = read_rows(variable, place + start, stop - start)
     file.flush()
 
 
@@ -231,7 +232,7 @@ def _load_rows(folder, embedding, variables, *, what, layout):
                 for there, file in zip(saved, files, strict=True):
                     own = (chunk >= there.start) & ((chunk - there.start) % there.step == 0) if there else np.zeros(len(chunk), bool)
                     values[own] = file[(chunk[own] - there.start) // there.step]
-                variable[place + start : place + start + len(chunk)].assign(values)
+                write_rows(variable, place + start, values)
 
 
 def _read(path):

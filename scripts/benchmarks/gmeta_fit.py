@@ -1,43 +1,56 @@
 """This library's side: `MetaModel.fit`, with its metrics and input pipeline.
 
-cd scripts/benchmarks && python -m gmeta_fit --tasks 128 --steps 200
+cd scripts/benchmarks
+python -m gmeta_fit --workload small --steps 200
+horovodrun -np 2 python -m gmeta_fit --workload dlrm --ids zipf --steps 100 --pin 0
 """
 
 from side import measure
 from workloads import Workload, random_batches
 
+from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.embedding.optimizers import RowSGD
+from gmeta_tf.embedding import optimizers
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.models.base import MetaModel
-from gmeta_tf.models.towers import MLP
-from gmeta_tf.schema import Categorical, Schema
+from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.schema import Categorical, Numeric, Schema
 
 STEPS_PER_EXECUTION = 10
 
 
 def make(workload: Workload):
     """A model of the workload, behind `run(steps)` (see `side.measure`)."""
-    return runner(build_model(workload), workload)
+    return runner(compiled(build_model(workload), workload), random_batches(workload, rank=comm.rank()))
 
 
-def runner(model: MetaModel, workload: Workload):
-    """`run(steps)` as one epoch of `fit`; returns its mean loss."""
-    batches = tf.nest.map_structure(lambda *parts: tf.stack(parts), *random_batches(workload))
+def runner(model: MetaModel, batches: list[tuple[dict, dict]]):
+    """`run(steps)` as one epoch of `fit` on this rank's batches, from the first; returns its mean loss."""
+    stacked = tf.nest.map_structure(lambda *parts: tf.stack(parts), *batches)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of `fit`; `Reader` does the same
-    data = tf.data.Dataset.from_tensor_slices(batches).cache().repeat().with_options(options)
+    data = tf.data.Dataset.from_tensor_slices(stacked).cache().repeat().with_options(options)
     return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0).history["loss"][-1]
 
 
 def build_model(workload: Workload) -> MetaModel:
-    """The workload's model, compiled."""
-    features = [Categorical(f"field_{i}", table="shared") for i in range(workload.fields)]
-    schema = Schema("task", "label", features, tables={"shared": workload.rows})
-    model = MetaModel(schema, MLP(workload.hidden), embedding_dim=workload.dim)
+    """The workload's model."""
+    names = [f"table_{table}" for table in range(len(workload.tables))]
+    fields = [Categorical(f"field_{field}", table=names[table]) for field, table in enumerate(workload.table_of_field)]
+    numbers = [Numeric(f"number_{n}") for n in range(workload.numeric)]
+    schema = Schema("task", "label", [*fields, *numbers], tables=dict(zip(names, workload.tables, strict=True)))
+    if workload.numeric:
+        tower = DLRM(workload.dim, bottom=workload.bottom, top=workload.hidden)
+    else:
+        tower = MLP(workload.hidden)
+    return MetaModel(schema, tower, embedding_dim=workload.dim)
+
+
+def compiled(model: MetaModel, workload: Workload) -> MetaModel:
+    """The model, ready to train as the workload says."""
     model.compile(
         tf.keras.optimizers.SGD(workload.outer_lr),
-        row_optimizer=RowSGD(workload.outer_lr),
+        row_optimizer=getattr(optimizers, workload.row_optimizer)(workload.outer_lr),
         inner_loop=InnerLoop(1, workload.inner_lr, second_order=True, adapt="dense"),
         steps_per_execution=STEPS_PER_EXECUTION,
     )
@@ -45,4 +58,4 @@ def build_model(workload: Workload) -> MetaModel:
 
 
 if __name__ == "__main__":
-    measure(make, description=__doc__)
+    measure(make, description=__doc__, job=comm.session)

@@ -1,36 +1,89 @@
-"""How one side of a comparison is measured; the same for all, and free of any framework."""
+"""How one side of a comparison is measured; the same for all, and free of any framework.
 
-import argparse
+A side is a program `python -m MODULE --workload small --steps 200`, or a job of it under horovodrun, that prints one line
+of JSON.
+"""
+
+import contextlib
+import dataclasses
 import json
 import os
 import time
 from collections.abc import Callable
+from typing import Literal
 
-from workloads import Workload
+import jsonargparse
+from workloads import WORKLOADS, Workload
 
 CORES = 2
 WARM_UP_STEPS = 20
+RANK, RANKS, LOCAL_RANK = (
+    int(os.environ.get(f"HOROVOD_{name}", default)) for name, default in (("RANK", 0), ("SIZE", 1), ("LOCAL_RANK", 0))
+)
 
 
-def measure(make: Callable, *, description: str):
-    """Runs a side as a program: `--tasks`, `--steps`, and one line of JSON with its `samples_per_second`.
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a side is asked to do.
 
-    The process and its thread pools stay on `CORES` cores.
+    Attributes:
+      workload: what to train.
+      steps: outer steps to time.
+      own: the side's own options.
+    """
+
+    workload: Workload
+    steps: int
+    own: dict
+
+
+def measure(make: Callable, *, description: str, job: Callable = contextlib.nullcontext):
+    """Runs a side as a program that prints the `samples_per_second` of all ranks, and the last loss.
 
     Args:
-      make: maps a `Workload` to a function `run(steps)` that trains for so many steps, starting with the first batch,
-        and returns a loss. It is called once to warm up and once to be timed.
+      make: maps a `Workload`, and options of its own by keyword, to a function `run(steps)` that trains for so many
+        steps, starting with the first batch, and returns a loss. It is called to warm up, then to be timed.
       description: for `--help`.
+      job: context in which ranks run.
     """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--tasks", type=int, default=Workload.tasks, help="tasks a batch")
+    setting = parse(make, description=description)
+    with job():
+        run = make(setting.workload, **setting.own)
+        run(min(WARM_UP_STEPS, setting.steps))
+        began = time.perf_counter()
+        loss = run(setting.steps)
+        seconds = time.perf_counter() - began
+        show({"samples_per_second": setting.steps * RANKS * setting.workload.samples_per_step / seconds, "loss": loss})
+
+
+def show(result: dict):
+    """Prints a side's line of JSON, on the first rank only."""
+    if RANK == 0:
+        print(json.dumps(result), flush=True)
+
+
+def parse(make: Callable, *, description: str) -> Setting:
+    """Reads a side's options, those of `make` included, and takes its cores."""
+    parser = jsonargparse.ArgumentParser(description=description)
+    parser.add_argument("--workload", type=Literal[tuple(WORKLOADS)], default="small", help="what to train (workloads.py)")
+    parser.add_argument("--ids", type=Literal["uniform", "zipf"], default="uniform", help="how ids are drawn")
+    parser.add_argument("--tasks", type=int | None, help="tasks a batch, if others than the workload's")
     parser.add_argument("--steps", type=int, default=200, help="outer steps to time")
+    parser.add_argument("--pin", type=int | None, help="first core: local rank r keeps to core PIN + r, with one intra-op thread")
+    own = parser.add_function_arguments(make, skip={"workload", "steps"})
     options = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    workload = Workload(tasks=options.tasks)
-    run = make(workload)
-    run(min(WARM_UP_STEPS, options.steps))
-    began = time.perf_counter()
-    run(options.steps)
-    seconds = time.perf_counter() - began
-    print(json.dumps({"samples_per_second": options.steps * workload.samples_per_step / seconds}))
+    take_cores(options.pin)
+    workload = dataclasses.replace(WORKLOADS[options.workload], ids=options.ids)
+    if options.tasks is not None:
+        workload = dataclasses.replace(workload, tasks=options.tasks)
+    return Setting(workload, options.steps, {name: options[name] for name in own})
+
+
+def take_cores(pin: int | None):
+    """Keeps this process on `CORES` cores, or on one; TensorFlow sizes its pools by them at its first operation."""
+    allowed = sorted(os.sched_getaffinity(0))
+    cores = allowed[:CORES] if pin is None else [allowed[(pin + LOCAL_RANK) % len(allowed)]]
+    if pin is not None:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+    for thread in os.listdir("/proc/self/task"):  # libraries start some when they are imported
+        os.sched_setaffinity(int(thread), cores)

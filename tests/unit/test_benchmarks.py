@@ -1,11 +1,19 @@
-"""The benchmarks' workload, sides and arithmetic; the PyTorch peer has an environment of its own and is not run."""
+"""The benchmarks' workloads, sides, harness and arithmetic; the PyTorch peers have an environment of their own and are not run."""
 
+import dataclasses
+import importlib
+import json
 import pathlib
+import sys
+from unittest import mock
 
+import jobs
 import numpy as np
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"
+TINY = {"tasks": 4, "support": 3, "query": 5, "fields": 2, "tables": (2000,), "ids": "zipf", "dim": 4, "hidden": (8, 6), "outer_lr": 1.0}
+TINY_DLRM = {"tasks": 3, "dim": 4, "numeric": 2, "bottom": (6,), "hidden": (8,)}
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +24,7 @@ def _on_path(monkeypatch):
 def test_batches_have_the_shapes_that_models_take():
     from workloads import Workload, random_batches
 
-    workload = Workload(tasks=3, support=4, query=5, fields=2, rows=7)
+    workload = Workload(tasks=3, support=4, query=5, fields=2, tables=(7,), numeric=6)
     batches = random_batches(workload, count=2)
     assert len(batches) == 2
     for pair in batches:
@@ -24,62 +32,309 @@ def test_batches_have_the_shapes_that_models_take():
             assert samples["ids"].shape == (3, number, 2)
             assert samples["ids"].dtype == np.int64
             assert 0 <= samples["ids"].min() <= samples["ids"].max() < 7
-            assert samples["numeric"].shape == (3, number, 0)
+            assert samples["numeric"].shape == (3, number, 6)
             assert samples["label"].shape == samples["weight"].shape == (3, number)
             assert {samples[name].dtype for name in ("numeric", "label", "weight")} == {np.dtype("float32")}
     assert not np.array_equal(batches[0][0]["ids"], batches[1][0]["ids"])
 
 
+def test_ranks_draw_batches_of_their_own_which_are_always_the_same():
+    from workloads import SMALL, random_batches
+
+    first, again, other = (random_batches(SMALL, rank=rank, count=1)[0][0]["ids"] for rank in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).mean() > 0.99
+
+
+def test_each_field_of_dlrm_reads_its_own_table():
+    from workloads import CRITEO, DLRM, random_batches
+
+    assert len(CRITEO) == DLRM.fields == 26
+    assert len(DLRM.tables) == 26
+    assert 2 * 4 * DLRM.dim * sum(DLRM.tables) < 6 * 2**30  # with Adagrad's slots
+    for ids in ("uniform", "zipf"):
+        drawn = random_batches(dataclasses.replace(DLRM, ids=ids), count=1)[0][0]["ids"]
+        assert (drawn < DLRM.tables).all()
+        assert drawn.min() >= 0
+
+
+def test_zipf_draws_ids_by_their_frequencies():
+    from workloads import Workload, random_batches
+
+    workload = Workload(tasks=2000, fields=1, tables=(5,), ids="zipf")
+    drawn = random_batches(workload, count=1)[0][0]["ids"]
+    weights = np.arange(1, 6) ** -1.05
+    np.testing.assert_allclose(np.bincount(drawn.ravel(), minlength=5) / drawn.size, weights / weights.sum(), atol=0.01)
+
+
 def test_first_weights_fit_the_workload():
     from workloads import Workload, first_weights
 
-    table, kernels, biases = first_weights(Workload(rows=10))
+    table, kernels, biases = first_weights(Workload(tables=(10,)))
     assert table.shape == (10, 16)
     assert [k.shape for k in kernels] == [(128, 128), (128, 64), (64, 1)]
     assert [b.shape for b in biases] == [(128,), (64,), (1,)]
 
 
-@pytest.mark.parametrize("name", ["fit", "tf_vectorized"])
-def test_a_side_prints_its_throughput(name):
-    from throughput import SIDES, samples_per_second
+def test_peers_refuse_what_they_are_not_written_for():
+    from workloads import DLRM, first_weights
 
-    assert samples_per_second(SIDES[name], tasks=2, steps=2) > 0
+    with pytest.raises(ValueError, match="workload must be an MLP over one table"):
+        first_weights(DLRM)
+
+
+def test_a_side_prints_its_throughput():
+    import rounds
+
+    result = rounds.run(rounds.Side("gmeta_fit", {"ids": "zipf", "tasks": 2, "pin": 0}, steps=2))
+    assert result["samples_per_second"] > 0
+    assert 0 < result["loss"] < 1
 
 
 def test_a_side_that_fails_is_reported_with_its_output():
-    from throughput import Side, samples_per_second
+    import rounds
 
-    with pytest.raises(RuntimeError, match="no_such_module must run to its end"):
-        samples_per_second(Side("no_such_module", 1), tasks=2, steps=1)
+    with pytest.raises(RuntimeError, match=r"(?s)no_such_module must run to its end.*No module named"):
+        rounds.run(rounds.Side("no_such_module"))
 
 
-def test_figures_are_medians_and_their_ratios():
-    from throughput import SIDES, figures, table
+def test_a_side_that_prints_no_result_is_reported():
+    import rounds
 
-    rates = {"fit": [90.0, 300.0, 100.0], "tf_vectorized": [80.0, 1.0, 400.0], "torch_loop": [10.0, 30.0, 20.0]}
-    assert list(rates) == list(SIDES)
-    measured = figures(rates)
-    assert measured == {
-        "fit_samples_per_second": 100.0,
-        "tf_vectorized_samples_per_second": 80.0,
-        "torch_loop_samples_per_second": 20.0,
-        "fit_over_tf_vectorized": 1.25,
-        "fit_over_torch_loop": 5.0,
+    with pytest.raises(RuntimeError, match="this must run to its end"):
+        rounds.run(rounds.Side("this"))
+
+
+def test_a_side_knows_its_command():
+    from rounds import Side, shortened
+
+    side = Side("peers.hybrid_step", {"pin": 0, "ids": "zipf"}, steps=40, ranks=2)
+    module = [sys.executable, "-m", "peers.hybrid_step", "--pin=0", "--ids=zipf"]
+    assert side.command()[1:] == ["--gloo", "-np", "2", *module, "--steps=40"]
+    assert side.command()[0].endswith("horovodrun")
+    assert shortened(dataclasses.replace(side, ranks=1)).command() == [*module, "--steps=10"]
+    assert Side("gmeta_fit", copies=2).command(copy=1)[-1] == "--pin=1"
+
+
+def test_a_pinned_rank_takes_the_core_of_its_place(monkeypatch):
+    import side
+
+    taken = {}
+    monkeypatch.setattr(side.os, "sched_getaffinity", lambda _: {4, 5, 6})
+    monkeypatch.setattr(side.os, "sched_setaffinity", lambda thread, cores: taken.update({thread: cores}))
+    monkeypatch.setattr(side, "LOCAL_RANK", 1)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
+    side.take_cores(None)
+    assert set(map(tuple, taken.values())) == {(4, 5)}
+    assert len(taken) == len(list(pathlib.Path("/proc/self/task").iterdir()))
+    side.take_cores(1)
+    assert set(map(tuple, taken.values())) == {(6,)}
+    assert side.os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
+
+
+def test_sides_take_turns(monkeypatch):
+    import rounds
+
+    order = []
+    monkeypatch.setattr(rounds, "run", lambda side: order.append((side.module, side.steps)) or {"samples_per_second": len(order)})
+    sides = {"a": rounds.Side("one", steps=8), "b": rounds.Side("two")}
+    rates = rounds.values(rounds.in_turn(sides))
+    assert order == [("one", 8), ("two", None)] * rounds.ROUNDS
+    assert rates == {"a": [1, 3, 5, 7, 9], "b": [2, 4, 6, 8, 10]}
+    assert rounds.medians(rates) == {"a": 5, "b": 6}
+    order.clear()
+    assert rounds.values(rounds.in_turn(sides, quick=True)) == {"a": [1], "b": [2]}
+    assert order == [("one", 2), ("two", None)]
+
+
+def test_copies_run_at_once_and_are_added_up(tmp_path, monkeypatch):
+    import rounds
+
+    (tmp_path / "fake.py").write_text(
+        'import sys; print("noise"); print({"--pin=0": \'{"samples_per_second": 1}\', "--pin=1": \'{"samples_per_second": 2}\'}[sys.argv[1]])'
+    )
+    monkeypatch.setattr(rounds, "HERE", tmp_path)
+    assert rounds.run(rounds.Side("fake", copies=2)) == {"samples_per_second": 3}
+
+
+def test_a_report_is_printed_written_and_drawn(tmp_path, capsys):
+    import rounds
+
+    options = rounds.jsonargparse.Namespace(quick=True, json=tmp_path / "new" / "report.json")
+    panels = [rounds.Panel("samples/s", {"fit": [100.0, 300.0], "peer": [20.0, 20.0]})]
+    rounds.report(options, title="a title", panels=panels, figures={"fit_over_peer": 9.99996}, torch="2")
+    printed = capsys.readouterr().out.split()
+    assert printed[-2:] == ["fit_over_peer", "10"]
+    written = json.loads(options.json.read_text())
+    assert written["figures"] == {"fit_over_peer": 10.0}
+    assert written["measured"] == {"samples/s": {"fit": [100.0, 300.0], "peer": [20.0, 20.0]}}
+    assert written["environment"].items() >= {"quick": True, "torch": "2"}.items()
+    assert options.json.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_throughput_compares_with_the_faster_of_two_peers():
+    from throughput import SIDES, figures
+
+    rates = dict.fromkeys(SIDES, 10.0) | {"fit": 100.0, "tf_vectorized": 20.0, "tf_batched": 40.0, "gemm_bound": 200.0}
+    ratios = {name: figure for name, figure in figures(rates).items() if not name.endswith("_per_second")}
+    assert ratios == {
+        "fit_over_tf_vectorized": 2.5,
+        "fit_over_gemm_bound": 0.5,
+        "fit_over_torch_loop": 10.0,
+        "fit_over_torch_vmap": 10.0,
+        "fit_over_tf_map_fn": 10.0,
+        "fit_over_tf_eager": 10.0,
     }
-    assert "5.00 x" in table(rates, measured).splitlines()[-1]
 
 
-def test_fit_and_the_peer_take_the_same_steps():
+def test_scaling_is_throughput_per_rank():
+    from scaling import SIDES, figures
+
+    rates = dict.fromkeys(SIDES, 10.0) | {"small_uniform_2": 15.0, "small_two_separate": 18.0, "handwritten_2": 12.0, "tf_batched": 8.0}
+    measured = figures(rates)
+    assert measured["scaling_small"] == 0.75
+    assert measured["two_separate_over_one"] == 0.9
+    assert measured["ranks2_over_handwritten"] == 1.25
+    assert measured["handwritten_scaling_small"] == 0.6
+    assert measured["scaling_dlrm"] == measured["scaling_small_zipf"] == measured["scaling_dlrm_zipf"] == 0.5
+
+
+def test_growth_is_that_of_the_worst_row_optimizer():
+    from growth import figures, ratios_of
+
+    ratios = ratios_of({"RowSGD base": 10.0, "RowSGD grown": 11.0, "RowAdam base": 20.0, "RowAdam grown": 24.0})
+    assert ratios == {"RowSGD": 1.1, "RowAdam": 1.2}
+    assert figures({"rows": ratios, "tables": {"RowAdagrad": 1.5}}) == {
+        "step_time_rows_RowSGD": 1.1,
+        "step_time_rows_RowAdam": 1.2,
+        "step_time_rows": 1.2,
+        "step_time_tables": 1.5,
+    }
+
+
+def test_wire_figures_are_the_worst_of_all_jobs():
+    from wire import figures
+
+    counted = {
+        "a": {"theory": 100, "handed": 101, "loopback": 120},
+        "b": {"theory": 200, "handed": 200, "loopback": 210},
+    }
+    measured = figures(counted, {"peak": 70, "allowance": 10, "rows_and_slots": 50})
+    assert measured["wire_bytes_over_theory"] == 1.01
+    assert measured["loopback_bytes_over_theory"] == 1.2
+    assert measured["peak_memory_over_shard"] == 1.2
+
+
+def test_the_plain_algorithm_takes_the_operations_of_its_products():
+    from gemm_bound import flops_per_sample
+    from workloads import SMALL, Workload
+
+    assert flops_per_sample(SMALL) == 246_528
+    one_layer = Workload(support=2, query=1, fields=1, dim=3, hidden=())  # 2ab = 6: support 2 products and 4 to differentiate them; query 3
+    assert flops_per_sample(one_layer) == (2 * 6 * 6 + 1 * 3 * 6) / 3
+
+
+def test_the_bound_is_one_large_product_of_as_many_operations(monkeypatch):
+    import gemm_bound
+    from workloads import SMALL
+
+    rows = []
+    monkeypatch.setattr(gemm_bound, "SIDE", 64)
+    multiply = gemm_bound.tf.matmul
+    monkeypatch.setattr(gemm_bound.tf, "function", lambda *_, **__: lambda a, b: rows.append(len(a)) or multiply(a, b))
+    gemm_bound.make(dataclasses.replace(SMALL, tasks=1))(2)
+    assert sum(rows) * 2 * 64**2 == pytest.approx(2 * 32 * 246_528, rel=1e-3)
+    assert max(rows) == 64
+
+
+@pytest.mark.parametrize("pair", ["rows_pair", "tables_pair"])
+def test_both_sides_of_growth_step_over_the_same_rows(pair, monkeypatch):
+    import growth_pair
+    from workloads import Workload
+
+    monkeypatch.setattr(growth_pair, "ROWS", 40)
+    (base, base_batches), (grown, grown_batches) = getattr(growth_pair, pair)(Workload(tasks=5))
+    for ours, theirs in zip(base_batches, grown_batches, strict=True):
+        for part, other in zip(ours, theirs, strict=True):
+            numbered = [rows_of(one, samples["ids"]) for one, samples in ((base, part), (grown, other))]
+            assert len(np.unique(numbered[0])) == len(np.unique(numbered[1]))
+            np.testing.assert_array_equal(*(np.unique(n, return_inverse=True)[1] for n in numbered))
+            assert all(part[name] is other[name] for name in ("numeric", "label", "weight"))
+    assert sum(grown.tables) == sum(base.tables) * (100 if pair == "rows_pair" else 1)
+
+
+def rows_of(workload, ids):
+    """Numbers of the rows over all tables, each id inside its table."""
+    sizes = np.array([workload.tables[table] for table in workload.table_of_field])
+    assert (ids < sizes).all()
+    return ids + (np.concatenate([[0], np.cumsum(workload.tables)[:-1]])[workload.table_of_field] if len(workload.tables) > 1 else 0)
+
+
+def test_growth_times_both_sides(monkeypatch):
+    import growth_pair
+    from workloads import Workload
+
+    monkeypatch.setattr(growth_pair, "ROWS", 40)
+    taken = growth_pair.measure(Workload(**TINY_DLRM), steps=1, pair="tables", optimizers=["RowAdagrad"], rounds=2)
+    assert list(taken) == ["RowAdagrad base", "RowAdagrad grown"]
+    assert all(len(times) == 2 and min(times) > 0 for times in taken.values())
+
+
+def test_remote_ids_are_counted_once_each_and_only_of_sharded_tables(monkeypatch):
     import gmeta_fit
-    from peers import tf_vectorized
-    from workloads import Workload, first_weights
+    import wire_bytes
+    from workloads import Workload, random_batches
 
-    workload = Workload(tasks=4, support=3, query=5, fields=2, rows=30, dim=4, hidden=(8, 6), outer_lr=1.0)
-    table, kernels, biases = first_weights(workload)
+    workload = Workload(**TINY)
     model = gmeta_fit.build_model(workload)
-    model.embedding.shards[0].assign(table)
+    batch = random_batches(workload, count=1)[0]
+    assert wire_bytes.remote_ids(model, workload, batch, rank=0) == 0
+    monkeypatch.setattr(wire_bytes.comm, "size", lambda: 2)
+    distinct = set(np.concatenate([part["ids"].ravel() for part in batch]).tolist())
+    counts = [wire_bytes.remote_ids(model, workload, batch, rank=rank) for rank in (0, 1)]
+    replicated = all(stack.replicated for stack in model.embedding.stacks)
+    assert sum(counts) == (0 if replicated else len(distinct))
+
+
+PEERS = [("tf_loops", {"how": how}) for how in ("eager", "map_fn", "vectorized", "batched")] + [("hybrid_step", {})]
+
+
+def test_fit_and_the_peers_take_the_same_steps():
+    require_equal_steps(PEERS)
+
+
+def test_fit_and_the_hand_written_step_take_the_same_steps_on_two_ranks():
+    paths = [str(BENCHMARKS), str(pathlib.Path(__file__).parent)]
+    jobs.succeed(2, "-c", f"import sys; sys.path[:0] = {paths}; import test_benchmarks as t; t.on_ranks()")
+
+
+def on_ranks():
+    """The body of a rank."""
+    from gmeta_tf import comm
+
+    with comm.session():
+        require_equal_steps(PEERS[-1:])
+
+
+def require_equal_steps(peers):
+    """Trains fit and peers from the same weights on each rank's first batch, step by step, and compares the losses."""
+    import gmeta_fit
+    from workloads import Workload, first_weights, random_batches
+
+    from gmeta_tf import comm
+    from gmeta_tf.embedding.initial_rows import SMALL, initial_rows
+
+    workload = Workload(**TINY)
+    _, kernels, biases = first_weights(workload)
+    model = gmeta_fit.compiled(gmeta_fit.build_model(workload), workload)
     model.tower.set_weights([w for layer in zip(kernels, biases, strict=True) for w in layer])
-    fit, peer = gmeta_fit.runner(model, workload), tf_vectorized.make(workload)
-    losses = np.array([(fit(1), peer(1)) for _ in range(6)])  # each on the first batch
-    np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=1e-5)
+    rows = initial_rows(np.arange(workload.tables[0]), dim=workload.dim, table="table_0", seed=0, distribution=SMALL)
+    start = np.concatenate([values for _, values in rows]), kernels, biases
+    runs = [gmeta_fit.runner(model, random_batches(workload, rank=comm.rank()))]
+    for name, options in peers:
+        peer = importlib.import_module(f"peers.{name}")
+        with mock.patch.object(peer, "first_weights", return_value=start):
+            runs.append(peer.make(workload, **options))
+    losses = np.array([[run(1) for run in runs] for _ in range(6)])
+    np.testing.assert_allclose(losses, np.repeat(losses[:, :1], len(runs), 1), rtol=1e-5)
     assert losses[-1, 0] < losses[0, 0] - 0.01

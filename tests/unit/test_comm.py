@@ -1,5 +1,6 @@
 """A job of size 1: every call is the identity, and Horovod is not imported."""
 
+import re
 import subprocess
 import sys
 
@@ -67,12 +68,12 @@ def test_a_session_forgets_the_error_of_an_earlier_one(tmp_path):
     assert not (tmp_path / "error.txt").exists()
 
 
-@pytest.mark.parametrize(("place", "gpu"), [(0, "gpu 0"), (1, "gpu 1"), (5, "gpu 1")])
-def test_each_local_rank_takes_a_gpu_of_its_own(monkeypatch, place, gpu):
-    calls = []
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu 0", "gpu 1"] if kind == "GPU" else [])
-    monkeypatch.setattr(tf.config, "set_visible_devices", lambda device, kind: calls.append((device, kind)))
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, enable: calls.append((device, enable)))
-    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: calls.append(threads))
-    comm._take_devices(place, 2)
-    assert calls == [(gpu, "GPU"), (gpu, True)]
+def test_it_tells_how_it_runs():
+    done = script("from gmeta_tf import comm\nprint(comm.describe())", TF_NUM_INTRAOP_THREADS="3", TF_NUM_INTEROP_THREADS="1")
+    assert re.fullmatch(r"1 rank, \d+ of \d+ cores, threads 3/1", done.stdout.strip())
+
+
+def test_a_job_of_one_rank_writes_no_timeline(tmp_path):
+    with comm.timeline(tmp_path / "timeline.json"):
+        comm.barrier()
+    assert not any(tmp_path.iterdir())

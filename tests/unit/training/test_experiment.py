@@ -1,6 +1,7 @@
 """An experiment's configuration, and the scripts that train and evaluate it."""
 
 import dataclasses
+import io
 import json
 import pathlib
 import re
@@ -8,10 +9,12 @@ import re
 import jobs
 import pytest
 import yaml
+from rich.console import Console
 
-from gmeta_tf import DLRM, MLP
+from gmeta_tf import DLRM, MLP, RowAdam
+from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.training.experiment import Experiment, build_model
+from gmeta_tf.training.experiment import Experiment, build_model, placement_table
 
 ROOT = pathlib.Path(jobs.HERE).parent
 
@@ -51,6 +54,29 @@ def test_joint_and_meta_differ_by_method_and_fine_tuning_only():
     assert {name for name in meta if meta[name] != joint[name]} <= {"run", "method", "inner_steps", "inner_lr"}
     assert Experiment(**joint).inner_loop.steps == 0
     assert Experiment(**joint).adaptation.steps == joint["inner_steps"]
+
+
+def test_options_reach_the_model(tiny):
+    schema = Manifest.load(tiny).schema
+    options = {"row_optimizer": "adam", "schedule": "cosine", "clip_norm": 2.0, "task_chunk": 3, "wire_dtype": "bfloat16"}
+    model = build_model(Experiment(replicate_rows=0, placement={"item": "replicated"}, **options), schema, steps=10)
+    assert isinstance(model.embedding.row_optimizer, RowAdam)
+    assert float(model.embedding.row_optimizer.learning_rate(5)) == pytest.approx(0.05)  # half of 0.1, half-way
+    assert (model.clip_norm, model.task_chunk, model.embedding.wire_dtype) == (2.0, 3, tf.bfloat16)
+    assert [table.name for stack in model.embedding.stacks if stack.replicated for table in stack.tables] == ["item"]
+    assert build_model(Experiment(mixed_precision=True), schema).tower.compute_dtype == "bfloat16"
+    assert build_model(Experiment(), schema).tower.compute_dtype == "float32"
+    for bad in ({"row_optimizer": "lamb"}, {"schedule": "linear"}):
+        with pytest.raises(ValueError, match=r"(row_optimizer|schedule) must be one of \(.*\). Received: "):
+            Experiment(**bad)
+
+
+def test_the_placement_of_tables_is_shown(tiny):
+    console = Console(width=120, file=io.StringIO())
+    console.print(placement_table(build_model(Experiment(placement={"item": "sharded"}), Manifest.load(tiny).schema)))
+    lines = console.file.getvalue().splitlines()
+    assert any("item" in line and "sharded" in line for line in lines)
+    assert any("user" in line and "replicated" in line for line in lines)
 
 
 def test_towers_are_built_by_name(tiny):

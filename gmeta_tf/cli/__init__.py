@@ -1,0 +1,1 @@
+"""The console script `gmeta`: one file a subcommand."""

@@ -1,0 +1,37 @@
+"""`gmeta COMMAND …`: finds the command and runs it.
+
+A command is a module of this package with `parser()`, which describes its options, and `run(options)`.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import jsonargparse
+
+from gmeta_tf.cli import plan
+
+COMMANDS = {"plan": plan}
+
+
+def main(arguments: Sequence[str] | None = None):
+    """Runs `gmeta` with these arguments, by default those of the process; a wrong one ends it with code 2."""
+    parser = jsonargparse.ArgumentParser(prog="gmeta", description="gmeta_tf's tools.")
+    commands = parser.add_subcommands(dest="command")
+    for name, module in COMMANDS.items():
+        commands.add_subcommand(name, module.parser(), help=summary(module))
+    options = parser.parse_args(arguments)
+    run(options.command, options[options.command])
+
+
+def run(command: str, options):
+    """Runs a command; an option that it refuses is told in one line."""
+    try:
+        COMMANDS[command].run(options)
+    except (ValueError, OSError) as error:
+        print(f"gmeta {command}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def summary(module) -> str:
+    """The first line of a command's description."""
+    return module.__doc__.splitlines()[0]

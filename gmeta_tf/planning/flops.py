@@ -1,0 +1,52 @@
+"""Floating-point operations of a meta-step: matrix products, 2 · m · k · n for [m, k] x [k, n].
+
+For a layer y = x W of F operations a sample, a step on the query set takes F forward, F for the gradient of W and F for
+that of x. An inner step takes the same on the support set, less the gradients that nothing needs: of W where it is not
+adapted, of x where nothing before it is. The second order differentiates these products once more, and each has two
+operands: 2 F for every F of the inner step. So an inner step on all of a deep tower costs about 9 F a support sample
+(3 F in first order), the outer one 3 F a query sample.
+
+A kernel moved by few samples is never formed (`meta.low_rank`): after k steps on n samples, x W' = x W + (x Xᵀ) M costs
+F + 2 k n (in + out), and the inner gradient of W nothing.
+"""
+
+from gmeta_tf.planning.job import Job
+from gmeta_tf.planning.tower import Op
+
+
+def step_flops(job: Job) -> float:
+    """Operations of a rank's step, both loops."""
+    return job.tasks * sum(task_flops(job, place) for place in range(len(job.tower)))
+
+
+def low_rank(job: Job, op: Op) -> bool:
+    """Whether the fast kernel of a layer is kept as a product of narrow matrices."""
+    rank = job.inner_steps * job.support
+    return job.adapts(op) and rank * (op.inputs + op.outputs) < op.inputs * op.outputs
+
+
+def task_flops(job: Job, place: int) -> float:
+    """Operations of one task in the layer at `place` of the tower."""
+    op, before = job.tower[place], job.tower[:place]
+    low = low_rank(job, op)
+    operands = 2 if op.dots else 1  # that are activations
+    kernel = not op.dots
+    own = job.adapts(op) and not low  # the inner loop forms a gradient of the kernel
+    rows_adapt = op.after_rows and any(map(job.adapts_rows, job.tables))
+    inward = operands * (rows_adapt or any(map(job.adapts, before)))  # gradients of activations in the inner loop
+    outward = operands * (op.after_rows or any(not layer.dots for layer in before))  # and in the outer loop
+    total = 0.0
+    for k in range(job.inner_steps):
+        extra = _extra(job, op, steps=k) if low else 0
+        total += (1 + inward) * (op.flops + extra) + own * op.flops
+        if job.second_order:
+            total += (kernel + outward) * op.flops + 2 * extra  # of the product forward
+            total += 2 * inward * (op.flops + extra) + own * (1 + outward) * op.flops  # of the inner gradients
+    extra = _extra(job, op, steps=job.inner_steps) if low else 0
+    on_query = (1 + kernel + outward) * op.flops + (3 if job.second_order else 1 + outward) * extra
+    return job.support * total + job.query * on_query
+
+
+def _extra(job, op, *, steps):
+    """Operations a sample of (x Xᵀ) M after so many steps."""
+    return 2 * steps * job.support * (op.inputs + op.outputs)

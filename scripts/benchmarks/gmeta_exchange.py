@@ -1,0 +1,49 @@
+"""This library's side of `exchange`: rows fetched from the ranks that own them, gradients sent home, Adagrad there.
+
+cd scripts/benchmarks && horovodrun -np 2 python -m gmeta_exchange --ids zipf --steps 200 --pin 0
+"""
+
+import numpy as np
+from side import measure
+from workloads import Workload, random_batches
+
+from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding.layer import ShardedEmbedding
+from gmeta_tf.embedding.optimizers import RowAdagrad
+from gmeta_tf.schema import Categorical, Schema
+
+FIRST_VALUE = 0.05  # of every row; the peer's too, so that losses can be compared
+
+
+def make(workload: Workload):
+    """The step behind `run(steps)` (see `side.measure`); the loss is the sum of squares of the rows this rank looks up."""
+    schema = Schema("task", "label", [Categorical("id", table="table")], tables={"table": workload.tables[0]})
+    embedding = ShardedEmbedding(schema, dim=workload.dim, placement={"table": "sharded"})
+    embedding.use(RowAdagrad(workload.outer_lr))
+    for shard in embedding.shards:
+        shard.assign(tf.fill(shard.shape, FIRST_VALUE))
+    batches = [tf.constant(np.concatenate([part["ids"].ravel() for part in pair])) for pair in random_batches(workload, rank=comm.rank())]
+
+    @tf.function
+    def step(ids):
+        plan = embedding.plan(ids[:, None])
+        rows = embedding.fetch(plan)
+        looked_up = embedding.lookup.gather(rows, plan.index)  # ([ids, 1, dim],)
+        with tf.GradientTape() as tape:
+            tape.watch(looked_up)
+            loss = tf.reduce_sum(tf.square(looked_up))
+        gradients = embedding.lookup.sum_per_row(tape.gradient(loss, looked_up), plan.index, rows)
+        embedding.update(embedding.send_home(plan, gradients), scale=tf.constant(1.0), step=0)
+        return loss
+
+    def run(steps):
+        for number in range(steps):
+            loss = step(batches[number % len(batches)])
+        return float(loss)
+
+    return run
+
+
+if __name__ == "__main__":
+    measure(make, description=__doc__, job=comm.session)

@@ -1,0 +1,80 @@
+"""The same outer step in PyTorch, its loop over tasks in one of two ways, no metrics.
+
+cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_loops --how vmap --steps 20
+
+  loop   a Python loop with `autograd.grad(create_graph=True)`, as MeLU, learn2learn and RecBole-MetaRec do it
+  vmap   `torch.func.vmap` of `torch.func.grad`
+"""
+
+from typing import Literal
+
+import torch
+from side import measure
+from torch.nn.functional import binary_cross_entropy_with_logits
+from workloads import Workload, first_weights, random_batches
+
+
+def mlp(inputs, kernels, biases):
+    """[samples, width] -> [samples] logits."""
+    for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
+        inputs = torch.relu(torch.addmm(bias, inputs, kernel))
+    return torch.addmm(biases[-1], inputs, kernels[-1]).squeeze(-1)
+
+
+def mean_loss(weights, labels, inputs):
+    """Mean binary cross-entropy of a task's samples: labels [samples], inputs [samples, width]."""
+    layers = len(weights) // 2
+    return binary_cross_entropy_with_logits(mlp(inputs, weights[:layers], weights[layers:]), labels)
+
+
+def task_loss(workload: Workload, gradient, weights, embedded, support_label, query_label):
+    """Query loss of a task after one step on its support set; gradient: of `mean_loss` with respect to `weights`."""
+    support, query = embedded[: workload.support], embedded[workload.support :]
+    gradients = gradient(weights, support_label, support)
+    adapted = [w - workload.inner_lr * g for w, g in zip(weights, gradients, strict=True)]
+    return mean_loss(adapted, query_label, query)
+
+
+def by_autograd(weights, labels, inputs):
+    """The support loss's gradients, to be differentiated again."""
+    return torch.autograd.grad(mean_loss(weights, labels, inputs), weights, create_graph=True)
+
+
+def task_losses(how: str, workload: Workload, weights, tasks):
+    """[tasks] losses; tasks: `embedded`, `support_label` and `query_label` of `task_loss`, stacked over tasks."""
+    if how == "vmap":
+        one = lambda weights, *task: task_loss(workload, torch.func.grad(mean_loss), weights, *task)  # noqa: E731
+        return torch.func.vmap(one, in_dims=(None, 0, 0, 0))(weights, *tasks)
+    return torch.stack([task_loss(workload, by_autograd, weights, *task) for task in zip(*tasks, strict=True)])
+
+
+def make(workload: Workload, how: Literal["loop", "vmap"] = "loop"):
+    """The step behind `run(steps)` (see `side.measure`)."""
+    table, kernels, biases = first_weights(workload)
+    table = torch.tensor(table)
+    dense = [torch.tensor(w, requires_grad=True) for w in (*kernels, *biases)]
+    batches = [tuple({name: torch.tensor(v) for name, v in samples.items()} for samples in pair) for pair in random_batches(workload)]
+
+    def step(support, query):
+        ids = torch.cat([support["ids"], query["ids"]], 1)  # [tasks, samples, fields]
+        distinct, place = torch.unique(ids, return_inverse=True)
+        rows = table[distinct].requires_grad_()  # [distinct ids, dim]
+        embedded = rows[place].flatten(2)  # [tasks, samples, width]
+        loss = task_losses(how, workload, dense, (embedded, support["label"], query["label"])).mean()
+        *of_dense, of_rows = torch.autograd.grad(loss, [*dense, rows])
+        with torch.no_grad():
+            for weight, gradient in zip(dense, of_dense, strict=True):
+                weight -= workload.outer_lr * gradient
+            table[distinct] -= workload.outer_lr * of_rows
+        return loss
+
+    def run(steps):
+        for number in range(steps):
+            loss = step(*batches[number % len(batches)])
+        return loss.item()
+
+    return run
+
+
+if __name__ == "__main__":
+    measure(make, description=__doc__)

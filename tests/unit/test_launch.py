@@ -1,0 +1,148 @@
+import os
+
+import pytest
+
+from gmeta_tf import launch
+from gmeta_tf._tensorflow import tf
+
+
+@pytest.fixture(autouse=True)
+def _a_machine_of_eight_cores(monkeypatch):
+    """Where nothing is set, no launcher is at work, and TensorFlow's settings are noted, not made."""
+    for name in (*launch.LAUNCHERS, *launch.LAUNCHERS.values(), launch.INTRA, launch.INTER, launch.CYCLE, launch.TIMELINE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOROVOD_LOG_LEVEL", "info")
+    bind(monkeypatch, 8)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+
+
+def bind(monkeypatch, own, *, parents=8):
+    """Numbers of cores in the affinity masks of this process and its parent."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(parents if process else own)))
+
+
+def settings(monkeypatch, *, gpus=()):
+    """A list that receives what `take_devices` sets."""
+    calls = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(gpus) if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda device, kind: calls.append((device, kind)))
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, enable: calls.append((device, enable)))
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: calls.append(f"intra {threads}"))
+    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: calls.append(f"inter {threads}"))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("own", "parents", "neighbours", "cores"),
+    [
+        (8, 8, 1, 8),
+        (8, 8, 2, 4),  # the ranks share a mask
+        (8, 8, 3, 2),
+        (8, 8, 16, 1),  # more ranks than cores
+        (4, 8, 2, 4),  # the launcher bound each rank to cores of its own
+        (4, 8, 4, 2),  # to a socket that two share
+        (1, 8, 2, 1),
+        (2, 2, 2, 1),  # all of the job is bound to two cores
+    ],
+)
+def test_a_rank_uses_its_mask_or_its_share_of_it(monkeypatch, own, parents, neighbours, cores):
+    bind(monkeypatch, own, parents=parents)
+    assert launch.own_cores(neighbours) == cores
+
+
+def test_a_parent_that_is_gone_is_no_matter(monkeypatch):
+    def affinity(process):
+        if process:
+            raise ProcessLookupError
+        return {0, 1, 2, 3}
+
+    monkeypatch.setattr(os, "sched_getaffinity", affinity)
+    assert launch.own_cores(2) == 2
+
+
+@pytest.mark.parametrize(("place", "gpu"), [(0, "gpu 0"), (1, "gpu 1"), (5, "gpu 1")])
+def test_each_local_rank_takes_a_gpu_of_its_own_and_its_share_of_the_cores(monkeypatch, place, gpu):
+    calls = settings(monkeypatch, gpus=["gpu 0", "gpu 1"])
+    launch.take_devices(place, 2)
+    assert calls == [(gpu, "GPU"), (gpu, True), "intra 4", "inter 4"]
+
+
+def test_one_rank_keeps_the_threads_that_tensorflow_would_take(monkeypatch):
+    calls = settings(monkeypatch)
+    launch.take_devices(0, 1)
+    assert calls == []
+
+
+def test_threads_that_the_user_set_stand(monkeypatch):
+    calls = settings(monkeypatch)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    launch.take_devices(0, 2)
+    assert calls == ["intra 3", "inter 4"]
+    monkeypatch.setattr(tf.config.threading, "get_inter_op_parallelism_threads", lambda: 7)
+    assert launch.threads(2) == (3, 7)
+
+
+def test_a_number_of_threads_must_be_one(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "many")
+    with pytest.raises(
+        ValueError, match=r"TF_NUM_INTEROP_THREADS must be a number of threads. Received: TF_NUM_INTEROP_THREADS='many'. Unset"
+    ):
+        launch.threads(2)
+
+
+@pytest.mark.parametrize("neighbours", [1, 2])
+def test_devices_are_taken_before_tensorflow_runs(monkeypatch, neighbours):
+    settings(monkeypatch, gpus=["gpu 0"])
+
+    def refuse(*_):
+        raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config, "set_visible_devices", refuse)
+    if neighbours == 1:
+        launch.take_devices(0, 1)  # the whole host is there for it
+        return
+    with pytest.raises(RuntimeError, match=r"comm.init must come before TensorFlow's first operation. Received: Visible devices cannot"):
+        launch.take_devices(0, 2)
+
+
+@pytest.mark.parametrize(
+    ("variables", "cycle"),
+    [
+        ({"HOROVOD_SIZE": "8", "HOROVOD_LOCAL_SIZE": "8"}, "1"),  # one core a rank
+        ({"HOROVOD_SIZE": "16", "HOROVOD_LOCAL_SIZE": "2"}, "0.25"),  # eight hosts
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, "0.5"),
+        ({"PMI_SIZE": "4"}, "0.5"),  # unknown: all on this host
+        ({"HOROVOD_SIZE": "2", "HOROVOD_LOCAL_SIZE": "1"}, "0.12"),
+        ({"HOROVOD_SIZE": "8", "HOROVOD_LOCAL_SIZE": "8", "HOROVOD_CYCLE_TIME": "7"}, "7"),
+    ],
+)
+def test_the_cycle_is_shorter_where_a_rank_has_more_cores(monkeypatch, variables, cycle):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HOROVOD_LOG_LEVEL")
+    launch.prepare_horovod()
+    made = {name: os.environ.pop(name) for name in ("HOROVOD_CYCLE_TIME", "HOROVOD_LOG_LEVEL")}
+    assert made == {"HOROVOD_CYCLE_TIME": cycle, "HOROVOD_LOG_LEVEL": "fatal"}
+
+
+def test_the_cycle_never_gets_too_short(monkeypatch):
+    bind(monkeypatch, 64, parents=64)
+    launch.prepare_horovod()
+    assert os.environ.pop("HOROVOD_CYCLE_TIME") == "0.1"
+
+
+def test_launched_size(monkeypatch):
+    assert launch.launched_size() == 1
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
+    assert launch.launched_size() == 3
+
+
+def test_one_line_tells_how_a_rank_runs(monkeypatch):
+    assert launch.describe(ranks=1, hosts=1, neighbours=1, backend=None) == "1 rank, 8 of 8 cores, threads 8/8"
+    monkeypatch.setenv("HOROVOD_CYCLE_TIME", "0.5")
+    told = launch.describe(ranks=4, hosts=1, neighbours=4, backend="Gloo")
+    assert told == "4 ranks on 1 host, 2 of 8 cores each, Gloo, threads 2/2, cycle 0.5 ms"
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["gpu 0"])
+    monkeypatch.setenv("HOROVOD_THREAD_AFFINITY", "3")
+    told = launch.describe(ranks=4, hosts=2, neighbours=2, backend="NCCL")
+    assert told == "4 ranks on 2 hosts, a GPU and 4 of 8 cores each, NCCL, threads 4/4, cycle 0.5 ms, Horovod on core 3"
