@@ -42,12 +42,7 @@ def parser() -> jsonargparse.ArgumentParser:
     made.add_argument("--query", type=int | None, help="samples a task to score; default: the data's")
     made.add_argument("--tasks_a_rank", type=int | None, help="default: experiment.global_batch_tasks over the ranks")
     made.add_argument("--optimizer", type=str, default=Job.optimizer, help="of the dense weights")
-    made.add_argument("--row_optimizer", type=str, default=Job.row_optimizer, help="of the embedding rows")
-    made.add_argument("--wire_dtype", type=str, default=Job.wire_dtype, help="of rows and their gradients in transit")
-    made.add_argument("--replicate_rows", type=int, default=Job.replicate_rows, help="a table of at most so many rows is replicated")
     made.add_argument("--zipf", type=float, default=Job.zipf, help="exponent of the ids' distribution, 0 for uniform")
-    made.add_argument("--placement", type=dict[str, str], default={}, help="{table: sharded or replicated}, over replicate_rows")
-    made.add_argument("--task_chunk", type=int | None, help="tasks to work on at a time")
     made.add_class_arguments(Cluster, "cluster")
     made.add_argument("--grid", nargs="+", help="NODESxDEVICES …; default: 1, 2, 4 … nodes up to the cluster's")
     made.add_argument("--calibration", type=pathlib.Path, help="YAML file that plan_error.py wrote")
@@ -122,8 +117,11 @@ def job_of(options) -> Job:
         inner_steps=loop.steps,
         second_order=loop.second_order,
         adapt=loop.adapt,
-        **{
-            name: options[name]
-            for name in ("optimizer", "row_optimizer", "wire_dtype", "replicate_rows", "placement", "zipf", "task_chunk")
-        },
+        row_optimizer=experiment.row_optimizer,
+        wire_dtype=experiment.wire_dtype,
+        replicate_rows=experiment.replicate_rows,
+        placement=experiment.placement,
+        task_chunk=experiment.task_chunk or None,
+        optimizer=options.optimizer,
+        zipf=options.zipf,
     )

@@ -23,10 +23,16 @@ class StepMetrics:
         """Keeps the time until the next step from counting as input."""
         self._end.assign(0.0)
 
-    def mark(self, *after):
-        """Takes the time as soon as these tensors are there: at a step's begin, and where exchange, compute, exchange, update end."""
-        with tf.control_dependencies(tf.nest.flatten(after)):
+    def mark(self, tensors):
+        """Takes the time when these tensors are there: at a step's begin, and where exchange, compute, exchange, update end.
+
+        Returns:
+          The tensors, which now wait for the time to be taken: whatever uses them comes after.
+        """
+        with tf.control_dependencies([part for part in tf.nest.flatten(tensors) if tf.is_tensor(part)]):
             self._now.append(tf.timestamp())
+        with tf.control_dependencies(self._now[-1:]):
+            return tf.nest.map_structure(lambda part: tf.identity(part) if tf.is_tensor(part) else part, tensors)
 
     def finish(self, bytes_sent: tf.Tensor):
         """Adds the step, of which five times were taken."""

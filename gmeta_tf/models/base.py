@@ -20,7 +20,7 @@ from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import TaskLoss, merged_results
 from gmeta_tf.metrics.step import StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
-from gmeta_tf.models.run_ahead import PlannedStep, ids_of, with_next_ids
+from gmeta_tf.models.run_ahead import PlannedStep, after, ids_of, with_next_ids
 from gmeta_tf.schema import Schema
 
 LOSSES = {
@@ -129,31 +129,33 @@ class MetaModel(tf.keras.Model):
     def train_step(self, data):
         """One meta-update: adapt on support, differentiate the query loss, update rows and dense weights. Collective."""
         support, query, *next_ids = data  # of the next batch, in `fit`
-        mark = self._step_metrics.mark if self._step_metrics else lambda *_: None
+        mark = self._step_metrics.mark if self._step_metrics else lambda tensors: tensors
         step, weights, lookup = tf.identity(self.optimizer.iterations), self.tower.trainable_variables, self.embedding.lookup
-        mark(support, query)
+        support, query = mark((support, query))
         plan = self._plan_of(support, query, kept=bool(next_ids))
-        rows = self.embedding.fetch(plan)
-        mark(rows)
+        if next_ids:
+            following = self.embedding.plan(next_ids[0], step=step + 1, name="next_keys")
+            plan = after(following.send_counts, plan)  # so that the next step's keys are under way before this one's rows
+        rows = mark(self.embedding.fetch(plan))
         gathered = lookup.gather(rows, plan.index)
         loss_of = self.task_loop, weights, gathered, plan.index, support, query
         logits, dense, of_gathered = outer_gradients(*loss_of, chunk=self.task_chunk)  # summed over this rank's tasks
         of_rows = lookup.sum_per_row(of_gathered, plan.index, rows)
         tasks = tf.cast(tf.math.count_nonzero(tf.reduce_any(query["weight"] > 0, -1)), logits.dtype)
-        mark(dense, of_rows)
+        dense, of_rows = mark((dense, of_rows))
         home = self.embedding.send_home(plan, of_rows)
         replicated = self.embedding.replicated_gradients(plan, of_rows)
         tasks, *summed = comm.allreduce_sum([tasks, *dense, *replicated], name="dense_gradients")
         dense, shared = summed[: len(dense)], self.embedding.replicated_home(summed[len(dense) :])
-        mark(home, summed)
+        home, shared, dense = mark((home, shared, dense))
         scale = self._scale(tasks, home, [*dense, *(g.values for g in shared)])  # 1 / |B|, once for rows and dense weights
         self.embedding.update([*home, *shared], scale=scale, step=step, really=tasks > 0)
         tf.cond(tasks > 0, lambda: self._update_dense(dense, scale), lambda: None)
         if self._step_metrics:
-            mark(self.embedding.after_update(), self.optimizer.iterations.read_value())
+            mark((self.embedding.after_update(), self.optimizer.iterations.read_value()))
             self._step_metrics.finish(self.embedding.bytes_sent(plan) + comm.allreduce_bytes([tasks, *dense, *replicated]))
         if next_ids:
-            self._planned.keep(self.embedding.plan(next_ids[0], step=step + 1, name="next_keys"))
+            self._planned.keep(following)
         return _measured(self._train_metrics, query, logits) | self._step_results()
 
     def test_step(self, data):

@@ -44,6 +44,12 @@ def _shaped(batch, specs):
     return tf.nest.map_structure(lambda part, spec: tf.ensure_shape(part, spec.shape), batch, specs)
 
 
+def after(first: tf.Tensor, tensors):
+    """The tensors of a structure, as soon as `first` is there."""
+    with tf.control_dependencies([first]):
+        return tf.nest.map_structure(tf.identity, tensors)
+
+
 class PlannedStep:
     """The plan of the next step, kept between two steps.
 

@@ -49,13 +49,15 @@ def test_resumed_equals_uninterrupted(stopped, tmp_path, tiny, ranks):
     for clock in (state, resumed_state):
         clock.pop("seconds", None)
     assert state["finished"]
-    if ranks == RANKS:  # sums over ranks are of one order, so that not a bit differs
-        assert whole == resumed
+    if ranks == RANKS:
         assert state == resumed_state
     assert whole["logs"].keys() == resumed["logs"].keys()
     for key, values in whole["logs"].items():
-        np.testing.assert_allclose(resumed["logs"][key], values, rtol=1e-7, err_msg=key)
+        rtol = 1e-14 if ranks == RANKS else 1e-7  # the resumed epoch's metrics go on from one sum over ranks: a last bit may differ
+        np.testing.assert_allclose(resumed["logs"][key], values, rtol=rtol, err_msg=key)
     assert whole["stop"] == pytest.approx(resumed["stop"], rel=1e-7)
     assert [state[key] for key in ("epoch", "step", "finished")] == [resumed_state[key] for key in ("epoch", "step", "finished")]
     for one, other in zip(arrays, resumed_arrays, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-12 if ranks == RANKS else 1e-8, atol=1e-14 if ranks == RANKS else 1e-10)
+        if ranks == RANKS:  # sums over ranks are of one order, so that not a bit differs
+            np.testing.assert_array_equal(other, one)
+        np.testing.assert_allclose(other, one, rtol=1e-8, atol=1e-10)

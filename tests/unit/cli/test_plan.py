@@ -97,12 +97,15 @@ def test_a_described_cluster(schema, plan, tmp_path):
     assert fast[0]["efficiency"] == slow[0]["efficiency"]  # one node
 
 
+ENGINE = [f"--experiment.{option}" for option in ("wire_dtype=bfloat16", "row_optimizer=rowwise_adagrad", "task_chunk=16")]
+
+
 def test_options_of_the_engine(schema, plan):
     base, others = (
         plan("--schema", schema, *SIZES, "--tasks_a_rank", 64, "--grid", "2x4", *more)[0][0]
         for more in (
             (),
-            ("--wire_dtype", "bfloat16", "--row_optimizer", "rowwise_adagrad", "--zipf", 1.05, "--task_chunk", 16, "--optimizer", "sgd"),
+            (*ENGINE, "--zipf", 1.05, "--optimizer", "sgd"),
         )
     )
     assert others["sent_bytes"]["rows"] < base["sent_bytes"]["rows"] / 2
@@ -110,7 +113,7 @@ def test_options_of_the_engine(schema, plan):
     assert others["memory_bytes"]["row_slots"] == base["memory_bytes"]["row_slots"] / 16
     assert others["memory_bytes"]["activations"] == base["memory_bytes"]["activations"] / 4
     assert others["memory_bytes"]["dense"] == base["memory_bytes"]["dense"] / 3
-    placed, _ = plan("--schema", schema, *SIZES, "--grid", "2x4", "--placement", "{item: replicated}")
+    placed, _ = plan("--schema", schema, *SIZES, "--grid", "2x4", "--experiment.placement", "{item: replicated}")
     assert placed[0]["sent_bytes"]["allreduce"] > 50_000 * 16 * 4
 
 
@@ -134,7 +137,7 @@ def test_the_picture(schema, plan, tmp_path):
         ([], r"support and query must be given with a schema. Received: support=None, query=None. Add --support 16 --query 16."),
         ([*SIZES, "--tasks_a_rank", "0"], r"tasks must be above 0. Received: tasks=0."),
         ([*SIZES, "--grid", "4"], r"grid must hold shapes NODESxDEVICES. Received: grid='4'. Write 2x4"),
-        ([*SIZES, "--row_optimizer", "lamb"], r"row_optimizer must be one of \('sgd', .*Received: row_optimizer='lamb'."),
+        ([*SIZES, "--experiment.row_optimizer", "lamb"], r"row_optimizer must be one of \('sgd', .*Received: row_optimizer='lamb'."),
         ([*SIZES, "--experiment.tower", "cnn"], r"tower must be one of \('dlrm', 'mlp'\). Received: tower='cnn'."),
         ([*SIZES, "--experiment.adapt", "head+shop"], r"adapt must be one of .*with or without tables.*Received: adapt='head\+shop'."),
         ([*SIZES, "--cluster.overlap", "2"], r"overlap must lie in \[0, 1\]. Received: overlap=2"),
