@@ -19,9 +19,9 @@ from gmeta_tf.schema import Categorical, Numeric, Schema
 STEPS_PER_EXECUTION = 10
 
 
-def make(workload: Workload):
-    """A model of the workload, behind `run(steps)` (see `side.measure`)."""
-    return runner(compiled(build_model(workload), workload), random_batches(workload, rank=comm.rank()))
+def make(workload: Workload, task_chunk: int | None = None):
+    """A model of the workload, behind `run(steps)` (see `side.measure`); task_chunk: of `MetaModel.compile`."""
+    return runner(compiled(build_model(workload), workload, task_chunk=task_chunk), random_batches(workload, rank=comm.rank()))
 
 
 def runner(model: MetaModel, batches: list[tuple[dict, dict]]):
@@ -46,12 +46,13 @@ def build_model(workload: Workload) -> MetaModel:
     return MetaModel(schema, tower, embedding_dim=workload.dim)
 
 
-def compiled(model: MetaModel, workload: Workload) -> MetaModel:
+def compiled(model: MetaModel, workload: Workload, *, task_chunk: int | None = None) -> MetaModel:
     """The model, ready to train as the workload says."""
     model.compile(
         tf.keras.optimizers.SGD(workload.outer_lr),
         row_optimizer=getattr(optimizers, workload.row_optimizer)(workload.outer_lr),
         inner_loop=InnerLoop(1, workload.inner_lr, second_order=True, adapt="dense"),
+        task_chunk=task_chunk,
         steps_per_execution=STEPS_PER_EXECUTION,
     )
     return model

@@ -70,9 +70,12 @@ def parse(make: Callable, *, description: str) -> Setting:
     parser.add_argument("--tasks", type=int | None, help="tasks a batch, if others than the workload's")
     parser.add_argument("--steps", type=int, default=200, help="outer steps to time")
     parser.add_argument("--pin", type=int | None, help="first core: local rank r keeps to core PIN + r, with one intra-op thread")
+    parser.add_argument("--intra", type=int | None, help="intra-op threads; by default as many as cores")
     own = parser.add_function_arguments(make, skip={"workload", "steps"})
     options = parser.parse_args()
     take_cores(options.pin)
+    if options.intra is not None:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.intra)  # read at TensorFlow's first operation
     workload = dataclasses.replace(WORKLOADS[options.workload], ids=options.ids)
     if options.tasks is not None:
         workload = dataclasses.replace(workload, tasks=options.tasks)

@@ -21,7 +21,8 @@ TORCH = "2.13.0"
 PACKAGES = (f"torch=={TORCH}", "numpy==2.0.2", "jsonargparse[signatures]==4.53.0")
 
 SIDES = {
-    "fit": Side("gmeta_fit", steps=400),
+    "fit": Side("gmeta_fit", {"task_chunk": 64, "intra": 1}, steps=400),  # two chunks at a time, a thread each
+    "fit_unchunked": Side("gmeta_fit", steps=400),
     "tf_vectorized": Side("peers.tf_loops", {"how": "vectorized"}, steps=400),
     "tf_batched": Side("peers.tf_loops", {"how": "batched"}, steps=400),
     "tf_map_fn": Side("peers.tf_loops", {"how": "map_fn"}, steps=200),
