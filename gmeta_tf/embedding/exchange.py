@@ -9,6 +9,8 @@ from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 
+WIRE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a value in transit, by dtype
+
 
 class ExchangePlan(NamedTuple):
     """Which rows go where in one step, for all tables and both sets.

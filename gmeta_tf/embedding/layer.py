@@ -8,14 +8,20 @@ from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 from gmeta_tf.embedding.chunks import write_rows
-from gmeta_tf.embedding.exchange import ExchangePlan, bytes_to_others, empty_plan, fetch_rows, plan_exchange, send_gradients_home
+from gmeta_tf.embedding.exchange import (
+    WIRE_BYTES,
+    ExchangePlan,
+    bytes_to_others,
+    empty_plan,
+    fetch_rows,
+    plan_exchange,
+    send_gradients_home,
+)
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform, initial_rows
 from gmeta_tf.embedding.lookup import Lookup
 from gmeta_tf.embedding.optimizers import RowOptimizer
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, replicated_tables
 from gmeta_tf.schema import Schema
-
-WIRE_DTYPES = ("float32", "bfloat16", "float16")
 
 
 class RowGradients(NamedTuple):
@@ -73,9 +79,9 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             raise ValueError("schema must have a categorical or multi-hot feature. Received: none. Add one, such as the task key.")
         if not schema.tables:
             raise ValueError("schema must hold the sizes of its tables. Received: none. Take the schema of prepared data.")
-        if wire_dtype not in (None, *WIRE_DTYPES):
+        if wire_dtype not in (None, *WIRE_BYTES):
             raise ValueError(
-                f"wire_dtype must be one of {WIRE_DTYPES}. Received: wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
+                f"wire_dtype must be one of {tuple(WIRE_BYTES)}. Received: wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
             )
         self.schema = schema
         widths = dim if isinstance(dim, dict) else dict.fromkeys(schema.tables, dim)
@@ -84,11 +90,11 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         tables = [partition.Table(name, rows, widths[name]) for name, rows in schema.tables.items()]
         replicated = replicated_tables(tables, replicate_rows=replicate_rows, placement=placement or {})
         self.stacks = partition.stack_tables(tables, size=comm.size(), replicated=replicated)
-        self._sharded = [s for s, stack in enumerate(self.stacks) if not stack.replicated]
+        self._sharded, self._replicated = ([s for s, stack in enumerate(self.stacks) if stack.replicated is kind] for kind in (False, True))
         self.lookup = Lookup(schema, self.stacks)
         self.wire_dtype = wire_dtype and tf.as_dtype(wire_dtype)
-        keys = sum(self.stacks[s].rows + comm.size() for s in self._sharded)
-        self.key_dtype = tf.int32 if keys < 2**31 else tf.int64
+        fits = partition.keys_fit_int32([self.stacks[s].rows for s in self._sharded], size=comm.size())
+        self.key_dtype = tf.int32 if fits else tf.int64
         self._rows = np.array([schema.tables[feature.table] for feature in schema.positions], np.int64)
         self.shards = [self._make_shard(stack, seed, distribution) for stack in self.stacks]
         self.slots: list[tuple[tf.Variable, ...]] = []
@@ -167,7 +173,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
     def fetch(self, plan: ExchangePlan) -> tuple[tf.Tensor, ...]:
         """Per dim [rows, dim] that `plan.index` reads (see `lookup`). Collective: one alltoall, unless all tables are replicated."""
         shards = [self.shards[s] for s in self._sharded]
-        kept = {s: tf.convert_to_tensor(self.shards[s]) for s, stack in enumerate(self.stacks) if stack.replicated}
+        kept = {s: tf.convert_to_tensor(self.shards[s]) for s in self._replicated}
         if shards:
             kept |= dict(zip(self._sharded, fetch_rows(shards, plan, wire_dtype=self.wire_dtype), strict=True))
         zero = lambda dim: tf.zeros([1, dim], self.shards[0].dtype)  # noqa: E731
@@ -221,8 +227,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
     def replicated_home(self, summed: list[tf.Tensor]) -> list[RowGradients]:
         """The gradients of the replicated rows that some rank touched; summed: `replicated_gradients`, over the ranks."""
         found = []
-        replicated = [s for s, stack in enumerate(self.stacks) if stack.replicated]
-        for s, gradient, touched in zip(replicated, summed[::2], summed[1::2], strict=True):
+        for s, gradient, touched in zip(self._replicated, summed[::2], summed[1::2], strict=True):
             rows = tf.cast(tf.where(touched > 0)[:, 0], tf.int32)
             found.append(RowGradients(s, rows, tf.gather(gradient, rows)))
         return found

@@ -37,14 +37,15 @@ class Lookup:
         self.width = sum(dim * len(features) for dim, features in zip(self.dims, self._features, strict=True))
         self.tables_by_position: list[list[Table]] = [[tables[positions[p].table] for p in own] for own in self._positions]
         self.sharded = [p for p, stack in enumerate(of) if not stack.replicated]
-        self._replicated = [[p for p in own if of[p].replicated] for own in self._positions]
+        self._replicated = [np.array([p for p in own if of[p].replicated], np.int32) for own in self._positions]
+        replicated = self._all_replicated = np.concatenate(self._replicated)
         rows_kept = {stack.dim: stack.rows for stack in stacks if stack.replicated}
         self.replicated_rows = [rows_kept.get(dim, 0) for dim in self.dims]
         offset = [stack.offset(feature.table) for stack, feature in zip(of, positions, strict=True)]
         self._first_key = np.array([of[p].first_key + offset[p] for p in self.sharded], np.int64)
         self._behind = np.array([rows_kept.get(of[p].dim, 0) for p in self.sharded], np.int32)  # rows before the fetched ones
-        self._first_row = np.array([1 + offset[p] for p in sum(self._replicated, [])], np.int64)
-        self._order = np.argsort([*self.sharded, *sum(self._replicated, [])])
+        self._first_row = np.array([1 + offset[p] for p in replicated], np.int64)
+        self._order = np.argsort([*self.sharded, *replicated])
 
     def keys(self, ids: tf.Tensor) -> tf.Tensor:
         """[..., sharded positions] int64 keys of packed ids, -1 for padding."""
@@ -63,7 +64,7 @@ class Lookup:
         if fetched is not None:
             parts.append(tf.where(fetched > 0, fetched + self._behind, 0) if self._behind.any() else fetched)
         if len(self._first_row):
-            own = tf.gather(ids, sum(self._replicated, []), axis=-1)
+            own = tf.gather(ids, self._all_replicated, axis=-1)
             parts.append(tf.cast(tf.where(own >= 0, own + self._first_row, 0), tf.int32))
         return parts[0] if len(parts) == 1 and len(self.dims) == 1 else tf.gather(tf.concat(parts, -1), self._order, axis=-1)
 
@@ -71,7 +72,7 @@ class Lookup:
         """Per dim [replicated rows]: 1 for a row that the index reads, else 0."""
         counts = []
         for rows, positions in zip(self.replicated_rows, self._replicated, strict=True):
-            read = tf.reshape(tf.gather(index, np.array(positions, np.int32), axis=-1), [-1])
+            read = tf.reshape(tf.gather(index, positions, axis=-1), [-1])
             counts.append(tf.cast(tf.math.unsorted_segment_max(tf.ones_like(read), read, rows + 1)[1:] > 0, dtype))
         return counts
 

@@ -64,7 +64,20 @@ class RowSGD:
 
 
 @dataclasses.dataclass(frozen=True)
-class RowAdagrad:
+class _Adagrad:
+    """What both kinds of Adagrad have."""
+
+    learning_rate: Rate = 0.05
+    initial_accumulator: float = 0.1
+    epsilon: float = 1e-7
+
+    def __post_init__(self):
+        _require_rate(self)
+        _require_accumulator(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class RowAdagrad(_Adagrad):
     """a ← a + gradient²; row ← row - learning_rate · gradient / (√a + epsilon).
 
     Reference: Duchi et al., "Adaptive Subgradient Methods", JMLR 2011.
@@ -74,14 +87,6 @@ class RowAdagrad:
       initial_accumulator: first value of a.
       epsilon: keeps the division finite.
     """
-
-    learning_rate: Rate = 0.05
-    initial_accumulator: float = 0.1
-    epsilon: float = 1e-7
-
-    def __post_init__(self):
-        _require_rate(self)
-        _require_accumulator(self)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -97,7 +102,7 @@ class RowAdagrad:
 
 
 @dataclasses.dataclass(frozen=True)
-class RowwiseAdagrad:
+class RowwiseAdagrad(_Adagrad):
     """Adagrad with one accumulator a row: a ← a + mean(gradient²); row ← row - learning_rate · gradient / (√a + epsilon).
 
     Its slot is 1 / dim of Adagrad's.
@@ -110,14 +115,6 @@ class RowwiseAdagrad:
       initial_accumulator: first value of a.
       epsilon: keeps the division finite.
     """
-
-    learning_rate: Rate = 0.05
-    initial_accumulator: float = 0.1
-    epsilon: float = 1e-7
-
-    def __post_init__(self):
-        _require_rate(self)
-        _require_accumulator(self)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -233,6 +230,7 @@ class RowFTRL:
 
 
 RowOptimizer = RowSGD | RowAdagrad | RowwiseAdagrad | RowAdam | RowFTRL
+ROW_OPTIMIZERS = {"sgd": RowSGD, "adagrad": RowAdagrad, "rowwise_adagrad": RowwiseAdagrad, "adam": RowAdam, "ftrl": RowFTRL}
 
 
 def _rate(optimizer: RowOptimizer, step: tf.Tensor | int, dtype: tf.DType) -> tf.Tensor:
@@ -252,7 +250,7 @@ def _subtract(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor):
 AT_LEAST_ZERO: tuple[str, Callable[[Any], bool]] = ("be at least 0", lambda value: value >= 0)
 
 
-def _require(optimizer: RowOptimizer, arguments: tuple[str, ...], rule: str, holds: Callable[[Any], bool], *, remedy: str = ""):
+def _require(optimizer: RowOptimizer | _Adagrad, arguments: tuple[str, ...], rule: str, holds: Callable[[Any], bool], *, remedy: str = ""):
     """Raises ValueError unless each of these arguments is a finite number for which the rule holds."""
     for argument in arguments:
         value = getattr(optimizer, argument)
@@ -261,7 +259,7 @@ def _require(optimizer: RowOptimizer, arguments: tuple[str, ...], rule: str, hol
             raise ValueError(f"{argument} must {rule}. Received: {argument}={value!r}. {remedy or f'Its default is {default}'}.")
 
 
-def _require_rate(optimizer: RowOptimizer, *, above_zero: bool = False):
+def _require_rate(optimizer: RowOptimizer | _Adagrad, *, above_zero: bool = False):
     if isinstance(optimizer.learning_rate, Schedule):
         return
     rule, holds = ("be above 0", lambda value: value > 0) if above_zero else AT_LEAST_ZERO
@@ -269,7 +267,7 @@ def _require_rate(optimizer: RowOptimizer, *, above_zero: bool = False):
     _require(optimizer, ("learning_rate",), rule, holds, remedy=remedy)
 
 
-def _require_accumulator(optimizer: RowAdagrad | RowwiseAdagrad):
+def _require_accumulator(optimizer: _Adagrad):
     _require(optimizer, ("initial_accumulator", "epsilon"), *AT_LEAST_ZERO)
     if not optimizer.initial_accumulator:
         _require(optimizer, ("epsilon",), "be above 0 where initial_accumulator is 0", lambda epsilon: epsilon > 0)

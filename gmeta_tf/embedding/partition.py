@@ -8,6 +8,8 @@ stack s takes the keys from `first_key(s)`, a multiple of size, so that one form
 
 import dataclasses
 
+INT32_KEYS = 2**31
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -96,6 +98,11 @@ def local_row(row, *, size: int):
 def shard_rows(rows: int, *, rank: int, size: int) -> int:
     """How many of a stack's rows `rank` owns."""
     return (rows - rank + size - 1) // size
+
+
+def keys_fit_int32(rows, *, size: int) -> bool:
+    """Whether int32 holds every key; rows: of each sharded stack, whose range of keys is rounded up to a multiple of size."""
+    return sum(of_stack + size for of_stack in rows) < INT32_KEYS
 
 
 def kept_rows(stack: Stack, *, rank: int, size: int) -> int:

@@ -93,6 +93,8 @@ class TaskLoop:
 
     def _only_multiplied(self, kernels):
         """`kernels`, or none where the tower reads a Dense layer's kernel other than by calling the layer."""
+        if not any(kernels):
+            return kernels
         dtype = self.tower.variable_dtype
         spec = lambda width: tf.TensorSpec([2, width], dtype)  # noqa: E731
         trial = [LowRankKernel(tf.convert_to_tensor(v)) if is_one else v for v, is_one in zip(self.variables, kernels, strict=True)]

@@ -7,7 +7,7 @@ and ranks with a lane less, fill up with empty tasks of weight 0.
 
 import pathlib
 
-from gmeta_tf._tensorflow import tf
+from gmeta_tf._tensorflow import tf, without_autotuning
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import OUT_OF_VOCABULARY, Categorical
 
@@ -100,7 +100,7 @@ class Reader:
         """
         batches = self._epoch(tf.constant(0, tf.int64), shuffle=False)
         batches = batches.cache() if cached else batches
-        return _fixed(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)).prefetch(PREFETCHED))
+        return without_autotuning(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)).prefetch(PREFETCHED))
 
     def stream(self, *, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """Endless shuffled epochs from a position on; `fit` takes it with `steps_per_epoch`.
@@ -116,7 +116,7 @@ class Reader:
             return self._epoch(number, shuffle=True)
 
         stream = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(shuffled).skip(step)
-        return _fixed(stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(PREFETCHED))
+        return without_autotuning(stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(PREFETCHED))
 
     def _epoch(self, epoch, *, shuffle):
         own = range(self.rank, len(self.lanes), self.size)
@@ -235,10 +235,3 @@ def _last(ragged, kept, width):
     if kept == 0:
         return tf.zeros([ragged.nrows(), width], ragged.dtype)
     return ragged[:, -kept:].to_tensor(shape=[None, width])
-
-
-def _fixed(dataset):
-    """The dataset without autotuning: its thread sleeps, and the end of each `fit` and `evaluate` waits for it, 10 s and more."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)

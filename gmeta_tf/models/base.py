@@ -20,7 +20,7 @@ from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import TaskLoss, merged_results
 from gmeta_tf.metrics.step import StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
-from gmeta_tf.models.run_ahead import PlannedStep, after, ids_of, with_next_ids
+from gmeta_tf.models.run_ahead import PlannedStep, ids_of, once, with_next_ids
 from gmeta_tf.schema import Schema
 
 LOSSES = {
@@ -135,7 +135,7 @@ class MetaModel(tf.keras.Model):
         plan = self._plan_of(support, query, kept=bool(next_ids))
         if next_ids:
             following = self.embedding.plan(next_ids[0], step=step + 1, name="next_keys")
-            plan = after(following.send_counts, plan)  # so that the next step's keys are under way before this one's rows
+            plan = once(following.send_counts, plan)  # so that the next step's keys are under way before this one's rows
         rows = mark(self.embedding.fetch(plan))
         gathered = lookup.gather(rows, plan.index)
         loss_of = self.task_loop, weights, gathered, plan.index, support, query

@@ -8,7 +8,7 @@ is nothing to drain when training stops.
 from collections.abc import Callable
 
 from gmeta_tf import comm
-from gmeta_tf._tensorflow import tf
+from gmeta_tf._tensorflow import tf, without_autotuning
 from gmeta_tf.embedding.exchange import ExchangePlan
 from gmeta_tf.embedding.layer import ShardedEmbedding
 
@@ -33,18 +33,16 @@ def with_next_ids(batches: tf.data.Dataset) -> tf.data.Dataset:
     cardinality = batches.cardinality()
     if cardinality != tf.data.UNKNOWN_CARDINALITY:
         pairs = pairs.apply(tf.data.experimental.assert_cardinality(cardinality))
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread sleeps, and the end of each `fit` waits for it, 10 s and more
     if tf.config.get_visible_devices("GPU"):
-        return pairs.with_options(options).apply(tf.data.experimental.prefetch_to_device("/GPU:0", PREFETCHED))
-    return pairs.prefetch(PREFETCHED).with_options(options)
+        return without_autotuning(pairs).apply(tf.data.experimental.prefetch_to_device("/GPU:0", PREFETCHED))
+    return without_autotuning(pairs.prefetch(PREFETCHED))
 
 
 def _shaped(batch, specs):
     return tf.nest.map_structure(lambda part, spec: tf.ensure_shape(part, spec.shape), batch, specs)
 
 
-def after(first: tf.Tensor, tensors):
+def once(first: tf.Tensor, tensors):
     """The tensors of a structure, as soon as `first` is there."""
     with tf.control_dependencies([first]):
         return tf.nest.map_structure(tf.identity, tensors)

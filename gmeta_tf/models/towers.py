@@ -8,6 +8,8 @@ import tensorflow_recommenders as tfrs
 
 from gmeta_tf._tensorflow import tf
 
+TOWERS = ("dlrm", "mlp")  # by name, in an experiment and in a plan
+
 
 def _dense_layers(units, activation, dropout):
     for width in units:

@@ -10,6 +10,7 @@ A kernel moved by few samples is never formed (`meta.low_rank`): after k steps o
 F + 2 k n (in + out), and the inner gradient of W nothing.
 """
 
+from gmeta_tf.meta.low_rank import LowRankKernel
 from gmeta_tf.planning.job import Job
 from gmeta_tf.planning.tower import Op
 
@@ -21,8 +22,7 @@ def step_flops(job: Job) -> float:
 
 def low_rank(job: Job, op: Op) -> bool:
     """Whether the fast kernel of a layer is kept as a product of narrow matrices."""
-    rank = job.inner_steps * job.support
-    return job.adapts(op) and rank * (op.inputs + op.outputs) < op.inputs * op.outputs
+    return job.adapts(op) and LowRankKernel.pays((op.inputs, op.outputs), rank=job.inner_steps * job.support)
 
 
 def task_flops(job: Job, place: int) -> float:

@@ -4,17 +4,18 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 
+from gmeta_tf.embedding.exchange import WIRE_BYTES
+from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.partition import Table
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, replicated_tables
+from gmeta_tf.meta.inner_loop import POLICIES
+from gmeta_tf.models.towers import TOWERS
 from gmeta_tf.planning.checks import require
 from gmeta_tf.planning.distinct import expected_distinct
-from gmeta_tf.planning.tower import TOWERS, Op, dlrm, mlp
+from gmeta_tf.planning.tower import Op, dlrm, mlp
 from gmeta_tf.schema import Schema
 
 SLOTS = {"sgd": 0, "adam": 2}  # of the outer optimizer, each as large as the weights
-ROW_SLOTS = {"sgd": (0, 0), "adagrad": (1, 0), "rowwise_adagrad": (0, 1), "adam": (2, 0), "ftrl": (2, 0)}  # (row wide, one value)
-WIRE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-POLICIES = ("all", "dense", "head")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,7 @@ class TableUse(Table):
 
     def slot_values(self, row_optimizer: str) -> int:
         """Values that a row optimizer keeps beside a row."""
-        wide, single = ROW_SLOTS[row_optimizer]
-        return wide * self.dim + single
+        return sum(1 if slot.per_row else self.dim for slot in ROW_OPTIMIZERS[row_optimizer]().slots)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Job:
     task_chunk: int | None = None
 
     def __post_init__(self):
-        for name, known in (("optimizer", SLOTS), ("row_optimizer", ROW_SLOTS), ("wire_dtype", WIRE_BYTES)):
+        for name, known in (("optimizer", SLOTS), ("row_optimizer", ROW_OPTIMIZERS), ("wire_dtype", WIRE_BYTES)):
             require(self, name, f"be one of {tuple(known)}", getattr(self, name) in known)
         for name in ("support", "inner_steps", "zipf"):
             require(self, name, "be at least 0", getattr(self, name) >= 0)

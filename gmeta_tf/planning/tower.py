@@ -6,8 +6,6 @@ The towers are those of `models.towers`.
 import dataclasses
 import itertools
 
-TOWERS = ("dlrm", "mlp")
-
 
 @dataclasses.dataclass(frozen=True)
 class Op:

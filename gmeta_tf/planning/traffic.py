@@ -7,10 +7,10 @@ Replicated tables ride the all-reduce: a gradient for each row, and how often it
 
 import dataclasses
 
-from gmeta_tf.planning.job import WIRE_BYTES, Job
+from gmeta_tf.embedding.exchange import WIRE_BYTES
+from gmeta_tf.embedding.partition import keys_fit_int32
+from gmeta_tf.planning.job import Job
 from gmeta_tf.planning.tower import parameters
-
-INT32_KEYS = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,11 @@ def traffic(job: Job, *, ranks: int) -> Traffic:
 
 def key_bytes(job: Job, *, ranks: int) -> int:
     """Width of a key: each stack of tables takes a range of keys, rounded up to a multiple of the ranks."""
-    sharded = sum(table.rows for table in job.tables if not job.replicated(table))
-    stacks = len({table.dim for table in job.tables if not job.replicated(table)})
-    return 4 if sharded + stacks * ranks < INT32_KEYS else 8
+    stacks: dict[int, int] = {}  # dim -> rows
+    for table in job.tables:
+        if not job.replicated(table):
+            stacks[table.dim] = stacks.get(table.dim, 0) + table.rows
+    return 4 if keys_fit_int32(stacks.values(), size=ranks) else 8
 
 
 def allreduce_values(job: Job) -> int:

@@ -12,23 +12,22 @@ from rich.table import Table
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding.exchange import WIRE_BYTES
 from gmeta_tf.embedding.initial_rows import Normal
-from gmeta_tf.embedding.optimizers import RowAdagrad, RowAdam, RowFTRL, RowSGD, RowwiseAdagrad
+from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
-from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.models.towers import DLRM, MLP, TOWERS
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints, Progress, RequireFinite
 from gmeta_tf.training.profile import Profile
 
 METHODS = ("meta", "joint")
-TOWERS = ("dlrm", "mlp")
 SCHEDULES = ("constant", "cosine")
-ROW_OPTIMIZERS = {"sgd": RowSGD, "adagrad": RowAdagrad, "rowwise_adagrad": RowwiseAdagrad, "adam": RowAdam, "ftrl": RowFTRL}
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
@@ -113,9 +112,10 @@ class Experiment:
 
     def __post_init__(self):
         allowed = {"method": METHODS, "tower": TOWERS, "row_optimizer": tuple(ROW_OPTIMIZERS), "schedule": SCHEDULES}
+        allowed["wire_dtype"] = tuple(WIRE_BYTES)
         for name, values in allowed.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}.")
+                raise ValueError(f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}. Choose one of these.")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         _ = self.adaptation  # which checks its part

@@ -3,17 +3,14 @@
 cd scripts/benchmarks && horovodrun -np 2 python -m gmeta_exchange --ids zipf --steps 200 --pin 0
 """
 
-import numpy as np
-from side import measure
-from workloads import Workload, random_batches
+from side import in_order, measure
+from workloads import FIRST_VALUE, Workload, random_ids
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad
 from gmeta_tf.schema import Categorical, Schema
-
-FIRST_VALUE = 0.05  # of every row; the peer's too, so that losses can be compared
 
 
 def make(workload: Workload):
@@ -23,7 +20,7 @@ def make(workload: Workload):
     embedding.use(RowAdagrad(workload.outer_lr))
     for shard in embedding.shards:
         shard.assign(tf.fill(shard.shape, FIRST_VALUE))
-    batches = [tf.constant(np.concatenate([part["ids"].ravel() for part in pair])) for pair in random_batches(workload, rank=comm.rank())]
+    batches = [(tf.constant(ids),) for ids in random_ids(workload, rank=comm.rank())]
 
     @tf.function
     def step(ids):
@@ -37,12 +34,7 @@ def make(workload: Workload):
         embedding.update(embedding.send_home(plan, gradients), scale=tf.constant(1.0), step=0)
         return loss
 
-    def run(steps):
-        for number in range(steps):
-            loss = step(batches[number % len(batches)])
-        return float(loss)
-
-    return run
+    return in_order(step, batches)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,7 @@ def make(workload: Workload, task_chunk: int | None = None):
 def runner(model: MetaModel, batches: list[tuple[dict, dict]]):
     """`run(steps)` as one epoch of `fit` on this rank's batches, from the first; returns its mean loss."""
     stacked = tf.nest.map_structure(lambda *parts: tf.stack(parts), *batches)
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread would hold up the end of `fit`; `Reader` does the same
-    data = tf.data.Dataset.from_tensor_slices(stacked).cache().repeat().with_options(options)
+    data = tf.data.Dataset.from_tensor_slices(stacked).cache().repeat()
     return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0).history["loss"][-1]
 
 

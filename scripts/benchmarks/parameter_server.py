@@ -9,7 +9,7 @@ Workload `small`. The peer has one server and one or two workers, whose inner lo
 """
 
 import rounds
-from rounds import Panel, Side
+from rounds import Side
 
 HOWS = {"": "map_fn", "_vectorized": "vectorized"}
 WORKERS = {"": 2, "_1_worker": 1}
@@ -25,10 +25,7 @@ SIDES = {
 
 def main():
     """Measures all sides and reports."""
-    options = rounds.read_options(__doc__)
-    rates = rounds.values(rounds.in_turn(SIDES, quick=options.quick))
-    title = "training on two cores, and a parameter server"
-    rounds.report(options, title=title, panels=[Panel("samples/s", rates)], figures=figures(rounds.medians(rates)))
+    rounds.compare(__doc__, SIDES, title="training on two cores, and a parameter server", unit="samples/s", figures=figures)
 
 
 def figures(rates: dict[str, float]) -> dict[str, float]:

@@ -30,6 +30,7 @@ from side import WARM_UP_STEPS, Setting, measure, parse, show
 from workloads import SMALL, WORKLOADS, ZIPF_EXPONENT, Workload
 
 from gmeta_tf import comm
+from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.planning.calibration import Calibration, Line, MeasuredStep
 from gmeta_tf.planning.cluster import Cluster
 from gmeta_tf.planning.flops import step_flops
@@ -47,7 +48,7 @@ CALLS = 100  # of a collective or an exchange
 SPANS = 5  # in which packing is timed
 LEAST = 1e-5  # s, of packing: what cannot be told from 0
 PACKED = [dataclasses.replace(SMALL, tasks=tasks, dim=dim) for tasks in (16, 128) for dim in (16, 64)]
-ROW_OPTIMIZERS = {"RowSGD": "sgd", "RowAdagrad": "adagrad"}
+NAME_OF = {kind.__name__: name for name, kind in ROW_OPTIMIZERS.items()}
 SIDES = {
     f"{name}_{part}": Side(module, {"workload": name, "pin": 0} | options, steps=STEPS[name], ranks=ranks)
     for name in WORKLOADS
@@ -96,7 +97,7 @@ def job_of(workload: Workload) -> Job:
         support=workload.support,
         query=workload.query,
         optimizer="sgd",
-        row_optimizer=ROW_OPTIMIZERS[workload.row_optimizer],
+        row_optimizer=NAME_OF[workload.row_optimizer],
         zipf=ZIPF_EXPONENT if workload.ids == "zipf" else 0.0,
     )
 

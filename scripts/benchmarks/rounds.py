@@ -13,7 +13,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jsonargparse
 from picture import draw, shown
@@ -83,6 +83,27 @@ def in_turn(sides: Mapping[str, Side], *, quick: bool = False) -> dict[str, list
             results[name].append(run(shortened(side) if quick else side))
             print(f"round {number} of {rounds}: {name} {json.dumps(results[name][-1])}", file=sys.stderr)
     return results
+
+
+def compare(
+    description: str, sides: Mapping[str, Side], *, title: str, unit: str, figures: Callable, prepare: Callable | None = None, **more
+):
+    """A whole comparison of rates: reads the options, measures all sides in turn, and reports.
+
+    Args:
+      description: for `--help`.
+      sides: the programs.
+      title: of the picture.
+      unit: of the rates.
+      figures: maps the median rate of each side to the figures.
+      prepare: called before the first side runs.
+      **more: into the environment.
+    """
+    options = read_options(description)
+    if prepare:
+        prepare()
+    rates = values(in_turn(sides, quick=options.quick))
+    report(options, title=title, panels=[Panel(unit, rates)], figures=figures(medians(rates)), **more)
 
 
 def shortened(side: Side) -> Side:

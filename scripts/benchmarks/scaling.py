@@ -11,7 +11,7 @@ figures count only while one process on two cores keeps up with its peers, so `f
 
 import rounds
 import throughput
-from rounds import Panel, Side
+from rounds import Side
 
 STEPS = {"small": 400, "dlrm": 80}
 FIT = {
@@ -31,10 +31,8 @@ SIDES = (
 
 def main():
     """Measures all sides and reports."""
-    options = rounds.read_options(__doc__)
-    rates = rounds.values(rounds.in_turn(SIDES, quick=options.quick))
     title = "one and two ranks of one core each; fit, tf_vectorized and tf_batched: one process, two cores"
-    rounds.report(options, title=title, panels=[Panel("samples/s of all ranks", rates)], figures=figures(rounds.medians(rates)))
+    rounds.compare(__doc__, SIDES, title=title, unit="samples/s of all ranks", figures=figures)
 
 
 def figures(rates: dict[str, float]) -> dict[str, float]:

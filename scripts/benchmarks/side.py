@@ -56,6 +56,17 @@ def measure(make: Callable, *, description: str, job: Callable = contextlib.null
         show({"samples_per_second": setting.steps * RANKS * setting.workload.samples_per_step / seconds, "loss": loss})
 
 
+def in_order(step: Callable, batches: list[tuple]) -> Callable:
+    """`run(steps)` of a step that takes a batch's parts: from the first batch on, over and over; returns the last loss."""
+
+    def run(steps):
+        for number in range(steps):
+            loss = step(*batches[number % len(batches)])
+        return float(loss)
+
+    return run
+
+
 def show(result: dict):
     """Prints a side's line of JSON, on the first rank only."""
     if RANK == 0:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 import rounds
-from rounds import Panel, Side
+from rounds import Side
 
 PEERS_VENV = rounds.HERE.parents[1] / ".venv-bench"
 PEERS_PYTHON = PEERS_VENV / "bin" / "python"
@@ -36,11 +36,8 @@ SIDES = {
 
 def main():
     """Measures all sides and reports."""
-    options = rounds.read_options(__doc__)
-    make_peers_venv()
-    rates = rounds.values(rounds.in_turn(SIDES, quick=options.quick))
     title = "training on two cores, one process"
-    rounds.report(options, title=title, panels=[Panel("samples/s", rates)], figures=figures(rounds.medians(rates)), torch=TORCH)
+    rounds.compare(__doc__, SIDES, title=title, unit="samples/s", figures=figures, prepare=make_peers_venv, torch=TORCH)
 
 
 def figures(rates: dict[str, float]) -> dict[str, float]:

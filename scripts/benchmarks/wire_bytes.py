@@ -34,9 +34,7 @@ class Wire:
         return self._alltoall(tensor, splits, name=name)
 
     def _counted_allreduce_sum(self, tensors, *, name):
-        ring = 2 * (comm.size() - 1) / comm.size()
-        for tensor in map(tf.convert_to_tensor, tensors):
-            self._add(ring * tensor.dtype.size * tf.cast(tf.size(tensor), tf.float64))
+        self._add(comm.allreduce_bytes(list(map(tf.convert_to_tensor, tensors))))
         return self.allreduce_sum(tensors, name=name)
 
     def _add(self, count):

@@ -74,6 +74,8 @@ class Workload:
         return list(itertools.pairwise([self.fields * self.dim, *self.hidden, 1]))
 
 
+FIRST_VALUE = 0.05  # of every row where only the exchange is compared, so that the losses are equal
+
 SMALL = Workload()
 DLRM = Workload(
     tasks=64,
@@ -108,6 +110,11 @@ def random_batches(workload: Workload, *, rank: int = 0, count: int = 4, seed: i
         }
 
     return [(samples(workload.support), samples(workload.query)) for _ in range(count)]
+
+
+def random_ids(workload: Workload, *, rank: int = 0) -> list[np.ndarray]:
+    """The ids alone of `random_batches`, [ids] of both sets each."""
+    return [np.concatenate([part["ids"].ravel() for part in pair]) for pair in random_batches(workload, rank=rank)]
 
 
 def _draw(random, rows, shape, how):

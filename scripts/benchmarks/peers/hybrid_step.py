@@ -5,7 +5,7 @@ python -m peers.hybrid_step --steps 200 --pin 0
 horovodrun -np 2 python -m peers.hybrid_step --steps 200 --pin 0
 """
 
-from side import RANK, RANKS, measure
+from side import RANK, RANKS, in_order, measure
 from workloads import Workload, first_weights, random_batches
 
 if RANKS > 1:
@@ -66,12 +66,7 @@ def make(workload: Workload):
         shard.scatter_sub(tf.IndexedSlices(workload.outer_lr * home, local))
         return loss
 
-    def run(steps):
-        for number in range(steps):
-            loss = step(*batches[number % len(batches)])
-        return float(loss)
-
-    return run
+    return in_order(step, batches)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import socket
 from typing import Literal
 
 import tensorflow as tf
-from peers.tf_loops import task_losses
+from peers.tf_loops import outer_step
 from side import CORES, measure
 from workloads import Workload, first_weights, random_batches
 
@@ -58,19 +58,7 @@ def make(workload: Workload, workers: int = 2, how: Literal["map_fn", "vectorize
 
     @tf.function
     def step(batches):
-        support, query = next(batches)
-        ids = tf.cast(tf.concat([support["ids"], query["ids"]], 1), tf.int32)  # [tasks, samples, fields]
-        distinct, place = tf.unique(tf.reshape(ids, [-1]))
-        rows = tf.gather(table, distinct)  # [distinct ids, dim]
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            embedded = tf.reshape(tf.gather(rows, place), [*ids.shape[:2], workload.fields * workload.dim])
-            loss = tf.reduce_mean(task_losses(how, workload, dense, (embedded, support["label"], query["label"])))
-        of_dense, of_rows = tape.gradient(loss, (dense, rows))
-        for variable, gradient in zip(tf.nest.flatten(dense), tf.nest.flatten(of_dense), strict=True):
-            variable.assign_sub(workload.outer_lr * gradient)
-        table.scatter_sub(tf.IndexedSlices(workload.outer_lr * tf.convert_to_tensor(of_rows), distinct))
-        return loss
+        return outer_step(how, workload, table, dense, *next(batches))
 
     def dataset():
         batches = tf.nest.map_structure(lambda *parts: tf.stack(parts), *random_batches(workload))

@@ -8,10 +8,11 @@ cd scripts/benchmarks && python -m peers.tf_loops --how vectorized --steps 200
   batched      a copy of the weights for each task and batched products, by hand, in a graph
 """
 
+import functools
 from typing import Literal
 
 import tensorflow as tf
-from side import measure
+from side import in_order, measure
 from workloads import Workload, first_weights, random_batches
 
 
@@ -55,34 +56,32 @@ def task_losses(how: str, workload: Workload, dense, tasks):
     return tf.stack([one(task) for task in zip(*map(tf.unstack, tasks), strict=True)])
 
 
+def outer_step(how: str, workload: Workload, table, dense, support, query):
+    """Updates the table and the dense weights by plain SGD on a batch; returns the mean query loss."""
+    ids = tf.cast(tf.concat([support["ids"], query["ids"]], 1), tf.int32)  # [tasks, samples, fields]
+    distinct, place = tf.unique(tf.reshape(ids, [-1]))
+    rows = tf.gather(table, distinct)  # [distinct ids, dim]
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        embedded = tf.reshape(tf.gather(rows, place), [*ids.shape[:2], workload.fields * workload.dim])
+        loss = tf.reduce_mean(task_losses(how, workload, dense, (embedded, support["label"], query["label"])))
+    of_dense, of_rows = tape.gradient(loss, (dense, rows))
+    for variable, gradient in zip(tf.nest.flatten(dense), tf.nest.flatten(of_dense), strict=True):
+        variable.assign_sub(workload.outer_lr * gradient)
+    table.scatter_sub(tf.IndexedSlices(workload.outer_lr * tf.convert_to_tensor(of_rows), distinct))
+    return loss
+
+
 def make(workload: Workload, how: Literal["eager", "map_fn", "vectorized", "batched"] = "vectorized"):
     """The step behind `run(steps)` (see `side.measure`)."""
     table, *dense = tf.nest.map_structure(tf.Variable, first_weights(workload))
     batches = tf.nest.map_structure(tf.constant, random_batches(workload))
 
-    def step(support, query):
-        ids = tf.cast(tf.concat([support["ids"], query["ids"]], 1), tf.int32)  # [tasks, samples, fields]
-        distinct, place = tf.unique(tf.reshape(ids, [-1]))
-        rows = tf.gather(table, distinct)  # [distinct ids, dim]
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            embedded = tf.reshape(tf.gather(rows, place), [*ids.shape[:2], workload.fields * workload.dim])
-            loss = tf.reduce_mean(task_losses(how, workload, dense, (embedded, support["label"], query["label"])))
-        of_dense, of_rows = tape.gradient(loss, (dense, rows))
-        for variable, gradient in zip(tf.nest.flatten(dense), tf.nest.flatten(of_dense), strict=True):
-            variable.assign_sub(workload.outer_lr * gradient)
-        table.scatter_sub(tf.IndexedSlices(workload.outer_lr * tf.convert_to_tensor(of_rows), distinct))
-        return loss
-
+    step = functools.partial(outer_step, how, workload, table, dense)
     if how != "eager":
         step = tf.function(step)
 
-    def run(steps):
-        for number in range(steps):
-            loss = step(*batches[number % len(batches)])
-        return float(loss)
-
-    return run
+    return in_order(step, batches)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,11 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("HOROVOD_CYCLE_TIME", "0.1")  # ms, as this library's; Horovod's own default is 1
 
 import horovod.tensorflow as hvd
-import numpy as np
 import tensorflow as tf
-from side import measure
+from side import in_order, measure
 from tensorflow_recommenders_addons import dynamic_embedding
 from tensorflow_recommenders_addons.dynamic_embedding.python.keras.layers import HvdAllToAllEmbedding
-from workloads import Workload, random_batches
-
-FIRST_VALUE = 0.05
+from workloads import FIRST_VALUE, Workload, random_ids
 
 
 def make(workload: Workload):
@@ -27,7 +24,7 @@ def make(workload: Workload):
     first_value = tf.keras.initializers.Constant(FIRST_VALUE)
     embedding = HvdAllToAllEmbedding(embedding_size=workload.dim, key_dtype=tf.int64, initializer=first_value, name="embedding")
     optimizer = dynamic_embedding.DynamicEmbeddingOptimizer(tf.keras.optimizers.legacy.Adagrad(workload.outer_lr), synchronous=True)
-    batches = [tf.constant(np.concatenate([part["ids"].ravel() for part in pair])) for pair in random_batches(workload, rank=hvd.rank())]
+    batches = [(tf.constant(ids),) for ids in random_ids(workload, rank=hvd.rank())]
 
     @tf.function
     def step(ids):
@@ -37,12 +34,7 @@ def make(workload: Workload):
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss
 
-    def run(steps):
-        for number in range(steps):
-            loss = step(batches[number % len(batches)])
-        return float(loss)
-
-    return run
+    return in_order(step, batches)
 
 
 if __name__ == "__main__":

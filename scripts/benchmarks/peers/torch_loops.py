@@ -9,7 +9,7 @@ cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_loops --how
 from typing import Literal
 
 import torch
-from side import measure
+from side import in_order, measure
 from torch.nn.functional import binary_cross_entropy_with_logits
 from workloads import Workload, first_weights, random_batches
 
@@ -68,12 +68,7 @@ def make(workload: Workload, how: Literal["loop", "vmap"] = "loop"):
             table[distinct] -= workload.outer_lr * of_rows
         return loss
 
-    def run(steps):
-        for number in range(steps):
-            loss = step(*batches[number % len(batches)])
-        return loss.item()
-
-    return run
+    return in_order(step, batches)
 
 
 if __name__ == "__main__":

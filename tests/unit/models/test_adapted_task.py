@@ -2,19 +2,10 @@
 
 import numpy as np
 import pytest
+from tiny_model import BATCH, make
 
-from gmeta_tf import MLP, InnerLoop, MetaModel, Reader, RowSGD
-from gmeta_tf._tensorflow import tf
+from gmeta_tf import Reader
 from gmeta_tf.schema import Categorical
-
-BATCH = 8
-
-
-def make(data, **options):
-    tf.keras.utils.set_random_seed(2)
-    model = MetaModel(data.schema, MLP((6,)), embedding_dim=4)
-    model.compile(**({"row_optimizer": RowSGD(0.1), "inner_loop": InnerLoop(1, 0.5, adapt="all")} | options))
-    return model
 
 
 def columns(samples, task, schema):
