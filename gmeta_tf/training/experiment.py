@@ -161,7 +161,17 @@ class Experiment:
 def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
     """The compiled model of an experiment; steps: of its whole training, over which a schedule runs."""
     tf.keras.utils.set_random_seed(experiment.seed)
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if experiment.mixed_precision else tf.keras.backend.floatx())
+    if not experiment.mixed_precision:
+        return _built(experiment, schema, steps)
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        return _built(experiment, schema, steps)
+    finally:  # None follows floatx, as where nobody has set a policy
+        tf.keras.mixed_precision.set_global_policy(None if before.name == tf.keras.backend.floatx() else before)
+
+
+def _built(experiment, schema, steps):
     hidden = {"activation": experiment.activation, "dropout": experiment.dropout}
     tower = (
         DLRM(experiment.embedding_dim, bottom=experiment.bottom, top=experiment.top, **hidden)

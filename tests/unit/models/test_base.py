@@ -81,7 +81,7 @@ def test_the_tower_computes_in_bfloat16_under_mixed_precision(tiny):
         model = MetaModel(data.schema, Seeing((64,)), embedding_dim=16)
         model.compile("adam", row_optimizer=RowSGD(0.1), inner_loop=InnerLoop(1, 0.5, adapt="all"))
     finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+        tf.keras.mixed_precision.set_global_policy(None)
     history = model.fit(data.stream().take(1).cache().repeat(), steps_per_epoch=10, epochs=2, verbose=0).history
     assert set(seen) == {tf.bfloat16}
     assert {v.dtype for v in [*model.tower.trainable_variables, *model.embedding.shards]} == {tf.float32}

@@ -66,6 +66,11 @@ def test_options_reach_the_model(tiny):
     assert [table.name for stack in model.embedding.stacks if stack.replicated for table in stack.tables] == ["item"]
     assert build_model(Experiment(mixed_precision=True), schema).tower.compute_dtype == "bfloat16"
     assert build_model(Experiment(), schema).tower.compute_dtype == "float32"
+    tf.keras.backend.set_floatx("float64")  # which decides again for whatever is built after
+    try:
+        assert tf.keras.layers.Dense(1).compute_dtype == "float64"
+    finally:
+        tf.keras.backend.set_floatx("float32")
     for bad in ({"row_optimizer": "lamb"}, {"schedule": "linear"}):
         with pytest.raises(ValueError, match=r"(row_optimizer|schedule) must be one of \(.*\). Received: "):
             Experiment(**bad)
