@@ -96,9 +96,14 @@ class RowAdagrad(_Adagrad):
     def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
         """As `RowSGD.apply`."""
         (accumulator,) = slots
-        accumulated = tf.gather(accumulator, rows) + tf.square(gradients)
-        _write(accumulator, rows, accumulated)
-        _subtract(shard, rows, _rate(self, step, shard.dtype) * gradients / (tf.sqrt(accumulated) + self.epsilon))
+        tf.raw_ops.ResourceSparseApplyAdagradV2(  # one pass over the rows, where separate operations make six
+            var=shard.handle,
+            accum=accumulator.handle,
+            lr=_rate(self, step, shard.dtype),
+            epsilon=tf.constant(self.epsilon, shard.dtype),
+            grad=gradients,
+            indices=rows,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,8 +37,8 @@ def allreduce_times(messages: Sequence[int], *, calls: int) -> list[tuple[float,
       messages: float32 values that each rank gives to it, in `GROUP` tensors.
       calls: to time.
     """
-    sent = 2 * (comm.size() - 1) / comm.size()
-    return [(sent * 4 * values, _timed(_allreduce, tf.zeros([values // GROUP * GROUP]), calls)[0]) for values in messages]
+    parts = [tf.zeros([values // GROUP * GROUP]) for values in messages]
+    return [(comm.allreduce_bytes([values]), _timed(_allreduce, values, calls)[0]) for values in parts]
 
 
 def free_share(rows: int, *, calls: int, dim: int = 1) -> float:
