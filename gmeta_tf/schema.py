@@ -5,12 +5,13 @@ categorical features first, then the slots of each multi-hot feature, -1 where a
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import yaml
+
+from gmeta_tf._tensorflow import tf
 
 OUT_OF_VOCABULARY = 0
 EMPTY = -1
@@ -94,7 +95,7 @@ class Schema:
     """The features, the task key and the label of a data set.
 
     Attributes:
-      task: column whose values are the tasks (a user, an ad, a shop).
+      task: column whose values are the tasks (a user, an ad, a shop), or several whose combinations are.
       label: column to predict, a finite number.
       features: in the order in which towers see them within their kind.
       tables: rows of each embedding table, out-of-vocabulary row included; filled in by preparation.
@@ -103,13 +104,14 @@ class Schema:
       ValueError: two features of one name, a feature that is the label, or a table without a size once any has one.
     """
 
-    task: str
+    task: str | tuple[str, ...]
     label: str
     features: tuple[Feature, ...]
     tables: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "features", tuple(self.features))
+        object.__setattr__(self, "task", self.task if isinstance(self.task, str) else tuple(self.task))
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names) or not names:
             raise ValueError(f"features must have distinct names, at least one. Received: features={names}. Name each column once.")
@@ -177,7 +179,8 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, for YAML and JSON."""
         features = [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features]
-        return {"task": self.task, "label": self.label, "features": features, "tables": dict(self.tables)}
+        task = self.task if isinstance(self.task, str) else list(self.task)
+        return {"task": task, "label": self.label, "features": features, "tables": dict(self.tables)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Schema":
@@ -196,12 +199,14 @@ class Schema:
 
     def save(self, path):
         """Writes the schema as YAML to `path`."""
-        pathlib.Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
+        with tf.io.gfile.GFile(str(path), "w") as file:
+            file.write(yaml.safe_dump(self.to_dict(), sort_keys=False))
 
     @classmethod
     def load(cls, path) -> "Schema":
         """Reads a schema from a YAML file."""
-        return cls.from_dict(yaml.safe_load(pathlib.Path(path).read_text()))
+        with tf.io.gfile.GFile(str(path)) as file:
+            return cls.from_dict(yaml.safe_load(file.read()))
 
 
 def _feature(entry: Mapping[str, Any]) -> Feature:

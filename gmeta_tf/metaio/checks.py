@@ -1,43 +1,32 @@
 """What preparation refuses: each check raises an error that says which rule the input breaks, and what to do.
 
-Those of samples run on DuckDB's table `samples`, whose columns are named by preparation (`task`, `label`, `order_0` …,
+Those of samples run on the SQL engine, on tables whose columns are named by preparation (`task`, `label`, `order_0` …,
 `feature_0` …); messages name them as the source does.
 """
 
-import pathlib
+import os
 
+from gmeta_tf._tensorflow import tf
 from gmeta_tf.schema import Categorical, MultiHot
 
 NUMBER = "isfinite(TRY_CAST(TRY_CAST({column} AS DOUBLE) AS FLOAT))"  # NULL where it is no number, or beyond float32
 
 
-def require_place(out: pathlib.Path, *, overwrite: bool):
-    """A folder can be made at `out`.
-
-    Raises:
-      NotADirectoryError: `out`, or what should be a folder above it, is a file.
-      FileExistsError: `out` holds something and `overwrite` is False.
-    """
-    standing = next(path for path in (out, *out.parents) if path.exists())
-    if not standing.is_dir():
-        raise NotADirectoryError(f"out must be a folder, below folders. Received: {out}, but {standing} is a file. Name another.")
-    if standing == out and any(out.iterdir()) and not overwrite:
-        raise FileExistsError(f"out must be new or empty. Received: {out}, which holds something. Pass --overwrite to replace it.")
-
-
-def require_whole(file: pathlib.Path):
-    """A raw text file exists and its last line has an end.
+def require_whole(file: str):
+    """A raw text file exists, holds something, and its last line has an end.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: it is empty, or its last line is cut.
     """
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"source must be a file that exists. Received: {file}. See scripts/prepare.py --help for where data comes from."
-        )
-    with file.open("rb") as text:
-        text.seek(max(0, file.stat().st_size - 1))
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"source must be a file that exists. Received: {file}. See gmeta prepare --help for what is read.")
+    if not os.path.getsize(file):
+        raise ValueError(f"source must hold rows. Received: {file}, which is empty. Fetch it again, or leave it out.")
+    if str(file).endswith((".gz", ".zst")):  # DuckDB tells
+        return
+    with tf.io.gfile.GFile(str(file), "rb") as text:
+        text.seek(os.path.getsize(file) - 1)
         if text.read() != b"\n":
             raise ValueError(
                 f"source must end in a newline. Received: {file}, whose last line does not (truncated). "
@@ -68,42 +57,44 @@ def require_kind(feature, kind: str):
         )
 
 
-def require_rows(sql, column: str, name: str, *, rule: str, holds: str):
-    """In every row of `samples`, the SQL condition `holds`.
+def refuse_row(engine, column: str, name: str, *, rule: str, holds: str, count: int):
+    """Raises ValueError that names the column, its value and the task in the first row of `raw` where `holds` is not true."""
+    numbered = "SELECT *, row_number() OVER () - 1 AS row FROM raw"
+    value, row, task = engine.row(f"SELECT {column}, row, task FROM ({numbered}) WHERE NOT coalesce({holds}, false) ORDER BY row LIMIT 1")
+    raise ValueError(
+        f"{name} must be {rule} in every row. Received: {value!r} in row {row} of task {task!r}, the first of {count}. "
+        "Mend these rows, or leave them out in the source's query."
+    )
+
+
+def require_total_order(engine, placed: str, keys, names, *, orders, episodes: int):
+    """Task and order together name one sample: no row of table `placed` is marked as tied.
 
     Raises:
-      ValueError: names the column, its value and the task in the first row where it does not.
+      ValueError: names the first.
     """
-    found = sql.execute(
-        f"SELECT {column}, rowid, task, count(*) OVER () FROM samples WHERE NOT coalesce({holds}, false) ORDER BY rowid LIMIT 1"
-    ).fetchone()
-    if found:
-        value, row, task, count = found
-        raise ValueError(
-            f"{name} must be {rule} in every row. Received: {value!r} in row {row} of task {task!r}, the first of {count}. "
-            "Mend these rows, or leave them out in the source's query."
-        )
-
-
-def require_total_order(sql, columns, names):
-    """Task and order together name one sample."""
-    key = ", ".join(columns)
-    doubles = sql.execute(f"SELECT {key}, count(*) OVER () FROM samples GROUP BY {key} HAVING count(*) > 1 ORDER BY {key}").fetchone()
+    order = ", ".join(orders)
+    doubles = engine.row(
+        f"SELECT number, {order}, count(*) OVER () FROM (SELECT DISTINCT number, {order} FROM {placed} WHERE tied) ORDER BY ALL LIMIT 1"
+    )
     if doubles:
-        *first, count = doubles
+        number, *place, count = doubles
+        (task,) = engine.row(f"SELECT task FROM tasks WHERE number = {number // episodes}")
         raise ValueError(
-            f"({', '.join(names)}) must name one sample. Received: {count} repeated, first {tuple(first)}. Remove the duplicates."
+            f"({', '.join([*keys, *names])}) must name one sample. Received: {count} repeated, first {(task, *place)}. "
+            "Remove the duplicates, or order by more columns."
         )
 
 
-def require_tasks(tasks: dict[str, int], split, counts):
-    """There are training tasks, and every partition with a fraction has a task."""
-    if not tasks["train"]:
+def require_tasks(tasks: dict[str, int], split, counts, *, like: bool):
+    """There are training tasks, unless vocabularies are given, and every partition with a fraction has a task."""
+    if not (sum(tasks.values()) if like else tasks["train"]):
         raise ValueError(
             f"source must have at least one training task of more than query={split.query} samples. Received: counts={counts}. "
             "Prepare more samples a task, or a smaller query."
         )
-    empty = [name for name, fraction in zip(tasks, split.fractions, strict=True) if fraction and not tasks[name]]
+    fractions = dict(zip(tasks, split.fractions, strict=False)) if split.tasks_by != "list" else {}
+    empty = [name for name, fraction in fractions.items() if fraction and not tasks[name]]
     if empty:
         raise ValueError(
             f"fractions above 0 must give a partition at least one task. Received: fractions={tuple(split.fractions)} "

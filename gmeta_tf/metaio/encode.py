@@ -1,64 +1,108 @@
-"""Task files: one `tf.train.Example` per task, a pair of files per lane."""
+"""Task files: one `tf.train.Example` a task and set, written without making one in Python.
+
+The Protocol Buffers wire format (https://protobuf.dev/programming-guides/encoding): all numbers of a shard are encoded at
+once, and a record is a header and slices of them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metaio.manifest import Lane, sha256
+
+LENGTH_DELIMITED = 2  # a wire type
+FLOAT, INT64 = 2, 3  # fields of Feature
+BYTE, MORE = 7, 0x80  # bits of a number in each byte of it; the flag that another byte follows
 
 
-def encode_partition(sql, partition: str, folder, *, lanes: int) -> list[Lane]:
-    """Writes a partition's lanes; task i of the partition goes to lane i mod lanes.
+class Samples(NamedTuple):
+    """The samples of some tasks' sets, set after set.
+
+    Attributes:
+      task: [n] int64, the number of each sample's task.
+      ids: [n, positions] int64 ids plus one, 0 where a slot is empty.
+      numeric: [n, features] float32.
+      label: [n] float32.
+      place: [n] int64, which of its task's samples each is, from 1 for the last; no two sets of a task share one.
+    """
+
+    task: np.ndarray
+    ids: np.ndarray
+    numeric: np.ndarray
+    label: np.ndarray
+    place: np.ndarray
+
+
+def write_records(path: str, samples: Samples, *, gzip: bool = False) -> int:
+    """Writes one record a task, in order of the samples; returns the number of tasks.
 
     Args:
-      sql: DuckDB connection that holds `encoded` (see `prepare`).
-      partition: "train", "validation" or "test".
-      folder: where to write.
-      lanes: number of pairs of files.
-
-    Returns:
-      What was written, for the manifest.
+      path: TFRecord file.
+      samples: those of a task stand together.
+      gzip: compressed as a whole.
     """
-    rows = sql.execute(
-        """SELECT task, part, flatten(list(ids ORDER BY place)), flatten(list(numeric ORDER BY place)), list(label ORDER BY place)
-           FROM encoded WHERE partition = ? GROUP BY task, part ORDER BY task, part""",
-        [partition],
-    ).fetchall()
-    tasks: dict[int, dict[str, tuple]] = {}
-    for task, part, *values in rows:
-        tasks.setdefault(task, {})[part] = (task, *values)
-    (folder / partition).mkdir()
-    ordered = list(tasks.values())
-    return [_write_lane(ordered[lane::lanes], folder, partition, lane=lane, lanes=lanes) for lane in range(lanes)]
+    count = 0
+    with tf.io.TFRecordWriter(path, "GZIP" if gzip else "") as writer:
+        for record in records(samples):
+            writer.write(record)
+            count += 1
+    return count
 
 
-def _write_lane(tasks, folder, partition, *, lane, lanes):
-    names = [f"{partition}/{part}-{lane:05d}-of-{lanes:05d}.tfrecord" for part in ("support", "query")]
-    for name, part in zip(names, ("support", "query"), strict=True):
-        with tf.io.TFRecordWriter(str(folder / name)) as writer:
-            for task in tasks:
-                writer.write(serialize(*task[part]))
-    files = [folder / name for name in names]
-    return Lane(
-        support=names[0],
-        query=names[1],
-        tasks=len(tasks),
-        samples=sum(len(task[part][-1]) for task in tasks for part in ("support", "query")),
-        bytes=(files[0].stat().st_size, files[1].stat().st_size),
-        sha256=(sha256(files[0]), sha256(files[1])),
-    )
+def records(samples: Samples):
+    """Yields a serialised Example for each task: `task`, `ids`, `numeric`, `label` and `place`, in this order."""
+    n = len(samples.task)
+    if not n:
+        return
+    starts = np.flatnonzero(np.r_[True, samples.task[1:] != samples.task[:-1]])
+    ends = np.r_[starts[1:], n]
+    ids, of_id = _varints(samples.ids.reshape(-1))
+    place, of_place = _varints(samples.place)
+    positions, numbers = samples.ids.shape[1], samples.numeric.shape[1]
+    numeric = np.ascontiguousarray(samples.numeric, "<f4").tobytes()
+    label = np.ascontiguousarray(samples.label, "<f4").tobytes()
+    bounds = [samples.task[starts], starts, ends, of_id[starts * positions], of_id[ends * positions], of_place[starts], of_place[ends]]
+    for task, start, end, first_id, end_id, first_place, end_place in zip(*(bound.tolist() for bound in bounds), strict=True):
+        yield _delimited(
+            1,
+            _feature(b"task", INT64, _varint(task))
+            + _feature(b"ids", INT64, ids[first_id:end_id])
+            + _feature(b"numeric", FLOAT, numeric[4 * numbers * start : 4 * numbers * end])
+            + _feature(b"label", FLOAT, label[4 * start : 4 * end])
+            + _feature(b"place", INT64, place[first_place:end_place]),
+        )
 
 
-def serialize(task: int, ids: list[int], numeric: list[float], label: list[float]) -> bytes:
-    """One set of one task as an Example.
+def _feature(name: bytes, kind: int, packed: bytes) -> bytes:
+    """An entry of Features' map: a list of packed numbers."""
+    return _delimited(1, _delimited(1, name) + _delimited(2, _delimited(kind, _delimited(1, packed) if packed else b"")))
 
-    Args:
-      task: the task's number.
-      ids: samples x positions ids plus one, 0 where a slot is empty.
-      numeric: samples x features numbers.
-      label: one a sample.
-    """
-    feature = {
-        "task": tf.train.Feature(int64_list=tf.train.Int64List(value=[task])),
-        "ids": tf.train.Feature(int64_list=tf.train.Int64List(value=ids)),
-        "numeric": tf.train.Feature(float_list=tf.train.FloatList(value=numeric)),
-        "label": tf.train.Feature(float_list=tf.train.FloatList(value=label)),
-    }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+
+def _delimited(field: int, content: bytes) -> bytes:
+    return bytes([field << 3 | LENGTH_DELIMITED]) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """One number of at least 0."""
+    made = bytearray()
+    while number >= MORE:
+        made.append(number & (MORE - 1) | MORE)
+        number >>= BYTE
+    made.append(number)
+    return bytes(made)
+
+
+def _varints(numbers: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Numbers of at least 0, one after the other: (bytes, [n + 1] where each begins)."""
+    longest = max(1, -(-int(numbers.max(initial=0)).bit_length() // BYTE))
+    limits = [1 << BYTE * k for k in range(1, longest)]
+    length = np.ones(len(numbers), np.int64)
+    for limit in limits:
+        length += numbers >= limit
+    columns = np.empty((len(numbers), longest), np.uint8)
+    for k in range(longest):
+        columns[:, k] = (numbers >> BYTE * k) & (MORE - 1)
+        if k < longest - 1:
+            columns[:, k] |= np.where(length > k + 1, np.uint8(MORE), np.uint8(0))
+    there = np.arange(longest) < length[:, None]
+    return columns[there].tobytes(), np.r_[0, np.cumsum(length)]

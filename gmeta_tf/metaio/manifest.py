@@ -4,20 +4,23 @@ import dataclasses
 import functools
 import hashlib
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gmeta_tf.schema import OUT_OF_VOCABULARY, Categorical, Feature, Numeric, Schema
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio.folder import join
+from gmeta_tf.metaio.vocabulary import Vocabulary, text
+from gmeta_tf.schema import Categorical, Feature, Numeric, Schema
 
 NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+CHUNK = 1 << 22  # bytes to read at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Lane:
+class Shard:
     """One pair of files: the same tasks in the same order.
 
     Attributes:
@@ -37,6 +40,42 @@ class Lane:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lane:
+    """Pairs of files that are read one after another.
+
+    Attributes:
+      shards: the pairs.
+    """
+
+    shards: tuple[Shard, ...]
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        return sum(shard.tasks for shard in self.shards)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples of both sets."""
+        return sum(shard.samples for shard in self.shards)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table's vocabulary as the manifest has it: its values lie in a file of their own.
+
+    Attributes:
+      vocabulary: without values.
+      file: JSON lines, a value each, in order of id; empty where the kind has none.
+      sha256: of the file.
+    """
+
+    vocabulary: Vocabulary
+    file: str = ""
+    sha256: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """The contents of a prepared folder.
 
@@ -44,82 +83,137 @@ class Manifest:
       schema: with the tables' sizes.
       split: the policy that made support, query and the partitions, as given.
       support_size, query_size: the most samples of a task's sets.
-      vocabularies: table -> values in order of id, from 1.
+      tables: table -> its vocabulary, without values.
       numeric: feature -> (mean, deviation) of the training tasks.
       counts: what preparation kept and dropped.
-      partitions: "train", "validation", "test" -> lanes.
+      collisions: hashed table -> how many values share rows.
+      partitions: "train", "validation", "test" … -> lanes.
+      compression: of the files, as TensorFlow names it.
+      version: of the library that prepared the data.
+      folder: where the data lies.
     """
 
     schema: Schema
     split: dict[str, Any]
     support_size: int
     query_size: int
-    vocabularies: dict[str, list[str]]
+    tables: dict[str, Table]
     numeric: dict[str, tuple[float, float]]
     counts: dict[str, int]
     partitions: dict[str, list[Lane]]
+    collisions: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    compression: str = ""
+    version: str = ""
+    folder: str = dataclasses.field(default="", compare=False, repr=False)
 
-    def save(self, folder: pathlib.Path):
+    def save(self):
         """Writes `manifest.json` into the folder."""
-        (folder / NAME).write_text(json.dumps(self._plain(), indent=1, ensure_ascii=False))
+        with tf.io.gfile.GFile(join(self.folder, NAME), "w") as file:
+            file.write(json.dumps(self._plain(), indent=1, ensure_ascii=False))
 
     def _plain(self):
-        return {"format": FORMAT} | dataclasses.asdict(self) | {"schema": self.schema.to_dict()}
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "folder"}
+        plain["schema"] = self.schema.to_dict()
+        plain["tables"] = {name: _plain_table(table) for name, table in self.tables.items()}
+        plain["partitions"] = {
+            name: [[dataclasses.asdict(s) for s in lane.shards] for lane in lanes] for name, lanes in self.partitions.items()
+        }
+        return {"format": FORMAT} | plain
 
     @functools.cached_property
     def digest(self) -> str:
         """Hex SHA-256 that identifies the prepared data: equal for the same rows prepared in the same way."""
-        return hashlib.sha256(json.dumps(self._plain(), sort_keys=True).encode()).hexdigest()
+        plain = {name: value for name, value in self._plain().items() if name != "version"}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def load(cls, folder) -> "Manifest":
-        """Reads a folder's manifest and checks that its files are there and of the sizes recorded.
+        """Reads a folder's manifest and checks that its files are there, no more and no less, and of the sizes recorded.
+
+        Args:
+          folder: a path of TensorFlow's file systems.
 
         Raises:
           FileNotFoundError: no manifest, or a file is missing.
-          ValueError: the manifest is damaged or has another format, or a file another size.
+          ValueError: the manifest is damaged or has another format, a file another size, or there is a task file that
+            the manifest does not know.
         """
-        folder = pathlib.Path(folder)
-        if not (folder / NAME).is_file():
+        folder = str(folder)
+        if not tf.io.gfile.exists(join(folder, NAME)):
             raise FileNotFoundError(
                 f"data must be a folder that preparation completed. Received: {folder}, without {NAME}. Prepare it again."
             )
         try:
-            plain = json.loads((folder / NAME).read_text())
+            plain = json.loads(read_bytes(join(folder, NAME)))
             form = plain.pop("format", None)
-            manifest = cls._from_plain(plain) if form == FORMAT else None
+            manifest = cls._from_plain(plain, folder) if form == FORMAT else None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(
                 f"{NAME} must be as preparation wrote it. Received: another, in {folder} ({error}). Prepare the data again."
             ) from None
         if manifest is None:
             raise ValueError(f"{NAME} must have format {FORMAT}. Received: {form!r}, in {folder}. Prepare the data again.")
-        manifest._check_sizes(folder)
+        manifest._check_files()
         return manifest
 
     @classmethod
-    def _from_plain(cls, plain):
+    def _from_plain(cls, plain, folder):
         schema = Schema.from_dict(plain["schema"])
         numeric = {name: (mean, deviation) for name, (mean, deviation) in plain["numeric"].items()}
-        partitions = {name: [_lane(lane) for lane in lanes] for name, lanes in plain["partitions"].items()}
-        if {table: 1 + len(values) for table, values in plain["vocabularies"].items()} != dict(schema.tables):
-            raise ValueError("vocabularies are not of its tables' sizes")
-        return cls(**{**plain, "schema": schema, "numeric": numeric, "partitions": partitions})
+        partitions = {name: [Lane(tuple(map(_shard, shards))) for shards in lanes] for name, lanes in plain["partitions"].items()}
+        tables = {name: _table(entry, schema.tables[name]) for name, entry in plain["tables"].items()}
+        if set(tables) != set(schema.tables):
+            raise ValueError("vocabularies are not those of the schema's tables")
+        return cls(**{**plain, "schema": schema, "numeric": numeric, "partitions": partitions, "tables": tables, "folder": folder})
 
-    def _check_sizes(self, folder):
-        for lanes in self.partitions.values():
-            for lane in lanes:
-                for name, recorded in zip((lane.support, lane.query), lane.bytes, strict=True):
-                    file = folder / name
-                    if not file.exists():
-                        raise FileNotFoundError(
-                            f"data must hold every file of its manifest. Received: {file} is missing. Prepare it again."
-                        )
-                    if file.stat().st_size != recorded:
-                        raise ValueError(
-                            f"{file} must have {recorded} bytes, as its manifest says. Received: {file.stat().st_size} "
-                            "bytes (truncated, or changed). Prepare the data again."
-                        )
+    @property
+    def shards(self) -> list[Shard]:
+        """Those of all partitions."""
+        return [shard for lanes in self.partitions.values() for lane in lanes for shard in lane.shards]
+
+    def _check_files(self):
+        for partition, lanes in self.partitions.items():
+            known = {}
+            for shard in (shard for lane in lanes for shard in lane.shards):
+                known |= dict(zip((shard.support, shard.query), shard.bytes, strict=True))
+            folder = join(self.folder, partition)
+            there = {f"{partition}/{name}" for name in (tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else ())}
+            if missing := sorted(set(known) - there):
+                raise FileNotFoundError(
+                    f"data must hold every file of its manifest. Received: {join(self.folder, missing[0])} is missing. Prepare it again."
+                )
+            if extra := sorted(name for name in there - set(known) if ".tfrecord" in name):
+                raise ValueError(
+                    f"data must hold no task file but those of its manifest. Received: {join(self.folder, extra[0])}. Remove it, or "
+                    "prepare the data again."
+                )
+            for name, recorded in known.items():
+                size = tf.io.gfile.stat(join(self.folder, name)).length
+                if size != recorded:
+                    raise ValueError(
+                        f"{join(self.folder, name)} must have {recorded} bytes, as its manifest says. Received: {size} "
+                        "bytes (truncated, or changed). Prepare the data again."
+                    )
+
+    @functools.cached_property
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """table -> its vocabulary, whose values are read at the first call.
+
+        Raises:
+          FileNotFoundError, ValueError: a file of values is missing or changed.
+        """
+        return {name: self._with_values(table) for name, table in self.tables.items()}
+
+    def _with_values(self, table):
+        if not table.file:
+            return table.vocabulary
+        path = join(self.folder, table.file)
+        if not tf.io.gfile.exists(path):
+            raise FileNotFoundError(f"data must hold every file of its manifest. Received: {path} is missing. Prepare it again.")
+        lines = read_bytes(path)
+        if hashlib.sha256(lines).hexdigest() != table.sha256:
+            raise ValueError(f"{path} must be as preparation wrote it. Received: another. Prepare the data again.")
+        return dataclasses.replace(table.vocabulary, values=tuple(json.loads(line) for line in lines.splitlines()))
 
     def encode(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Encodes raw columns of n samples as preparation did, for `Schema.pack` and `MetaModel.adapt`.
@@ -133,7 +227,7 @@ class Manifest:
           the label.
 
         Raises:
-          ValueError: a feature is missing, or a numeric value is no finite number.
+          ValueError: a feature is missing, a numeric value is no finite number, or an id lies outside its table.
 
         Example:
           adapted = model.adapt(manifest.encode({"user_id": ["7", "7"], "genres": ["Drama", "Comedy Drama"], "click": [1, 0]}))
@@ -146,38 +240,47 @@ class Manifest:
     def _encode(self, feature: Feature, values: Sequence):
         if isinstance(feature, Numeric):
             return _standardised(values, feature.name, *self.numeric[feature.name])
-        ids = self._ids[feature.table]
+        vocabulary = self.vocabularies[feature.table]
         if isinstance(feature, Categorical):
-            return np.array([ids.get(_text(value), OUT_OF_VOCABULARY) for value in values], np.int64)
-        return [[ids.get(text, OUT_OF_VOCABULARY) for text in _texts(value)] for value in values]
-
-    @functools.cached_property
-    def _ids(self):
-        """table -> value -> id."""
-        return {table: {value: 1 + i for i, value in enumerate(values)} for table, values in self.vocabularies.items()}
+            return vocabulary.ids(values, name=feature.name)
+        return [vocabulary.ids(_texts(value), name=feature.name).tolist() for value in values]
 
 
-def _lane(plain):
+def save_vocabulary(vocabulary: Vocabulary, folder, number: int) -> Table:
+    """Writes a vocabulary's values, where it has any, as the `number`th file; returns the manifest's entry."""
+    bare = dataclasses.replace(vocabulary, values=())
+    if vocabulary.kind != "frequency":
+        return Table(bare)
+    name = f"vocabulary-{number:03d}.jsonl"
+    lines = "".join(json.dumps(value) + "\n" for value in vocabulary.values).encode()
+    with tf.io.gfile.GFile(join(folder, name), "wb") as file:
+        file.write(lines)
+    return Table(bare, name, hashlib.sha256(lines).hexdigest())
+
+
+def _plain_table(table):
+    plain = dataclasses.asdict(table.vocabulary)
+    del plain["rows"], plain["values"]  # the schema has the one, a file the other
+    return plain | {"file": table.file, "sha256": table.sha256}
+
+
+def _table(plain, rows):
+    file, digest = plain.pop("file"), plain.pop("sha256")
+    return Table(Vocabulary(rows=rows, **plain), file, digest)
+
+
+def _shard(plain):
     first, second = plain["bytes"]
     support, query = plain["sha256"]
-    return Lane(**{**plain, "bytes": (first, second), "sha256": (support, query)})
-
-
-def _text(value) -> str:
-    """A value as DuckDB casts it to text; that of None is empty, which no vocabulary holds."""
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return value.decode()
-    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+    return Shard(**{**plain, "bytes": (first, second), "sha256": (support, query)})
 
 
 def _texts(value) -> list[str]:
     """The texts of one multi-hot sample, without empty ones."""
     if value is None:
         return []
-    values = _text(value).split(" ") if isinstance(value, str | bytes) else map(_text, value)
-    return [text for text in values if text]
+    values = text(value).split(" ") if isinstance(value, str | bytes) else map(text, value)
+    return [one for one in values if one]
 
 
 def _standardised(values, name, mean, deviation):
@@ -192,7 +295,17 @@ def _standardised(values, name, mean, deviation):
     return np.nan_to_num((numbers - mean) / deviation, nan=0.0).astype(np.float32)
 
 
-def sha256(path: pathlib.Path) -> str:
-    """Checksum of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_bytes(path: str) -> bytes:
+    """The contents of a file of TensorFlow's file systems."""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()
+
+
+def measured(path: str) -> tuple[int, str]:
+    """(bytes, hex SHA-256) of a file of TensorFlow's file systems."""
+    size, digest = 0, hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            size += len(chunk)
+            digest.update(chunk)
+    return size, digest.hexdigest()

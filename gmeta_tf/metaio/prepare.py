@@ -1,91 +1,66 @@
 """Preparation: raw interactions to support and query files, grouped by task.
 
-DuckDB does the work on whole tables: ordering, splitting, vocabularies, encoding, grouping. Files are written into a
-hidden folder beside the target, the manifest last, and the folder is renamed when it is whole.
+A plan (`samples`) runs on an SQL engine (`engine`), which groups, orders and encodes, out of core; `encode` writes what
+comes of it. The folder stands when it is whole, or not at all (`folder`).
 """
 
+import contextlib
 import dataclasses
-import os
-import pathlib
-import shutil
-import tempfile
+import errno
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
+from tqdm import tqdm
 
-from gmeta_tf.metaio import checks, samples
-from gmeta_tf.metaio import manifest as manifests
-from gmeta_tf.metaio.encode import encode_partition
-from gmeta_tf.schema import Schema
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio.encode import write_records
+from gmeta_tf.metaio.engine import DuckDB
+from gmeta_tf.metaio.folder import is_remote, join, temporary_folder, whole_folder
+from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocabulary
+from gmeta_tf.metaio.policies import Split
+from gmeta_tf.metaio.samples import Plan, schema_with_sizes, together
+from gmeta_tf.metaio.source import Source
+from gmeta_tf.metaio.vocabulary import Policy
+from gmeta_tf.version import __version__
 
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Raw interactions, one row a sample.
-
-    Attributes:
-      schema: names the columns; without table sizes.
-      sql: DuckDB query that gives them.
-      order_by: columns that order a task's samples; together with the task they name a sample.
-    """
-
-    schema: Schema
-    sql: str
-    order_by: tuple[str, ...]
-
-    def __post_init__(self):
-        if not self.order_by or isinstance(self.order_by, str):
-            raise ValueError(f"order_by must be a tuple of columns, at least one. Received: order_by={self.order_by!r}. Name one.")
+SCRATCH = ".scratch"
+BYTES_OF_ID, BYTES_OF_NUMBER = 3, 4  # in a file, about
+MOST_SAMPLES = 1 << 20  # of a shard, which is prepared in memory
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """How a task's samples and the tasks themselves are split.
-
-    Attributes:
-      query: a task's last samples, by `Source.order_by`.
-      support: its most recent samples before the query; older ones are dropped and counted.
-      fractions: of tasks in train, validation and test.
-      seed: of the tasks' order in which the fractions are taken.
-    """
-
-    query: int = 10
-    support: int = 20
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    seed: int = 0
-
-    def __post_init__(self):
-        if self.query < 1 or self.support < 1:
-            raise ValueError(
-                f"query and support must be at least 1. Received: query={self.query}, support={self.support}. Give each a sample."
-            )
-        if len(self.fractions) != 3 or not (min(self.fractions) >= 0 and abs(sum(self.fractions) - 1) <= 1e-6):
-            raise ValueError(
-                f"fractions must be three, at least 0 and of sum 1. Received: fractions={self.fractions}. "
-                "Give those of train, validation and test."
-            )
-
-
-def read_table(path: pathlib.Path) -> str:
-    """DuckDB expression that reads a tab-separated file with a header, every column as text.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: its last line is cut.
-    """
-    checks.require_whole(path)
-    escaped = str(path).replace("'", "''")
-    return f"read_csv('{escaped}', delim='\t', header=true, all_varchar=true, quote='', strict_mode=true)"
-
-
-def prepare(source: Source, out, *, split: Split | None = None, lanes: int = 8, overwrite: bool = False) -> manifests.Manifest:
-    """Makes a folder of task files.
+def prepare(
+    source: Source,
+    out,
+    *,
+    split: Split | None = None,
+    vocabularies: Mapping[str, Policy] | None = None,
+    like: Manifest | None = None,
+    lanes: int = 8,
+    shard_megabytes: int = 64,
+    gzip: bool = False,
+    overwrite: bool = False,
+    memory: str = "2GB",
+    threads: int = 0,
+    scratch: str | None = None,
+    progress: bool = False,
+) -> Manifest:
+    """Makes a folder of task files. The same rows and options give the same files, byte by byte.
 
     Args:
       source: the raw interactions.
-      out: the folder, made whole or not at all.
+      out: the folder, made whole or not at all; a path of TensorFlow's file systems.
       split: how to split; default `Split()`.
-      lanes: pairs of files a partition; no more ranks than lanes can read it.
+      vocabularies: table -> how its vocabulary is made; default `Policy()`.
+      like: prepared data whose vocabularies and numbers' means are applied unchanged.
+      lanes: groups of files of a partition; no more ranks than lanes can read it.
+      shard_megabytes: about the most that a support and a query file take together.
+      gzip: compress the files.
       overwrite: replace what `out` holds.
+      memory: limit of the SQL engine's memory.
+      threads: that prepare; 0: one a core.
+      scratch: folder for temporary files, up to twice the size of the raw rows; default: beside `out`.
+      progress: show a progress bar.
 
     Returns:
       The manifest.
@@ -93,56 +68,127 @@ def prepare(source: Source, out, *, split: Split | None = None, lanes: int = 8, 
     Raises:
       FileExistsError: `out` holds something and `overwrite` is False.
       NotADirectoryError: `out` is a file, or lies below one.
+      OSError: the folder cannot be made, or the disk is full.
       ValueError: a column is missing or of a type that its feature cannot take, a label or a number is not finite, a
-        task or its order has no value, two samples have one place in the order, or a partition has no task.
+        task or its order has no value, two samples have one place in the order, a list is too long, an id is none, or
+        a partition has no task.
     """
-    out, split = pathlib.Path(out).resolve(), split or Split()
-    checks.require_place(out, overwrite=overwrite)
-    if lanes < 1:
-        raise ValueError(f"lanes must be at least 1. Received: lanes={lanes}. Use as many as there may be ranks.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    try:
-        made = _write(source, partial, split=split, lanes=lanes)
-        _replace(out, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return made
+    for name, value in (("lanes", lanes), ("shard_megabytes", shard_megabytes)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1. Received: {name}={value}. Use as many as there may be ranks, and some 64 MB.")
+    split = split or Split()
+    policies = {table: policy_of(made) for table, made in like.vocabularies.items()} if like else dict(vocabularies or {})
+    if like and vocabularies:
+        raise ValueError("vocabularies must not be given with like, which brings its own. Received: both. Leave one out.")
+    given = (like.vocabularies, like.numeric) if like else None
+    if scratch is None and is_remote(out):
+        raise ValueError(f"scratch must be a local folder for out={out}. Received: none. Name one with room for the rows twice.")
+    with _full_disk_told(out), contextlib.ExitStack() as open_:
+        folder = open_.enter_context(whole_folder(str(out), overwrite=overwrite))
+        work = open_.enter_context(temporary_folder(scratch or folder, SCRATCH if scratch is None else "gmeta-prepare-"))
+        engine = DuckDB(work, memory=memory, threads=threads)
+        open_.callback(engine.close)
+        plan = Plan(engine, source, split, policies, given)
+        shard_samples = min(MOST_SAMPLES, max(1, (shard_megabytes << 20) // _bytes_of_sample(source.schema)))
+        made = _write(plan, folder, lanes=lanes, shard_samples=shard_samples, gzip=gzip, progress=progress)
+        return dataclasses.replace(made, folder=str(out))
 
 
-def _write(source, folder, *, split, lanes):
-    with duckdb.connect() as sql:
-        samples.load(sql, source)
-        counts = samples.keep(sql, source, split)
-        schema, vocabularies = samples.vocabularies(sql, source.schema)
-        numeric = samples.standards(sql, schema)
-        samples.encode(sql, source, numeric)
-        partitions = {name: encode_partition(sql, name, folder, lanes=lanes) for name in samples.PARTITIONS}
-    made = manifests.Manifest(
-        schema=schema,
-        split=dataclasses.asdict(split),
-        support_size=split.support,
-        query_size=split.query,
-        vocabularies=vocabularies,
+def policy_of(vocabulary) -> Policy:
+    """The policy that a vocabulary follows."""
+    rows = {} if vocabulary.kind in ("frequency", "buckets") else {"rows": vocabulary.rows}
+    return Policy(vocabulary.kind, boundaries=vocabulary.boundaries, **rows)
+
+
+def _bytes_of_sample(schema):
+    return BYTES_OF_ID * len(schema.positions) + BYTES_OF_NUMBER * (1 + len(schema.numeric_features))
+
+
+def _write(plan: Plan, folder, *, lanes, shard_samples, gzip, progress) -> Manifest:
+    plan.load()
+    counts = plan.choose_tasks(lanes=lanes, shard_samples=shard_samples)
+    plan.stage()
+    buckets = plan.buckets()
+    numbers = [bucket for bucket, *_ in buckets]
+    training = [bucket for bucket, partition, _ in buckets if partition == "train"]
+    with ThreadPoolExecutor(plan.engine.threads) as pool, tqdm(total=2 * len(buckets), disable=not progress, unit="shard") as bar:
+
+        def each(do, arguments):  # in order; the first error ends all
+            for result in pool.map(do, arguments):
+                bar.update()
+                yield result
+
+        kept = dict(zip(numbers, each(lambda bucket: plan.keep(plan.engine.fork(), bucket), numbers), strict=True))
+        vocabularies = plan.make_vocabularies(training, numbers)
+        names = [feature.name for feature in plan.schema.numeric_features]
+        numeric = plan.given[1] if plan.given else {name: together([kept[bucket][1][name] for bucket in training]) for name in names}
+        files = _files(buckets, plan.split.partitions, lanes, suffix=".gz" if gzip else "")
+        for partition in plan.split.partitions:
+            tf.io.gfile.makedirs(join(folder, partition))
+        shards = list(each(lambda job: _write_shard(plan, folder, *job, numeric=numeric, gzip=gzip), files))
+    partitions: dict[str, list[Lane]] = {}
+    for (partition, lane, *_), shard in zip(files, shards, strict=True):
+        of_lane = partitions.setdefault(partition, [])
+        of_lane[lane:] = [Lane((*(of_lane[lane].shards if lane < len(of_lane) else ()), shard))]
+    samples = sum(count for count, _ in kept.values())
+    of_tasks = plan.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0] * plan.split.episodes
+    counts |= {"samples": samples, "samples_dropped": of_tasks - samples}
+    counts |= {name: plan.engine.row(query)[0] for name, query in plan.source.dropped.items()}
+    made = Manifest(
+        folder=str(folder),
+        schema=schema_with_sizes(plan.schema, vocabularies),
+        split=dataclasses.asdict(plan.split),
+        support_size=plan.split.support,
+        query_size=plan.split.query,
+        tables={table: save_vocabulary(vocabulary, folder, number) for number, (table, vocabulary) in enumerate(vocabularies.items())},
         numeric=numeric,
         counts=counts,
+        collisions=plan.collisions,
+        compression="GZIP" if gzip else "",
         partitions=partitions,
+        version=__version__,
     )
-    made.save(folder)
+    made.save()
     return made
 
 
-def _replace(out, partial):
-    """Puts the finished folder in place of `out`; what was there goes only once the new one stands."""
-    partial.chmod(0o755)
-    if not out.exists():
-        os.replace(partial, out)
-        return
-    old = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
+def _files(buckets, partitions, lanes, *, suffix):
+    """(partition, lane, bucket or None, support file, query file) of every shard; each lane has one at least."""
+    of_lane: dict[tuple[str, int], list[int]] = {}
+    for bucket, partition, lane in buckets:
+        of_lane.setdefault((partition, lane), []).append(bucket)
+    made = []
+    for partition in partitions:
+        shards = [(lane, bucket) for lane in range(lanes) for bucket in of_lane.get((partition, lane), [None])]
+        for number, (lane, bucket) in enumerate(shards):
+            names = [f"{partition}/{part}-{number:05d}-of-{len(shards):05d}.tfrecord{suffix}" for part in ("support", "query")]
+            made.append((partition, lane, bucket, *names))
+    return made
+
+
+def _write_shard(plan, folder, partition, lane, bucket, support, query, *, numeric, gzip):
+    del partition, lane
+    files, tasks, samples = {"support": support, "query": query}, 0, 0
+    encoded = plan.encoded(plan.engine.fork(), bucket, numeric) if bucket is not None else dict.fromkeys(files, plan.nothing())
+    for part, name in files.items():
+        tasks = write_records(join(folder, name), encoded[part], gzip=gzip)
+        samples += len(encoded[part].label)
+    sizes, sums = zip(*(measured(join(folder, name)) for name in files.values()), strict=True)
+    return Shard(support=support, query=query, tasks=tasks, samples=samples, bytes=sizes, sha256=sums)
+
+
+@contextlib.contextmanager
+def _full_disk_told(out):
+    """Tells of a full disk as such, whichever library met it."""
     try:
-        os.replace(out, old)
-        os.replace(partial, out)
-    finally:
-        if not out.exists():  # the second did not happen
-            os.replace(old, out)
-        shutil.rmtree(old, ignore_errors=True)
+        yield
+    except (duckdb.Error, tf.errors.OpError, OSError) as error:
+        said = str(error)
+        full = [number for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) if getattr(error, "errno", None) == number]
+        if full or any(words in said for words in ("No space left", "File too large", "quota exceeded", "failed to offload")):
+            raise OSError(
+                errno.ENOSPC,
+                f"the disk must have room for the files and twice the raw rows. Received: {said} while preparing {out}. "
+                "Free some, or name another folder with --scratch.",
+            ) from error
+        raise

@@ -1,18 +1,20 @@
 """The input pipeline: task files to padded, masked batches, the same for any number of ranks.
 
-A partition lies in a fixed number of *lanes*. Global batch k takes the same number of tasks from each lane, and rank r
-reads lanes r, r + size, r + 2·size, …: what a global batch holds depends on (seed, epoch, k) alone. Lanes that run out,
-and ranks with a lane less, fill up with empty tasks of weight 0.
+A partition lies in a fixed number of *lanes*, each a series of files. Global batch k takes the same number of tasks from
+each lane, and rank r reads lanes r, r + size, r + 2·size, …: what a global batch holds depends on (seed, epoch, k) alone.
+Lanes that run out, and ranks with a lane less, fill up with empty tasks of weight 0.
 """
 
-import pathlib
+import functools
 
 from gmeta_tf._tensorflow import tf, without_autotuning
+from gmeta_tf.metaio.folder import join
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import OUT_OF_VOCABULARY, Categorical
 
 HASH_BUCKETS = 1 << 24
-PARSED_AT_A_TIME, PREFETCHED = 2, 4  # batches
+PARSED_AT_A_TIME = 2  # batches
+READ_AHEAD = 1 << 20  # bytes of a file
 
 
 class Reader:
@@ -31,6 +33,13 @@ class Reader:
       joined: in `stream`, the query set holds the samples of both sets, for training without an inner loop.
       max_support: at most so many of each task's most recent support samples.
       shuffle_tasks: tasks of a lane among which the next is drawn.
+      prefetch: batches to make ready ahead of the model.
+
+    Attributes:
+      manifest: of the data.
+      tasks, samples: of the partition.
+      steps_per_epoch: batches of a pass.
+      padding_share: share of a batch's places for samples that hold none.
 
     Raises:
       FileNotFoundError, ValueError: as `Manifest.load`.
@@ -52,8 +61,9 @@ class Reader:
         joined: bool = False,
         max_support: int | None = None,
         shuffle_tasks: int = 10_000,
+        prefetch: int = 4,
     ):
-        self.folder, self.manifest = pathlib.Path(folder), Manifest.load(folder)
+        self.folder, self.manifest = str(folder), Manifest.load(folder)
         self.schema = self.manifest.schema
         if partition not in self.manifest.partitions:
             raise ValueError(f"partition must be one of {sorted(self.manifest.partitions)}. Received: partition={partition!r}.")
@@ -64,16 +74,19 @@ class Reader:
                 f"partition must hold at least one task. Received: partition={partition!r} of {self.folder}, which has none. "
                 "Prepare the data with a larger fraction of tasks for it."
             )
-        self._check(global_batch_tasks, size, cold_rate, max_support)
+        self._check(global_batch_tasks, size, cold_rate, max_support, prefetch)
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
         self.seed, self.cold_rate, self.redraw, self.joined, self.shuffle_tasks = seed, cold_rate, redraw, joined, shuffle_tasks
+        self.prefetch = prefetch
         self.support_size = self.manifest.support_size
         self.max_support = self.support_size if max_support is None else min(max_support, self.support_size)
         self._lane_tasks = global_batch_tasks // len(self.lanes)
         self.steps_per_epoch = max(-(-lane.tasks // self._lane_tasks) for lane in self.lanes)
         self.samples = sum(lane.samples for lane in self.lanes)
+        places = self.steps_per_epoch * global_batch_tasks * (self.support_size + self.manifest.query_size)
+        self.padding_share = 1 - self.samples / places
 
-    def _check(self, global_batch_tasks, size, cold_rate, max_support):
+    def _check(self, global_batch_tasks, size, cold_rate, max_support, prefetch):
         lanes = len(self.lanes)
         if global_batch_tasks < 1 or global_batch_tasks % lanes:
             raise ValueError(
@@ -85,11 +98,18 @@ class Reader:
             raise ValueError(f"size must be at most the number of lanes, {lanes}. Received: size={size}. Prepare the data with more lanes.")
         if max_support is not None and max_support < 0:
             raise ValueError(f"max_support must be at least 0. Received: max_support={max_support}. Leave it out to keep every sample.")
+        if prefetch < 0:
+            raise ValueError(f"prefetch must be at least 0. Received: prefetch={prefetch}. Use 0 to make no batch ahead.")
         if not 0 <= cold_rate <= 1:
             raise ValueError(f"cold_rate must lie in [0, 1]. Received: cold_rate={cold_rate}.")
         if cold_rate and self._task_position() is None:
             raise ValueError(
                 f"cold_rate must be 0 unless the task key {self.schema.task!r} is a categorical feature. Received: {cold_rate}."
+            )
+        if cold_rate and not self.manifest.tables[self.schema.positions[self._task_position()].table].vocabulary.out_of_vocabulary:
+            raise ValueError(
+                f"cold_rate must be 0 unless the table of {self.schema.task!r} has a row out of vocabulary. Received: {cold_rate}. "
+                "Prepare the data with a vocabulary of kind frequency."
             )
 
     def dataset(self, *, cached: bool = False) -> tf.data.Dataset:
@@ -100,7 +120,7 @@ class Reader:
         """
         batches = self._epoch(tf.constant(0, tf.int64), shuffle=False)
         batches = batches.cache() if cached else batches
-        return without_autotuning(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)).prefetch(PREFETCHED))
+        return without_autotuning(batches.apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch)).prefetch(self.prefetch))
 
     def stream(self, *, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
         """Endless shuffled epochs from a position on; `fit` takes it with `steps_per_epoch`.
@@ -116,7 +136,9 @@ class Reader:
             return self._epoch(number, shuffle=True)
 
         stream = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(shuffled).skip(step)
-        return without_autotuning(stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(PREFETCHED))
+        return without_autotuning(
+            stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(self.prefetch)
+        )
 
     def _epoch(self, epoch, *, shuffle):
         own = range(self.rank, len(self.lanes), self.size)
@@ -128,13 +150,19 @@ class Reader:
     def _lane(self, number, epoch, *, shuffle):
         """Batches of (support, query) records, empty ones at the end, `steps_per_epoch` of them."""
         lane = self.lanes[number]
-        tasks = tf.data.Dataset.zip(tuple(_records(self.folder / name, lane.tasks) for name in (lane.support, lane.query)))
+        tasks = tf.data.Dataset.zip(tuple(self._records(lane, part) for part in ("support", "query")))
         if shuffle:
             seed = (self.seed * 1_000_003 + epoch) * 65_537 + number
             tasks = tasks.shuffle(min(self.shuffle_tasks, max(lane.tasks, 1)), seed=seed, reshuffle_each_iteration=False)
         total = self.steps_per_epoch * self._lane_tasks
         empty = tf.data.Dataset.from_tensors(("", "")).repeat(total - lane.tasks)
         return tasks.concatenate(empty).batch(self._lane_tasks, drop_remainder=True)
+
+    def _records(self, lane, part):
+        """The records of a lane's files, one file after another."""
+        files = [(join(self.folder, getattr(shard, part)), shard.tasks) for shard in lane.shards]
+        parts = [_records(file, count, compression=self.manifest.compression) for file, count in files if count]
+        return functools.reduce(lambda before, more: before.concatenate(more), parts) if parts else _no_records()
 
     def _parse(self, pairs, spare, epoch):
         """Records of the lanes -> ((support), (query)) dictionaries of static shape."""
@@ -165,6 +193,7 @@ class Reader:
         lengths = parsed["label"].row_lengths()
         message = f"records must fit the schema of their manifest. Received: other lengths in {self.folder}. Prepare it again."
         fits = [
+            tf.debugging.assert_less_equal(lengths, samples, message=message),
             tf.debugging.assert_equal(parsed["ids"].row_lengths(), lengths * positions, message=message),
             tf.debugging.assert_equal(parsed["numeric"].row_lengths(), lengths * numbers, message=message),
         ]
@@ -213,7 +242,7 @@ class Reader:
         return tf.where(replaced, tf.constant(OUT_OF_VOCABULARY, tf.int64), ids)
 
 
-def _records(file, count):
+def _records(file, count, *, compression):
     """The records of a file. TensorFlow's error for a damaged one has no file name: ours comes in its place."""
     message = f"{file} must hold {count} whole records, as its manifest says. Received: fewer (damaged, or unreadable). Prepare it again."
 
@@ -222,7 +251,12 @@ def _records(file, count):
             return tf.constant("")
 
     missing = tf.data.Dataset.range(1).map(complain)
-    return tf.data.TFRecordDataset(str(file)).ignore_errors().concatenate(missing).take(count)
+    records = tf.data.TFRecordDataset(file, compression_type=compression, buffer_size=READ_AHEAD)
+    return records.ignore_errors().concatenate(missing).take(count)
+
+
+def _no_records():
+    return tf.data.Dataset.from_tensors("").take(0)
 
 
 def _both(support, query):
@@ -234,4 +268,7 @@ def _last(ragged, kept, width):
     """[rows, width] of the last `kept` values of each row, zeros behind them."""
     if kept == 0:
         return tf.zeros([ragged.nrows(), width], ragged.dtype)
-    return ragged[:, -kept:].to_tensor(shape=[None, width])
+    if kept < width:
+        ragged = ragged[:, -kept:]
+    full = tf.size(ragged.flat_values) == width * ragged.nrows(tf.int32)  # as no row is longer, all are full
+    return tf.cond(full, lambda: tf.reshape(ragged.flat_values, [-1, width]), lambda: ragged.to_tensor(shape=[None, width]))

@@ -81,6 +81,7 @@ class MetaModel(tf.keras.Model):
         clip_norm: float | None = None,
         task_chunk: int | None = None,
         step_metrics: bool = False,
+        prefetch: int = 2,
         **kwargs,
     ):
         """Configures both loops.
@@ -94,14 +95,19 @@ class MetaModel(tf.keras.Model):
             collective a step. None: not clipped.
           task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are equal. None: all.
           step_metrics: log the seconds of a step by phase, and the bytes it sends (see `metrics.step`).
+          prefetch: batches that `fit` makes ready on the device, ahead of the step.
           **kwargs: as for Keras, such as `steps_per_execution`.
         """
         if isinstance(loss, str) and loss not in LOSSES:
             raise ValueError(f"loss must be one of {sorted(LOSSES)} or a function. Received: loss={loss!r}. Pass one of these.")
-        for name, value, least in (("clip_norm", clip_norm, "above 0"), ("task_chunk", task_chunk, "at least 1")):
+        for name, value, least in (
+            ("clip_norm", clip_norm, "above 0"),
+            ("task_chunk", task_chunk, "at least 1"),
+            ("prefetch", prefetch, "at least 1"),
+        ):
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be {least}. Received: {name}={value}. Leave it out to do without.")
-        self.clip_norm, self.task_chunk = clip_norm, task_chunk
+        self.clip_norm, self.task_chunk, self.prefetch = clip_norm, task_chunk, prefetch
         self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.tower.trainable_variables)
@@ -222,7 +228,7 @@ class MetaModel(tf.keras.Model):
             for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
                 variable.assign(value)
         self._planned.clear()
-        return super().fit(with_next_ids(x) if isinstance(x, tf.data.Dataset) else x, *args, **kwargs)
+        return super().fit(with_next_ids(x, prefetch=self.prefetch) if isinstance(x, tf.data.Dataset) else x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As Keras's; results are over all ranks' data, `before_…` those without adaptation. Collective."""

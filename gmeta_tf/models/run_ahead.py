@@ -12,8 +12,6 @@ from gmeta_tf._tensorflow import tf, without_autotuning
 from gmeta_tf.embedding.exchange import ExchangePlan
 from gmeta_tf.embedding.layer import ShardedEmbedding
 
-PREFETCHED = 2  # batches
-
 
 def ids_of(support, query) -> tf.Tensor:
     """[tasks, support + query samples, positions] of a batch, -1 for samples of weight 0, which are padding whatever they hold."""
@@ -21,10 +19,14 @@ def ids_of(support, query) -> tf.Tensor:
     return tf.concat([real(support), real(query)], 1)
 
 
-def with_next_ids(batches: tf.data.Dataset) -> tf.data.Dataset:
+def with_next_ids(batches: tf.data.Dataset, *, prefetch: int = 2) -> tf.data.Dataset:
     """Batches (support, query) -> (support, query, ids of the next batch), ready on the device.
 
     The ids are as `ids_of` gives them; behind the last batch they are those of no task.
+
+    Args:
+      batches: of the reader.
+      prefetch: batches to make ready ahead.
     """
     nothing = tf.nest.map_structure(lambda spec: tf.zeros([0, *spec.shape[1:]], spec.dtype), batches.element_spec)
     end = tf.data.Dataset.from_tensors(nothing)
@@ -34,8 +36,8 @@ def with_next_ids(batches: tf.data.Dataset) -> tf.data.Dataset:
     if cardinality != tf.data.UNKNOWN_CARDINALITY:
         pairs = pairs.apply(tf.data.experimental.assert_cardinality(cardinality))
     if tf.config.get_visible_devices("GPU"):
-        return without_autotuning(pairs).apply(tf.data.experimental.prefetch_to_device("/GPU:0", PREFETCHED))
-    return without_autotuning(pairs.prefetch(PREFETCHED))
+        return without_autotuning(pairs).apply(tf.data.experimental.prefetch_to_device("/GPU:0", prefetch))
+    return without_autotuning(pairs.prefetch(prefetch))
 
 
 def _shaped(batch, specs):

@@ -37,7 +37,7 @@ class Experiment:
     """What to train, on what, and how.
 
     Attributes:
-      data: prepared folder (scripts/prepare.py).
+      data: prepared folder (gmeta prepare).
       run: folder for checkpoints, logs and results.
       method: "meta" trains in two loops; "joint" trains on support and query together, without an inner loop.
       tower: "dlrm" or "mlp".
@@ -65,6 +65,7 @@ class Experiment:
       redraw: split training tasks' samples anew into support and query in every epoch.
       steps_per_execution: steps a call of the graph.
       task_chunk: tasks of a rank to work on at a time, to bound the memory; 0 takes all at once.
+      prefetch: batches to read, and to make ready on the device, ahead of the step.
       mixed_precision: the tower computes in bfloat16; its weights and the rows stay in float32.
       replicate_rows: tables of at most so many rows are replicated on every rank, larger ones sharded.
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
@@ -102,6 +103,7 @@ class Experiment:
     redraw: bool = True
     steps_per_execution: int = 1
     task_chunk: int = 0
+    prefetch: int = 4
     mixed_precision: bool = False
     replicate_rows: int = REPLICATE_ROWS
     placement: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -195,6 +197,7 @@ def _built(experiment, schema, steps):
         inner_loop=experiment.inner_loop,
         clip_norm=experiment.clip_norm or None,
         task_chunk=experiment.task_chunk or None,
+        prefetch=experiment.prefetch,
         step_metrics=experiment.step_metrics,
         steps_per_execution=experiment.steps_per_execution,
     )
@@ -213,6 +216,7 @@ def placement_table(model: MetaModel) -> Table:
 def reader(experiment: Experiment, partition: str, **options) -> Reader:
     """This rank's reader of a partition."""
     own = {"global_batch_tasks": experiment.global_batch_tasks, "rank": comm.rank(), "size": comm.size(), "seed": experiment.seed}
+    own |= {"prefetch": experiment.prefetch}
     return Reader(experiment.data, partition, **(own | options))
 
 

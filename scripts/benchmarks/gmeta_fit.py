@@ -2,13 +2,14 @@
 
 cd scripts/benchmarks
 python -m gmeta_fit --workload small --steps 200
+python -m gmeta_fit --data /tmp/small --steps 200                           from task files (see task_files)
 horovodrun -np 2 python -m gmeta_fit --workload dlrm --ids zipf --steps 100 --pin 0
 """
 
 from side import measure
 from workloads import Workload, random_batches
 
-from gmeta_tf import comm
+from gmeta_tf import Reader, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import optimizers
 from gmeta_tf.meta.inner_loop import InnerLoop
@@ -19,15 +20,31 @@ from gmeta_tf.schema import Categorical, Numeric, Schema
 STEPS_PER_EXECUTION = 10
 
 
-def make(workload: Workload, task_chunk: int | None = None):
-    """A model of the workload, behind `run(steps)` (see `side.measure`); task_chunk: of `MetaModel.compile`."""
-    return runner(compiled(build_model(workload), workload, task_chunk=task_chunk), random_batches(workload, rank=comm.rank()))
+def make(workload: Workload, task_chunk: int | None = None, data: str | None = None):
+    """A model of the workload, behind `run(steps)` (see `side.measure`).
+
+    Args:
+      workload: the job.
+      task_chunk: of `MetaModel.compile`.
+      data: prepared folder to read, in one process; None: batches in memory.
+    """
+    model = compiled(build_model(workload), workload, task_chunk=task_chunk)
+    return runner(model, files(data, workload) if data else cached(random_batches(workload, rank=comm.rank())))
 
 
-def runner(model: MetaModel, batches: list[tuple[dict, dict]]):
-    """`run(steps)` as one epoch of `fit` on this rank's batches, from the first; returns its mean loss."""
+def cached(batches: list[tuple[dict, dict]]) -> tf.data.Dataset:
+    """This rank's batches over and over, from memory."""
     stacked = tf.nest.map_structure(lambda *parts: tf.stack(parts), *batches)
-    data = tf.data.Dataset.from_tensor_slices(stacked).cache().repeat()
+    return tf.data.Dataset.from_tensor_slices(stacked).cache().repeat()
+
+
+def files(data: str, workload: Workload) -> tf.data.Dataset:
+    """Shuffled batches of prepared data."""
+    return Reader(data, "train", global_batch_tasks=workload.tasks).stream()
+
+
+def runner(model: MetaModel, data: tf.data.Dataset):
+    """`run(steps)` as one epoch of `fit`, from the first batch; returns its mean loss."""
     return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0).history["loss"][-1]
 
 
@@ -44,14 +61,14 @@ def build_model(workload: Workload) -> MetaModel:
     return MetaModel(schema, tower, embedding_dim=workload.dim)
 
 
-def compiled(model: MetaModel, workload: Workload, *, task_chunk: int | None = None) -> MetaModel:
-    """The model, ready to train as the workload says."""
+def compiled(model: MetaModel, workload: Workload, **options) -> MetaModel:
+    """The model, ready to train as the workload says; options: of `MetaModel.compile`, in addition."""
     model.compile(
         tf.keras.optimizers.SGD(workload.outer_lr),
         row_optimizer=getattr(optimizers, workload.row_optimizer)(workload.outer_lr),
         inner_loop=InnerLoop(1, workload.inner_lr, second_order=True, adapt="dense"),
-        task_chunk=task_chunk,
         steps_per_execution=STEPS_PER_EXECUTION,
+        **options,
     )
     return model
 

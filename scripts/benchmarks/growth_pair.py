@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import side
-from gmeta_fit import build_model, compiled, runner
+from gmeta_fit import build_model, cached, compiled, runner
 from workloads import CRITEO, Workload, random_batches
 
 OPTIMIZERS = ("RowSGD", "RowAdagrad", "RowwiseAdagrad", "RowAdam", "RowFTRL")
@@ -48,7 +48,7 @@ def measure(
     taken = {}
     for optimizer in optimizers:
         runs = {
-            f"{optimizer} {name}": runner(compiled(models[name], dataclasses.replace(one, row_optimizer=optimizer)), batches)
+            f"{optimizer} {name}": runner(compiled(models[name], dataclasses.replace(one, row_optimizer=optimizer)), cached(batches))
             for name, (one, batches) in sides.items()
         }
         taken |= in_turn(runs, steps=steps, rounds=rounds)

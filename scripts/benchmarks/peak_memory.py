@@ -34,7 +34,7 @@ def measure(workload: Workload, rows: int = 20_000_000, dim: int = 32) -> dict[s
     """
     workload = dataclasses.replace(workload, tables=(rows,), dim=dim, row_optimizer="RowAdagrad")
     model = gmeta_fit.compiled(gmeta_fit.build_model(workload), workload)
-    gmeta_fit.runner(model, random_batches(workload, rank=comm.rank()))(STEPS)
+    gmeta_fit.runner(model, gmeta_fit.cached(random_batches(workload, rank=comm.rank())))(STEPS)
     held = [model.embedding.shards, model.embedding.slots]
     rows_and_slots = sum(variable.dtype.size * variable.shape.num_elements() for variable in tf.nest.flatten(held))
     peaks = tf.one_hot(comm.rank(), comm.size(), dtype=tf.float64) * float(peak())

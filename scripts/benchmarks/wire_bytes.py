@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 import side
-from gmeta_fit import build_model, compiled, runner
+from gmeta_fit import build_model, cached, compiled, runner
 from workloads import Workload, random_batches
 
 from gmeta_tf import comm
@@ -52,7 +52,7 @@ def count(workload: Workload, steps: int) -> dict[str, float]:
     """Bytes a step, over all ranks: in theory, as handed to the collectives, and as the loopback interface saw them."""
     wire = Wire()
     model = compiled(build_model(workload), workload)
-    run = runner(model, random_batches(workload, rank=comm.rank()))
+    run = runner(model, cached(random_batches(workload, rank=comm.rank())))
     run(SHORT)
     marks = [mark(wire)]
     for length in (SHORT, SHORT + steps):

@@ -330,7 +330,7 @@ def require_equal_steps(peers):
     model.tower.set_weights([w for layer in zip(kernels, biases, strict=True) for w in layer])
     rows = initial_rows(np.arange(workload.tables[0]), dim=workload.dim, table="table_0", seed=0, distribution=SMALL)
     start = np.concatenate([values for _, values in rows]), kernels, biases
-    runs = [gmeta_fit.runner(model, random_batches(workload, rank=comm.rank()))]
+    runs = [gmeta_fit.runner(model, gmeta_fit.cached(random_batches(workload, rank=comm.rank())))]
     for name, options in peers:
         peer = importlib.import_module(f"peers.{name}")
         with mock.patch.object(peer, "first_weights", return_value=start):

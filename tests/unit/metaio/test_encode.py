@@ -1,104 +1,63 @@
-import duckdb
+"""Task files are what TensorFlow's own writer would have made."""
+
+import numpy as np
 import pytest
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metaio.encode import encode_partition, serialize
-from gmeta_tf.metaio.manifest import sha256
-
-# task, partition, part, place, ids, numeric, label: rows out of order, as a table has none
-ENCODED = [
-    (2, "train", "query", 1, [9, 0], [0.9], 1.0),
-    (0, "train", "support", 2, [3, 4], [0.2], 1.0),
-    (0, "train", "support", 1, [1, 2], [0.1], 0.0),
-    (0, "train", "query", 1, [5, 6], [0.3], 1.0),
-    (1, "test", "support", 1, [7, 7], [0.7], 0.0),
-    (1, "test", "query", 1, [8, 8], [0.8], 1.0),
-    (2, "train", "support", 1, [8, 0], [0.8], 0.0),
-    (4, "train", "support", 1, [2, 2], [0.4], 1.0),
-    (4, "train", "query", 2, [4, 4], [0.6], 0.0),
-    (4, "train", "query", 1, [3, 3], [0.5], 1.0),
-]
+from gmeta_tf.metaio.encode import Samples, records, write_records
 
 
-@pytest.fixture
-def sql():
-    with duckdb.connect() as connection:
-        connection.execute(
-            "CREATE TABLE encoded (task BIGINT, partition VARCHAR, part VARCHAR, place BIGINT, ids BIGINT[], numeric FLOAT[], label FLOAT)"
-        )
-        connection.executemany("INSERT INTO encoded VALUES (?, ?, ?, ?, ?, ?, ?)", ENCODED)
-        yield connection
+def samples(tasks, *, positions=2, numbers=1, largest=2**20):
+    """Random samples: `tasks` gives the number of each sample's task."""
+    draw, n = np.random.default_rng(0), len(tasks)
+    return Samples(
+        np.array(tasks, np.int64),
+        draw.integers(0, largest, (n, positions)),
+        draw.normal(size=(n, numbers)).astype(np.float32),
+        draw.integers(0, 2, n).astype(np.float32),
+        np.arange(1, n + 1),
+    )
 
 
-def values(record):
-    """feature -> values of a serialised Example."""
-    features = tf.train.Example.FromString(record).features.feature
-    return {name: list(getattr(feature, feature.WhichOneof("kind")).value) for name, feature in features.items()}
+def own(task, values):
+    """The Example that TensorFlow makes of a task's samples."""
+    whole = lambda numbers: tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))  # noqa: E731
+    number = lambda numbers: tf.train.Feature(float_list=tf.train.FloatList(value=numbers))  # noqa: E731
+    ids, numeric, label, place = (part.reshape(-1).tolist() for part in values)
+    feature = {"task": whole([task]), "ids": whole(ids), "numeric": number(numeric), "label": number(label), "place": whole(place)}
+    return tf.train.Example(features=tf.train.Features(feature=feature))
 
 
-def read(path):
-    return [values(record) for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]
+@pytest.mark.parametrize("largest", [1, 2**7, 2**14 + 1, 2**31, 2**62])
+@pytest.mark.parametrize(("positions", "numbers"), [(2, 1), (0, 3), (5, 0), (0, 0)])
+def test_a_record_is_the_example_of_a_tasks_samples(largest, positions, numbers):
+    tasks = [3, 3, 3, 200, 200, 2**40]
+    made = samples(tasks, positions=positions, numbers=numbers, largest=largest)
+    found = [tf.train.Example.FromString(record) for record in records(made)]
+    bounds = [(3, slice(0, 3)), (200, slice(3, 5)), (2**40, slice(5, 6))]
+    assert found == [own(task, [part[place] for part in made[1:]]) for task, place in bounds]
 
 
-def test_serialize():
-    example = values(serialize(7, [1, 0, 3, 4], [0.5, -2.0], [1.0, 0.0]))
-    assert example == {"task": [7], "ids": [1, 0, 3, 4], "numeric": [0.5, -2.0], "label": [1.0, 0.0]}
+def test_the_same_samples_are_the_same_bytes():
+    assert list(records(samples([1, 1, 2]))) == list(records(samples([1, 1, 2])))
 
 
-def test_serialize_without_numbers_or_ids():
-    assert values(serialize(7, [], [], [1.0])) == {"task": [7], "ids": [], "numeric": [], "label": [1.0]}
+def test_no_samples_are_no_records(tmp_path):
+    assert write_records(str(tmp_path / "file"), samples([])) == 0
+    assert (tmp_path / "file").stat().st_size == 0
 
 
-def test_serialize_is_deterministic():
-    assert len({serialize(7, [1, 2], [0.5], [1.0]) for _ in range(20)}) == 1
+@pytest.mark.parametrize("gzip", [False, True])
+def test_files_hold_the_records_in_order(tmp_path, gzip):
+    made = samples([5, 5, 1, 9])
+    assert write_records(str(tmp_path / "file"), made, gzip=gzip) == 3
+    read = tf.data.TFRecordDataset(str(tmp_path / "file"), compression_type="GZIP" if gzip else "")
+    assert list(read.as_numpy_iterator()) == list(records(made))
 
 
-def test_a_lane_holds_the_same_tasks_in_the_same_order_in_both_files(sql, tmp_path):
-    (lane,) = encode_partition(sql, "train", tmp_path, lanes=1)
-    support, query = read(tmp_path / lane.support), read(tmp_path / lane.query)
-    assert [example["task"] for example in support] == [[0], [2], [4]]
-    assert [example["task"] for example in query] == [[0], [2], [4]]
-    assert (lane.tasks, lane.samples) == (3, 8)
-
-
-def test_samples_are_stored_by_place(sql, tmp_path):
-    (lane,) = encode_partition(sql, "train", tmp_path, lanes=1)
-    support, query = read(tmp_path / lane.support), read(tmp_path / lane.query)
-    assert support[0]["ids"] == [1, 2, 3, 4]
-    assert support[0]["numeric"] == pytest.approx([0.1, 0.2])
-    assert support[0]["label"] == [0.0, 1.0]
-    assert query[2] == {"task": [4], "ids": [3, 3, 4, 4], "numeric": pytest.approx([0.5, 0.6]), "label": [1.0, 0.0]}
-
-
-def test_tasks_go_round_the_lanes(sql, tmp_path):
-    lanes = encode_partition(sql, "train", tmp_path, lanes=2)
-    assert [[example["task"][0] for example in read(tmp_path / lane.support)] for lane in lanes] == [[0, 4], [2]]
-    assert [(lane.tasks, lane.samples) for lane in lanes] == [(2, 6), (1, 2)]
-    assert [lane.query for lane in lanes] == ["train/query-00000-of-00002.tfrecord", "train/query-00001-of-00002.tfrecord"]
-
-
-def test_lanes_beyond_the_tasks_are_empty_files(sql, tmp_path):
-    lanes = encode_partition(sql, "test", tmp_path, lanes=3)
-    assert [lane.tasks for lane in lanes] == [1, 0, 0]
-    assert (lanes[2].samples, lanes[2].bytes) == (0, (0, 0))
-    assert (tmp_path / lanes[2].support).stat().st_size == 0
-
-
-def test_a_partition_without_tasks(sql, tmp_path):
-    lanes = encode_partition(sql, "validation", tmp_path, lanes=2)
-    assert [(lane.tasks, lane.samples) for lane in lanes] == [(0, 0), (0, 0)]
-
-
-def test_sizes_and_checksums_are_those_of_the_files(sql, tmp_path):
-    for lane in encode_partition(sql, "train", tmp_path, lanes=2):
-        files = [tmp_path / lane.support, tmp_path / lane.query]
-        assert lane.bytes == tuple(file.stat().st_size for file in files)
-        assert lane.sha256 == tuple(sha256(file) for file in files)
-
-
-def test_the_same_table_gives_the_same_files(sql, tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    one = encode_partition(sql, "train", tmp_path / "one", lanes=2)
-    sql.execute("CREATE OR REPLACE TABLE encoded AS FROM encoded ORDER BY label, task DESC")
-    assert encode_partition(sql, "train", tmp_path / "two", lanes=2) == one
+def test_compressed_files_are_smaller_and_the_same_every_time(tmp_path):
+    made = samples(np.repeat(np.arange(100), 10).tolist(), largest=4)
+    for name, gzip in (("plain", False), ("one", True), ("two", True)):
+        write_records(str(tmp_path / name), made, gzip=gzip)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert (tmp_path / "one").stat().st_size < 0.7 * (tmp_path / "plain").stat().st_size

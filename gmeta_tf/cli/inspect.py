@@ -1,0 +1,146 @@
+"""Shows what prepared data holds: schema, vocabularies, counts, sizes of tasks, and some tasks decoded.
+
+gmeta inspect DIR                                    a page of tables
+gmeta inspect DIR --tasks 5 --partition test         five tasks of a partition, as values
+gmeta inspect DIR --picture sizes.png                a picture of the sizes of tasks
+"""
+
+import argparse
+import pathlib
+
+import jsonargparse
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from gmeta_tf.metaio.contents import Sets, sets_of
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.schema import Categorical
+
+WIDTH, BARS, BINS = 130, 40, 12
+
+
+def parser() -> jsonargparse.ArgumentParser:
+    """The command's options."""
+    made = jsonargparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("folder", type=str, help="prepared folder")
+    made.add_argument("--partition", type=str, default="train", help="whose tasks to show")
+    made.add_argument("--tasks", type=int, default=1, help="how many to show")
+    made.add_argument("--picture", type=pathlib.Path | None, help="PNG file to write")
+    return made
+
+
+def run(options: jsonargparse.Namespace):
+    """Prints what the folder holds, and draws it where asked.
+
+    Raises:
+      ValueError, OSError: as `Manifest.load`; an unknown partition, or damaged files.
+    """
+    manifest = Manifest.load(options.folder)
+    if options.partition not in manifest.partitions:
+        raise ValueError(f"partition must be one of {sorted(manifest.partitions)}. Received: {options.partition!r}. Name one.")
+    console = Console(width=WIDTH, highlight=False)
+    console.print(f"{options.folder}: task {manifest.schema.task}, label {manifest.schema.label}, by gmeta_tf {manifest.version}")
+    for made in (features(manifest), partitions(manifest)):
+        console.print(made)
+    console.print(", ".join(f"{name} {count:,}" for name, count in manifest.counts.items()))
+    sizes = sizes_of_tasks(manifest)
+    for part, lengths in sizes.items():
+        console.print(histogram(lengths, f"samples in a {part} set"))
+    for sets in first_tasks(manifest, options.partition, options.tasks):
+        console.print(decoded(manifest, *sets))
+    if options.picture:
+        draw(sizes, options.picture, title=str(options.folder))
+
+
+def features(manifest: Manifest) -> Table:
+    """The features and their vocabularies."""
+    made = Table("feature", "kind", "slots", "table", "rows", "vocabulary", title="features", title_justify="left")
+    for feature in manifest.schema.id_features:
+        vocabulary = manifest.tables[feature.table].vocabulary
+        rows = f"{manifest.schema.tables[feature.table]:,}"
+        made.add_row(feature.name, feature.kind, str(feature.slots), feature.table, rows, vocabulary.kind)
+    for number in manifest.schema.numeric_features:
+        mean, deviation = manifest.numeric[number.name]
+        made.add_row(number.name, number.kind, "", "", "", f"mean {mean:.6g}, deviation {deviation:.6g}")
+    return made
+
+
+def partitions(manifest: Manifest) -> Table:
+    """The partitions, with the padding of a batch: the share of places for samples that hold none."""
+    made = Table("partition", "lanes", "shards", "tasks", "samples", "padding", "MB", title="partitions", title_justify="left")
+    for name, lanes in manifest.partitions.items():
+        shards = [shard for lane in lanes for shard in lane.shards]
+        tasks, samples = sum(shard.tasks for shard in shards), sum(shard.samples for shard in shards)
+        places = max(1, tasks * (manifest.support_size + manifest.query_size))
+        size = sum(sum(shard.bytes) for shard in shards) / 1e6
+        padding = f"{1 - samples / places:.1%}" if tasks else ""
+        made.add_row(name, str(len(lanes)), str(len(shards)), f"{tasks:,}", f"{samples:,}", padding, f"{size:,.2f}")
+    return made
+
+
+def sizes_of_tasks(manifest: Manifest) -> dict[str, np.ndarray]:
+    """Samples of every support and query set of all partitions."""
+    pairs = [pair for shard in manifest.shards for pair in sets_of(manifest, shard)]
+    return {part: np.concatenate([sets[i].lengths for sets in pairs]) for i, part in enumerate(("support", "query"))}
+
+
+def histogram(values: np.ndarray, title: str) -> Table:
+    """Bars of text."""
+    made = Table(title, "tasks", "", title_justify="left", box=None)
+    counts, edges = np.histogram(values, bins=min(BINS, np.ptp(values) + 1))
+    for count, low, high in zip(counts, np.ceil(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int), strict=True):
+        last = max(low, high - 1 if high < values.max() else values.max())
+        made.add_row(f"{low}" if low == last else f"{low} … {last}", f"{count:,}", "█" * round(BARS * count / counts.max()))
+    return made
+
+
+def first_tasks(manifest: Manifest, partition: str, count: int) -> list[tuple[Sets, Sets]]:
+    """(support, query) of some tasks, one by one."""
+    found: list[tuple[Sets, Sets]] = []
+    for shard in (shard for lane in manifest.partitions[partition] for shard in lane.shards):
+        for support, query in sets_of(manifest, shard):
+            for t in range(len(support.task)):
+                if len(found) == count:
+                    return found
+                found.append((_task(support, t), _task(query, t)))
+    return found
+
+
+def _task(sets, t):
+    first = sets.lengths[:t].sum()
+    own = slice(first, first + sets.lengths[t])
+    return Sets(sets.task[t : t + 1], sets.lengths[t : t + 1], *(values[own] for values in sets[2:]))
+
+
+def decoded(manifest: Manifest, support: Sets, query: Sets) -> Table:
+    """A task as values: what is out of vocabulary as "?", numbers as they were."""
+    schema = manifest.schema
+    made = Table("set", *(f.name for f in (*schema.id_features, *schema.numeric_features)), schema.label, title_justify="left")
+    made.title = f"task {support.task[0]}"
+    for name, sets in (("support", support), ("query", query)):
+        for ids, numbers, label in zip(sets.ids, sets.numeric, sets.label, strict=True):
+            cells, first = [], 0
+            for feature in schema.id_features:
+                own = ids[first : first + feature.slots]
+                first += feature.slots
+                vocabulary = manifest.vocabularies[feature.table]
+                shown = ", ".join(vocabulary.shown(i) for i in own[own >= 0].tolist())
+                cells.append(shown if not isinstance(feature, Categorical) else shown or "?")
+            raw = [
+                z * manifest.numeric[f.name][1] + manifest.numeric[f.name][0] for f, z in zip(schema.numeric_features, numbers, strict=True)
+            ]
+            made.add_row(name, *cells, *(f"{number:.6g}" for number in raw), f"{label:g}")
+    return made
+
+
+def draw(sizes: dict[str, np.ndarray], path: pathlib.Path, *, title: str):
+    """Draws the sizes of tasks."""
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(8, 3), layout="constrained")
+    for axes, (part, lengths) in zip(figure.subplots(1, 2), sizes.items(), strict=True):
+        axes.hist(lengths, bins=min(50, np.ptp(lengths) + 1))
+        axes.set(xlabel=f"samples in a {part} set", ylabel="tasks")
+    figure.suptitle(title)
+    figure.savefig(path)

@@ -1,0 +1,24 @@
+import pytest
+
+from gmeta_tf.cli.main import main
+
+
+def test_a_page_of_what_is_there(tiny, capsys):
+    main(["inspect", str(tiny), "--tasks", "2", "--partition", "test"])
+    page = capsys.readouterr().out
+    for part in ("task user, label click", "│ tags    │ multi_hot   │ 3     │ tags  │ 8 ", "│ train      │ 4     │ 4      │ 30 "):
+        assert part in page
+    assert "samples in a support set" in page
+    assert page.count("support │ ?") >= 2  # a new user's id is unknown
+    assert "│ query   │ ?" in page
+
+
+def test_a_picture(tiny, tmp_path):
+    main(["inspect", str(tiny), "--tasks", "0", "--picture", str(tmp_path / "sizes.png")])
+    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_partition(tiny, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["inspect", str(tiny), "--partition", "dev"])
+    assert "partition must be one of ['test', 'train', 'validation']. Received: 'dev'" in capsys.readouterr().err
