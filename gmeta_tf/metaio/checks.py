@@ -67,23 +67,17 @@ def refuse_row(engine, column: str, name: str, *, rule: str, holds: str, count: 
     )
 
 
-def require_total_order(engine, placed: str, keys, names, *, orders, episodes: int):
-    """Task and order together name one sample: no row of table `placed` is marked as tied.
-
-    Raises:
-      ValueError: names the first.
-    """
+def refuse_doubles(engine, rows: str, keys, names, *, orders, episodes: int):
+    """Raises ValueError that names the first of the samples that task and order do not tell apart: `rows` marks them as tied."""
     order = ", ".join(orders)
-    doubles = engine.row(
-        f"SELECT number, {order}, count(*) OVER () FROM (SELECT DISTINCT number, {order} FROM {placed} WHERE tied) ORDER BY ALL LIMIT 1"
+    number, *place, count = engine.row(
+        f"SELECT number, {order}, count(*) OVER () FROM (SELECT DISTINCT number, {order} FROM {rows} WHERE tied) ORDER BY ALL LIMIT 1"
     )
-    if doubles:
-        number, *place, count = doubles
-        (task,) = engine.row(f"SELECT task FROM tasks WHERE number = {number // episodes}")
-        raise ValueError(
-            f"({', '.join([*keys, *names])}) must name one sample. Received: {count} repeated, first {(task, *place)}. "
-            "Remove the duplicates, or order by more columns."
-        )
+    (task,) = engine.row(f"SELECT task FROM tasks WHERE number = {number // episodes}")
+    raise ValueError(
+        f"({', '.join([*keys, *names])}) must name one sample. Received: {count} repeated, first {(task, *place)}. "
+        "Remove the duplicates, or order by more columns."
+    )
 
 
 def require_tasks(tasks: dict[str, int], split, counts, *, like: bool):

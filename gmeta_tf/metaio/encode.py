@@ -4,6 +4,7 @@ The Protocol Buffers wire format (https://protobuf.dev/programming-guides/encodi
 once, and a record is a header and slices of them.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from gmeta_tf._tensorflow import tf
 
 LENGTH_DELIMITED = 2  # a wire type
-FLOAT, INT64 = 2, 3  # fields of Feature
+FEATURES = {"task": 3, "ids": 3, "numeric": 2, "label": 2, "place": 3}  # field of Feature: 2 for floats, 3 for int64
 BYTE, MORE = 7, 0x80  # bits of a number in each byte of it; the flag that another byte follows
 
 
@@ -63,23 +64,30 @@ def records(samples: Samples):
     label = np.ascontiguousarray(samples.label, "<f4").tobytes()
     bounds = [samples.task[starts], starts, ends, of_id[starts * positions], of_id[ends * positions], of_place[starts], of_place[ends]]
     for task, start, end, first_id, end_id, first_place, end_place in zip(*(bound.tolist() for bound in bounds), strict=True):
-        yield _delimited(
-            1,
-            _feature(b"task", INT64, _varint(task))
-            + _feature(b"ids", INT64, ids[first_id:end_id])
-            + _feature(b"numeric", FLOAT, numeric[4 * numbers * start : 4 * numbers * end])
-            + _feature(b"label", FLOAT, label[4 * start : 4 * end])
-            + _feature(b"place", INT64, place[first_place:end_place]),
+        packed = (
+            _varint(task),
+            ids[first_id:end_id],
+            numeric[4 * numbers * start : 4 * numbers * end],
+            label[4 * start : 4 * end],
+            place[first_place:end_place],
         )
+        parts = [part for name, one in zip(FEATURES, packed, strict=True) for part in (_header(name, len(one)), one)]
+        yield b"".join((_head(1, sum(map(len, parts))), *parts))
 
 
-def _feature(name: bytes, kind: int, packed: bytes) -> bytes:
-    """An entry of Features' map: a list of packed numbers."""
-    return _delimited(1, _delimited(1, name) + _delimited(2, _delimited(kind, _delimited(1, packed) if packed else b"")))
+@functools.lru_cache(1 << 16)
+def _header(name: str, length: int) -> bytes:
+    """What precedes `length` bytes of packed numbers in Features' map."""
+    packed = _head(1, length) if length else b""
+    list_ = _head(FEATURES[name], len(packed) + length) + packed
+    entry = _head(1, len(name)) + name.encode() + _head(2, len(list_) + length) + list_
+    return _head(1, len(entry) + length) + entry
 
 
-def _delimited(field: int, content: bytes) -> bytes:
-    return bytes([field << 3 | LENGTH_DELIMITED]) + _varint(len(content)) + content
+@functools.lru_cache(1 << 16)
+def _head(field: int, length: int) -> bytes:
+    """What precedes `length` bytes of a field."""
+    return bytes([field << 3 | LENGTH_DELIMITED]) + _varint(length)
 
 
 def _varint(number: int) -> bytes:

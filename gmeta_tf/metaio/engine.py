@@ -72,10 +72,10 @@ class DuckDB:
         self.run(f"COPY ({query}) TO {quoted(os.path.join(folder, 'rows.parquet'))} (FORMAT parquet, COMPRESSION snappy)")
 
     def kept(self, name: str, buckets: list[int]) -> str | None:
-        """What SQL reads the rows of these buckets from; None where they have none."""
+        """What SQL reads the rows of these buckets from, and of one bucket their `file_row_number`; None where they have none."""
         folders = [os.path.join(self._scratch, name, folder) for b in buckets for folder in (f"bucket={b}", f"{b}")]
         files = sorted(file for folder in folders for file in glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
-        return f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false)" if files else None
+        return f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false, file_row_number = true)" if files else None
 
 
 def quoted(text: str) -> str:

@@ -250,10 +250,9 @@ class Plan:
     # -- a bucket --------------------------------------------------------------------------------------------------------
 
     def keep(self, engine: DuckDB, bucket: int) -> tuple[int, dict[str, tuple[int, float, float]]]:
-        """Keeps the samples of a bucket's support and query sets, in their order in files; returns (samples, moments).
+        """Keeps the samples of a bucket's support and query sets; returns (samples, moments).
 
-        Support samples are ordered from the oldest, query samples by the last column of the order (the item), by which
-        ties of scores are broken. Moments: numeric feature -> (count, mean, sum of squared deviations).
+        Moments: numeric feature -> (count, mean, sum of squared deviations).
 
         Raises:
           ValueError: two samples have one place in the order, or a list is longer than its feature's slots.
@@ -273,30 +272,27 @@ class Plan:
         if split.column:
             inside = f"place <= CASE WHEN part = 'query' THEN {split.query} ELSE {split.support} END"
         values = ", ".join(self.own.values())
-        placed = f"placed_{bucket}"
-        engine.run(f"""
-            CREATE TEMP TABLE {placed} AS
+        engine.keep(
+            f"""
             SELECT number * {split.episodes} + episode AS number, {part} AS part, place, {seat} AS seat, tied, label,
                    {", ".join(self.orders)}, {values}
             FROM (SELECT *, row_number() OVER own{shift} AS place, {tied} AS tied
                   FROM {engine.kept("staged", [bucket])}, range({split.episodes}) AS episodes(episode)
                   WINDOW own AS (PARTITION BY {windows} ORDER BY {drawn}{last}))
-            WHERE tied OR {inside}""")
-        checks.require_total_order(engine, placed, self._keys(), self.source.order_by, orders=self.orders, episodes=split.episodes)
-        for feature in self.schema.id_features:
-            if isinstance(feature, MultiHot):
-                longest = engine.row(f"SELECT coalesce(max(len({self.own[feature.name]})), 0) FROM {placed}")[0]
-                checks.require_length(feature, longest)
-        order = f"number, part DESC, CASE WHEN part = 'query' THEN {self.orders[-1]} END, place DESC"
-        engine.keep(
-            f"SELECT number, part, seat, {values}, label, row_number() OVER (ORDER BY {order}) AS sample FROM {placed} ORDER BY sample",
+            WHERE tied OR {inside}""",
             "kept",
             bucket,
         )
+        kept = engine.kept("kept", [bucket])
+        lists = [feature for feature in self.schema.id_features if isinstance(feature, MultiHot)]
+        longest = [f"coalesce(max(len({self.own[feature.name]})), 0)" for feature in lists]
+        samples, tied, *lengths = engine.row(f"SELECT {', '.join(['count(*)', 'count_if(tied)', *longest])} FROM {kept}")
+        if tied:
+            checks.refuse_doubles(engine, kept, self._keys(), self.source.order_by, orders=self.orders, episodes=split.episodes)
+        for feature, length in zip(lists, lengths, strict=True):
+            checks.require_length(feature, length)
         numbers = [self.own[feature.name] for feature in self.schema.numeric_features]
-        samples = engine.row(f"SELECT count(*) FROM {placed}")[0]
-        found = engine.arrays(f"SELECT {', '.join(numbers)} FROM {placed}") if numbers else {}
-        engine.run(f"DROP TABLE {placed}")
+        found = engine.arrays(f"SELECT {', '.join(numbers)} FROM {kept}") if numbers else {}
         return samples, {feature.name: moments(found[self.own[feature.name]]) for feature in self.schema.numeric_features}
 
     # -- vocabularies ----------------------------------------------------------------------------------------------------
@@ -366,7 +362,11 @@ class Plan:
     # -- encoding --------------------------------------------------------------------------------------------------------
 
     def encoded(self, engine: DuckDB, bucket: int, numeric: dict[str, tuple[float, float]]) -> dict[str, Samples]:
-        """The support and query samples of a bucket, as files hold them."""
+        """The support and query samples of a bucket, as files hold them.
+
+        Support samples are ordered from the oldest, query samples by the last column of the order (the item), by which
+        ties of scores are broken.
+        """
         ids, joins = [], []
         for feature in self.schema.id_features:
             if isinstance(feature, Categorical):
@@ -375,7 +375,7 @@ class Plan:
                 if self.vocabularies[feature.table].kind == "frequency":
                     joins.append(f"LEFT JOIN vocabulary_{self.tables.index(feature.table)} {alias} ON {alias}.value = {own}")
             else:
-                joins.append(f"LEFT JOIN ({self._lists(engine, feature, bucket)}) of_{self.own[feature.name]} USING (sample)")
+                joins.append(f"LEFT JOIN ({self._lists(engine, feature, bucket)}) of_{self.own[feature.name]} USING (file_row_number)")
                 ids += [f"coalesce(of_{self.own[feature.name]}.ids[{slot}], 0)" for slot in range(1, feature.slots + 1)]
         numbers = [
             f"coalesce(({self.own[f.name]} - '{numeric[f.name][0]}'::DOUBLE) / '{numeric[f.name][1]}'::DOUBLE, 0)::FLOAT"
@@ -383,7 +383,8 @@ class Plan:
         ]
         columns = ["number", "part = 'query' AS is_query", "label", "seat"]
         columns += [f"({one})::BIGINT AS id_{i}" for i, one in enumerate(ids)] + [f"{one} AS number_{i}" for i, one in enumerate(numbers)]
-        rows = engine.arrays(f"SELECT {', '.join(columns)} FROM {engine.kept('kept', [bucket])} kept {' '.join(joins)} ORDER BY sample")
+        order = f"number, part DESC, CASE WHEN part = 'query' THEN {self.orders[-1]} END, place DESC"
+        rows = engine.arrays(f"SELECT {', '.join(columns)} FROM {engine.kept('kept', [bucket])} kept {' '.join(joins)} ORDER BY {order}")
         count = len(rows["number"])
         gathered = lambda name, n, dtype: np.stack([np.zeros(count, dtype), *(rows[f"{name}_{i}"] for i in range(n))], 1)[:, 1:]  # noqa: E731
         whole = Samples(
@@ -414,9 +415,9 @@ class Plan:
         own = self.own[feature.name]
         frequency = self.vocabularies[feature.table].kind == "frequency"
         join = f"LEFT JOIN vocabulary_{self.tables.index(feature.table)} known USING (value)" if frequency else ""
-        each = f"SELECT sample, unnest({own}) AS value, generate_subscripts({own}, 1) AS slot FROM {engine.kept('kept', [bucket])}"
+        each = f"SELECT file_row_number, unnest({own}) AS value, generate_subscripts({own}, 1) AS slot FROM {engine.kept('kept', [bucket])}"
         ids = f"list({self._id(feature, 'value', 'known')} + 1 ORDER BY slot) AS ids"
-        return f"SELECT sample, {ids} FROM ({each}) {join} GROUP BY sample"
+        return f"SELECT file_row_number, {ids} FROM ({each}) {join} GROUP BY file_row_number"
 
 
 def hashed(value: str, rows: int) -> str:
