@@ -10,7 +10,7 @@ class StepMetrics:
     """Means over steps and ranks: `seconds_input`, `seconds_exchange`, `seconds_compute`, `seconds_update`, `bytes_sent`.
 
     A step waits for its batch (input); plans and fetches rows, and brings gradients home (exchange); runs both loops
-    (compute); writes weights (update). What runs ahead for the next step counts where it delays this one. The first step
+    (compute); writes weights and measures (update). What runs ahead for the next step counts where it delays this one. The first step
     after a pause, such as validation, has no input.
     """
 

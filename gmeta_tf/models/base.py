@@ -157,12 +157,13 @@ class MetaModel(tf.keras.Model):
         scale = self._scale(tasks, home, [*dense, *(g.values for g in shared)])  # 1 / |B|, once for rows and dense weights
         self.embedding.update([*home, *shared], scale=scale, step=step, really=tasks > 0)
         tf.cond(tasks > 0, lambda: self._update_dense(dense, scale), lambda: None)
+        results = _measured(self._train_metrics, query, logits)
         if self._step_metrics:
-            mark((self.embedding.after_update(), self.optimizer.iterations.read_value()))
+            mark((self.embedding.after_update(), self.optimizer.iterations.read_value(), results))
             self._step_metrics.finish(self.embedding.bytes_sent(plan) + comm.allreduce_bytes([tasks, *dense, *replicated]))
         if next_ids:
             self._planned.keep(following)
-        return _measured(self._train_metrics, query, logits) | self._step_results()
+        return results | self._step_results()
 
     def test_step(self, data):
         """Scores the query samples after and before adaptation. Collective."""
@@ -228,6 +229,8 @@ class MetaModel(tf.keras.Model):
             for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
                 variable.assign(value)
         self._planned.clear()
+        if self._step_metrics:
+            self._step_metrics.pause()
         return super().fit(with_next_ids(x, prefetch=self.prefetch) if isinstance(x, tf.data.Dataset) else x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
