@@ -1,6 +1,6 @@
 """The SQL engine that does the heavy lifting, out of core.
 
-`samples` makes a plan of statements; an engine runs them. Everything after `spread` is done bucket by bucket, each
+`rows`, `samples` and `ids` make a plan of statements; an engine runs them. Everything after `spread` is done bucket by bucket, each
 independent of the others, so that a distributed engine could run the same plan: it needs these methods, no more.
 """
 

@@ -1,7 +1,7 @@
 """Preparation: raw interactions to support and query files, grouped by task.
 
-A plan (`samples`) runs on an SQL engine (`engine`), which groups, orders and encodes, out of core; `encode` writes what
-comes of it. The folder stands when it is whole, or not at all (`folder`).
+A plan (`rows`, `samples`, `ids`) runs on an SQL engine (`engine`), which groups, orders and encodes, out of core; `encode`
+writes what comes of it. The folder stands when it is whole, or not at all (`folder`).
 """
 
 import contextlib
@@ -17,9 +17,11 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.encode import write_records
 from gmeta_tf.metaio.engine import DuckDB
 from gmeta_tf.metaio.folder import is_remote, join, temporary_folder, whole_folder
+from gmeta_tf.metaio.ids import Ids
 from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocabulary
 from gmeta_tf.metaio.policies import Split
-from gmeta_tf.metaio.samples import Plan, schema_with_sizes, together
+from gmeta_tf.metaio.rows import Rows
+from gmeta_tf.metaio.samples import TaskSamples, together
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.vocabulary import Policy
 from gmeta_tf.version import __version__
@@ -80,7 +82,6 @@ def prepare(
     policies = {table: policy_of(made) for table, made in like.vocabularies.items()} if like else dict(vocabularies or {})
     if like and vocabularies:
         raise ValueError("vocabularies must not be given with like, which brings its own. Received: both. Leave one out.")
-    given = (like.vocabularies, like.numeric) if like else None
     if scratch is None and is_remote(out):
         raise ValueError(f"scratch must be a local folder for out={out}. Received: none. Name one with room for the rows twice.")
     with _full_disk_told(out), contextlib.ExitStack() as open_:
@@ -88,9 +89,9 @@ def prepare(
         work = open_.enter_context(temporary_folder(scratch or folder, SCRATCH if scratch is None else "gmeta-prepare-"))
         engine = DuckDB(work, memory=memory, threads=threads)
         open_.callback(engine.close)
-        plan = Plan(engine, source, split, policies, given)
+        rows = Rows(engine, source, split, policies)
         shard_samples = min(MOST_SAMPLES, max(1, (shard_megabytes << 20) // _bytes_of_sample(source.schema)))
-        made = _write(plan, folder, lanes=lanes, shard_samples=shard_samples, gzip=gzip, progress=progress)
+        made = _write(rows, folder, like=like, lanes=lanes, shard_samples=shard_samples, gzip=gzip, progress=progress)
         return dataclasses.replace(made, folder=str(out))
 
 
@@ -104,46 +105,47 @@ def _bytes_of_sample(schema):
     return BYTES_OF_ID * len(schema.positions) + BYTES_OF_NUMBER * (1 + len(schema.numeric_features))
 
 
-def _write(plan: Plan, folder, *, lanes, shard_samples, gzip, progress) -> Manifest:
-    plan.load()
-    counts = plan.choose_tasks(lanes=lanes, shard_samples=shard_samples)
-    plan.stage()
-    buckets = plan.buckets()
+def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) -> Manifest:
+    samples, ids = TaskSamples(rows), Ids(rows)
+    rows.load()
+    counts = samples.choose_tasks(lanes=lanes, shard_samples=shard_samples, like=like is not None)
+    samples.stage()
+    buckets = samples.buckets()
     numbers = [bucket for bucket, *_ in buckets]
     training = [bucket for bucket, partition, _ in buckets if partition == "train"]
-    with ThreadPoolExecutor(plan.engine.threads) as pool, tqdm(total=2 * len(buckets), disable=not progress, unit="shard") as bar:
+    with ThreadPoolExecutor(rows.engine.threads) as pool, tqdm(total=2 * len(buckets), disable=not progress, unit="shard") as bar:
 
         def each(do, arguments):  # in order; the first error ends all
             for result in pool.map(do, arguments):
                 bar.update()
                 yield result
 
-        kept = dict(zip(numbers, each(lambda bucket: plan.keep(plan.engine.fork(), bucket), numbers), strict=True))
-        vocabularies = plan.make_vocabularies(training, numbers)
-        names = [feature.name for feature in plan.schema.numeric_features]
-        numeric = plan.given[1] if plan.given else {name: together([kept[bucket][1][name] for bucket in training]) for name in names}
-        files = _files(buckets, plan.split.partitions, lanes, suffix=".gz" if gzip else "")
-        for partition in plan.split.partitions:
+        kept = dict(zip(numbers, each(lambda bucket: samples.keep(rows.engine.fork(), bucket), numbers), strict=True))
+        ids.make(training, numbers, given=like.vocabularies if like else None)
+        names = [feature.name for feature in rows.schema.numeric_features]
+        numeric = like.numeric if like else {name: together([kept[bucket][1][name] for bucket in training]) for name in names}
+        files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
+        for partition in rows.split.partitions:
             tf.io.gfile.makedirs(join(folder, partition))
-        shards = list(each(lambda job: _write_shard(plan, folder, *job, numeric=numeric, gzip=gzip), files))
+        shards = list(each(lambda job: _write_shard(ids, folder, *job, numeric=numeric, gzip=gzip), files))
     partitions: dict[str, list[Lane]] = {}
     for (partition, lane, *_), shard in zip(files, shards, strict=True):
         of_lane = partitions.setdefault(partition, [])
         of_lane[lane:] = [Lane((*(of_lane[lane].shards if lane < len(of_lane) else ()), shard))]
-    samples = sum(count for count, _ in kept.values())
-    of_tasks = plan.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0] * plan.split.episodes
-    counts |= {"samples": samples, "samples_dropped": of_tasks - samples}
-    counts |= {name: plan.engine.row(query)[0] for name, query in plan.source.dropped.items()}
+    held = sum(count for count, _ in kept.values())
+    of_tasks = rows.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0] * rows.split.episodes
+    counts |= {"samples": held, "samples_dropped": of_tasks - held}
+    counts |= {name: rows.engine.row(query)[0] for name, query in rows.source.dropped.items()}
     made = Manifest(
         folder=str(folder),
-        schema=schema_with_sizes(plan.schema, vocabularies),
-        split=dataclasses.asdict(plan.split),
-        support_size=plan.split.support,
-        query_size=plan.split.query,
-        tables={table: save_vocabulary(vocabulary, folder, number) for number, (table, vocabulary) in enumerate(vocabularies.items())},
+        schema=ids.schema_with_sizes(),
+        split=dataclasses.asdict(rows.split),
+        support_size=rows.split.support,
+        query_size=rows.split.query,
+        tables={table: save_vocabulary(vocabulary, folder, number) for number, (table, vocabulary) in enumerate(ids.vocabularies.items())},
         numeric=numeric,
         counts=counts,
-        collisions=plan.collisions,
+        collisions=ids.collisions,
         compression="GZIP" if gzip else "",
         partitions=partitions,
         version=__version__,
@@ -166,10 +168,10 @@ def _files(buckets, partitions, lanes, *, suffix):
     return made
 
 
-def _write_shard(plan, folder, partition, lane, bucket, support, query, *, numeric, gzip):
+def _write_shard(ids, folder, partition, lane, bucket, support, query, *, numeric, gzip):
     del partition, lane
     files, tasks, samples = {"support": support, "query": query}, 0, 0
-    encoded = plan.encoded(plan.engine.fork(), bucket, numeric) if bucket is not None else dict.fromkeys(files, plan.nothing())
+    encoded = ids.encoded(ids.engine.fork(), bucket, numeric) if bucket is not None else dict.fromkeys(files, ids.nothing())
     for part, name in files.items():
         tasks = write_records(join(folder, name), encoded[part], gzip=gzip)
         samples += len(encoded[part].label)
