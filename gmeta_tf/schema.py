@@ -49,6 +49,7 @@ class MultiHot:
       max_length: slots; preparation refuses a longer list.
       combiner: "mean" or "sum" over the ids present; the vector of no id is zero.
       table: as for `Categorical`.
+      weights: column of as many numbers as ids, by which rows are multiplied; a mean is then over the weights. "": all 1.
     """
 
     kind: ClassVar[str] = "multi_hot"
@@ -56,6 +57,7 @@ class MultiHot:
     max_length: int
     combiner: str = "mean"
     table: str = ""
+    weights: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "table", self.table or self.name)
@@ -136,13 +138,24 @@ class Schema:
         return tuple(f for f in self.features if isinstance(f, Numeric))
 
     @property
+    def weighted_features(self) -> tuple[MultiHot, ...]:
+        """Multi-hot features with weights, whose slots stand behind the numeric features in `numeric`."""
+        return tuple(f for f in self.features if isinstance(f, MultiHot) and f.weights)
+
+    @property
+    def numeric_width(self) -> int:
+        """Numbers that travel with a sample: numeric features, then a weight for each slot of the weighted ones."""
+        return len(self.numeric_features) + sum(feature.slots for feature in self.weighted_features)
+
+    @property
     def positions(self) -> tuple[Categorical | MultiHot, ...]:
         """The feature at each packed position."""
         return tuple(feature for feature in self.id_features for _ in range(feature.slots))
 
     def require_features(self, columns: Mapping[str, Any]):
         """Raises ValueError unless `columns` holds every feature."""
-        missing = [feature.name for feature in self.features if feature.name not in columns]
+        names = [*(feature.name for feature in self.features), *(feature.weights for feature in self.weighted_features)]
+        missing = [name for name in names if name not in columns]
         if missing:
             raise ValueError(
                 f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}. Add them."
@@ -152,10 +165,11 @@ class Schema:
         """Packs encoded columns of n samples into the arrays that models take.
 
         Args:
-          columns: name -> n ids (categorical), n lists of ids (multi-hot) or n numbers (numeric and the label).
+          columns: name -> n ids (categorical), n lists of ids (multi-hot), n lists of numbers (their weights) or n
+            numbers (numeric and the label).
 
         Returns:
-          `ids` [n, positions] int64, `numeric` [n, numeric features] float32, `label` [n] float32 (zeros where the
+          `ids` [n, positions] int64, `numeric` [n, numeric width] float32, `label` [n] float32 (zeros where the
           label is not given).
 
         Raises:
@@ -170,6 +184,7 @@ class Schema:
             raise ValueError(f"columns must be of one length. Received: lengths={lengths}. Give each one value a sample.")
         parts = [_slots(columns[feature.name], feature) for feature in self.id_features]
         numbers = [np.asarray(columns[feature.name], np.float32).reshape(n, 1) for feature in self.numeric_features]
+        numbers += [_weights(columns[feature.weights], columns[feature.name], feature) for feature in self.weighted_features]
         return {
             "ids": np.concatenate([np.zeros((n, 0), np.int64), *parts], axis=1),
             "numeric": np.concatenate([np.zeros((n, 0), np.float32), *numbers], axis=1),
@@ -219,6 +234,16 @@ def _feature(entry: Mapping[str, Any]) -> Feature:
             f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature {entry.get('name')!r}. Use one of them."
         )
     return KINDS[kind](**fields)
+
+
+def _weights(weights: Sequence, ids: Sequence, feature: MultiHot) -> np.ndarray:
+    """[n, slots] float32 weights of one feature, 0 for empty slots."""
+    packed = np.zeros((len(ids), feature.slots), np.float32)
+    for row, own, of in zip(packed, weights, ids, strict=True):
+        if len(own) != len(of):
+            raise ValueError(f"{feature.weights} must hold a weight for each id of {feature.name}. Received: {list(own)} for {list(of)}.")
+        row[: len(own)] = own
+    return packed
 
 
 def _slots(values: Sequence, feature: Categorical | MultiHot) -> np.ndarray:

@@ -127,9 +127,8 @@ def decoded(manifest: Manifest, support: Sets, query: Sets) -> Table:
                 vocabulary = manifest.vocabularies[feature.table]
                 shown = ", ".join(vocabulary.shown(i) for i in own[own >= 0].tolist())
                 cells.append(shown if not isinstance(feature, Categorical) else shown or "?")
-            raw = [
-                z * manifest.numeric[f.name][1] + manifest.numeric[f.name][0] for f, z in zip(schema.numeric_features, numbers, strict=True)
-            ]
+            standards = [manifest.numeric[feature.name] for feature in schema.numeric_features]
+            raw = [z * deviation + mean for (mean, deviation), z in zip(standards, numbers, strict=False)]  # weights stand behind
             made.add_row(name, *cells, *(f"{number:.6g}" for number in raw), f"{label:g}")
     return made
 

@@ -98,32 +98,42 @@ class Lookup:
         there = self.index_by_dim(present)
         return [tf.where(p[..., None], rows, tf.zeros([], rows.dtype)) for rows, p in zip(gathered, there, strict=True)]
 
-    def combine(self, gathered: tuple[tf.Tensor, ...] | list[tf.Tensor], present: tf.Tensor) -> tf.Tensor:
+    def combine(self, gathered: tuple[tf.Tensor, ...] | list[tf.Tensor], present: tf.Tensor, numeric: tf.Tensor | None = None) -> tf.Tensor:
         """One vector a sample: the features' vectors side by side, dim by dim, in packed order within a dim.
 
         Args:
           gathered: per dim [..., positions of the dim, dim].
           present: [..., positions] bool, False for padding.
+          numeric: [..., numeric width], whose end holds the weights of slots; needed where the schema has weighted features.
         """
-        blocks = []
+        blocks, weights = [], self._weights(numeric)
         for features, rows in zip(self._features, gathered, strict=True):
             first = sum(isinstance(feature, Categorical) for feature in features)
             vectors = [rows[..., :first, :]] if first else []
             for feature in features[first:]:
                 assert isinstance(feature, MultiHot)  # in packed order they come last
                 own = self.schema.positions.index(feature)
-                there = present[..., own : own + feature.slots]
-                vectors.append(_combine(rows[..., first : first + feature.slots, :], there, feature.combiner))
+                there = tf.cast(present[..., own : own + feature.slots], rows.dtype)
+                weight = there * tf.cast(weights[feature.name], rows.dtype) if feature.weights else there
+                vectors.append(_combine(rows[..., first : first + feature.slots, :], weight, feature))
                 first += feature.slots
             joined = tf.concat(vectors, -2) if len(vectors) > 1 else vectors[0]  # [..., features, dim]
             blocks.append(tf.reshape(joined, [*joined.shape[:-2], len(features) * rows.shape[-1]]))
         return tf.concat(blocks, -1) if len(blocks) > 1 else blocks[0]
 
+    def _weights(self, numeric):
+        """feature -> [..., slots] of its weights."""
+        made, first = {}, len(self.schema.numeric_features)
+        for feature in self.schema.weighted_features:
+            made[feature.name] = numeric[..., first : first + feature.slots]
+            first += feature.slots
+        return made
 
-def _combine(slots, present, combiner):
-    """[..., slots, dim] -> [..., 1, dim]; absent slots are zero already."""
-    total = tf.reduce_sum(slots, -2, keepdims=True)
-    if combiner == "sum":
+
+def _combine(slots, weights, feature):
+    """[..., slots, dim], [..., slots] -> [..., 1, dim]; absent slots are zero already, and weigh nothing."""
+    total = tf.reduce_sum(slots * weights[..., None] if feature.weights else slots, -2, keepdims=True)
+    if feature.combiner == "sum":
         return total
-    count = tf.reduce_sum(tf.cast(present, slots.dtype), -1)[..., None, None]
-    return total / tf.maximum(count, 1)
+    weight = tf.reduce_sum(weights, -1)[..., None, None]
+    return tf.math.divide_no_nan(total, weight) if feature.weights else total / tf.maximum(weight, 1)

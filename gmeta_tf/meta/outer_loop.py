@@ -1,4 +1,8 @@
-"""The outer loss of a batch and its gradients: for all tasks at once, or in chunks that bound the memory."""
+"""The outer loss of a batch and its gradients: for all tasks at once, or in chunks that bound the memory.
+
+Sets are padded to one size, the largest of any task. A batch of smaller ones can do with less: with `sizes`, it is worked
+on with as many places a set as the smallest of these sizes that holds its samples. A graph for each size is traced once.
+"""
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.task_loop import TaskLoop, task_losses
@@ -6,7 +10,9 @@ from gmeta_tf.meta.task_loop import TaskLoop, task_losses
 SIDE_BY_SIDE = 2  # chunks that may run at the same time
 
 
-def outer_gradients(task_loop: TaskLoop, weights, gathered, index, support, query, *, chunk: int | None = None):
+def outer_gradients(
+    task_loop: TaskLoop, weights, gathered, index, support, query, *, chunk: int | None = None, sizes: tuple[int, ...] = ()
+):
     """Query logits, and the gradients of the outer loss, summed over tasks.
 
     Args:
@@ -14,6 +20,7 @@ def outer_gradients(task_loop: TaskLoop, weights, gathered, index, support, quer
       weights: n dense variables.
       gathered, index, support, query: the batch, as `TaskLoop.query_logits` takes it.
       chunk: tasks to work on at a time; at most two chunks are in memory. None: all.
+      sizes: places of a set to do with, ascending, where they hold a batch's samples.
 
     Returns:
       (logits [tasks, query samples], n gradients of `weights`, gradients of `gathered`).
@@ -21,6 +28,47 @@ def outer_gradients(task_loop: TaskLoop, weights, gathered, index, support, quer
     Reference: G-Meta (arXiv:2401.04338), algorithm 1, the outer loop.
     """
     tasks = (tuple(gathered), index, support, query)
+    if not sizes:
+        return _in_parts(task_loop, weights, tasks, chunk)
+    cut = lambda size: lambda: _with_places(size, task_loop, weights, tasks, chunk)  # noqa: E731
+    return tf.switch_case(_which(support, query, sizes), [cut(size) for size in (*sizes, None)])
+
+
+def padding_share(support, query, *, sizes: tuple[int, ...] = ()) -> tf.Tensor:
+    """Scalar float64: share of the places that `outer_gradients` works on which hold no sample."""
+    parts = (support["weight"], query["weight"])
+    longest = tf.constant([*sizes, max(part.shape[1] for part in parts)])[_which(support, query, sizes)]
+    places = sum(tf.shape(part)[0] * tf.minimum(longest, part.shape[1]) for part in parts)
+    samples = sum(tf.math.count_nonzero(part, dtype=tf.int32) for part in parts)
+    return tf.cast(1 - samples / tf.maximum(places, 1), tf.float64)
+
+
+def _which(support, query, sizes):
+    """Scalar int32: number of the smallest size that holds the samples of both sets; behind the last, all places."""
+    ends = [tf.reduce_max(tf.where(part["weight"] > 0, 1 + tf.range(part["weight"].shape[1]), 0)) for part in (support, query)]
+    return tf.reduce_sum(tf.cast(tf.maximum(*ends) > tf.constant(sizes, tf.int32), tf.int32))
+
+
+def _with_places(size, task_loop, weights, tasks, chunk):
+    """`_in_parts` with the first `size` places of each set; None: with all."""
+    gathered, index, support, query = tasks
+    first, second = support["weight"].shape[1], query["weight"].shape[1]
+    kept = first if size is None else min(size, first), second if size is None else min(size, second)
+    both = lambda part: tf.concat([part[:, : kept[0]], part[:, first : first + kept[1]]], 1)  # noqa: E731
+    of_set = lambda samples, places: tf.nest.map_structure(lambda part: part[:, :places], samples)  # noqa: E731
+    cut = (tuple(map(both, gathered)), both(index), of_set(support, kept[0]), of_set(query, kept[1]))
+    logits, dense, of_rows = _in_parts(task_loop, weights, cut, chunk)
+    whole = lambda part: tf.concat([_padded(part[:, : kept[0]], first), _padded(part[:, kept[0] :], second)], 1)  # noqa: E731
+    return _padded(logits, second), dense, tuple(map(whole, of_rows))
+
+
+def _padded(part, places):
+    """[tasks, n, ...] -> [tasks, places, ...], zeros behind."""
+    return tf.pad(part, [[0, 0], [0, places - part.shape[1]], *[[0, 0]] * (part.shape.rank - 2)])
+
+
+def _in_parts(task_loop, weights, tasks, chunk):
+    gathered, index, _, query = tasks
     if chunk is None:
         return _of_tasks(task_loop, weights, tasks)
     count = tf.shape(index)[0]

@@ -40,6 +40,7 @@ class TaskLoop:
 
     def __init__(self, tower: tf.keras.Model, lookup, *, inner_loop: InnerLoop, loss: Callable):
         self.tower, self.lookup, self.inner_loop, self.loss = tower, lookup, inner_loop, loss
+        self._numbers = len(lookup.schema.numeric_features)  # what follows them in `numeric` are weights of ids
         inner_loop.require_known({table.name for tables in lookup.tables_by_position for table in tables})
         self.variables = inner_loop.dense_variables(tower)
         self._substitution = Substitution(tower, self.variables)
@@ -100,7 +101,7 @@ class TaskLoop:
         trial = [LowRankKernel(tf.convert_to_tensor(v)) if is_one else v for v, is_one in zip(self.variables, kernels, strict=True)]
         call = tf.function(lambda embedded, numeric: self._tower(trial, embedded, numeric, training=True))
         try:
-            call.get_concrete_function(spec(self.lookup.width), spec(len(self.lookup.schema.numeric_features)))
+            call.get_concrete_function(spec(self.lookup.width), spec(self.lookup.schema.numeric_width))
         except Exception:  # noqa: BLE001  whatever an operation makes of a kernel that is no tensor
             return [False] * len(kernels)
         return kernels
@@ -118,14 +119,14 @@ class TaskLoop:
         return self._tower(dense, self._embedded(task, fast, "query"), task["query_numeric"], training=training)
 
     def _unadapted(self, gathered, index, query, *, training):
-        embedded = self.lookup.combine(gathered, index > 0)  # [tasks, samples, width]
-        numeric = tf.cast(query["numeric"], embedded.dtype)
+        embedded = self.lookup.combine(gathered, index > 0, query["numeric"])  # [tasks, samples, width]
+        numeric = tf.cast(query["numeric"][..., : self._numbers], embedded.dtype)
         flat = {"embedded": tf.reshape(embedded, [-1, embedded.shape[-1]]), "numeric": tf.reshape(numeric, [-1, numeric.shape[-1]])}
         return tf.cast(tf.reshape(self.tower(flat, training=training), tf.shape(query["label"])), embedded.dtype)
 
     def _tower(self, dense, embedded, numeric, *, training):
         with self._substitution(dense):
-            logits = self.tower({"embedded": embedded, "numeric": numeric}, training=training)[:, 0]
+            logits = self.tower({"embedded": embedded, "numeric": numeric[:, : self._numbers]}, training=training)[:, 0]
         return tf.cast(logits, embedded.dtype)  # from the tower's own dtype, in mixed precision
 
     def _elements(self, gathered, index, support, query):
@@ -137,7 +138,7 @@ class TaskLoop:
             flat = [tf.reshape(g, [-1, g.shape[1] * g.shape[2], g.shape[3]]) for g in gathered]
             first = [_first_occurrence(i) for i in self.lookup.index_by_dim(index)]
             return elements | {"rows": flat, "first": first, "present": index > 0}
-        embedded = self.lookup.combine(gathered, index > 0)
+        embedded = self.lookup.combine(gathered, index > 0, tf.concat([support["numeric"], query["numeric"]], 1))
         return elements | {"support_embedded": embedded[:, :samples], "query_embedded": embedded[:, samples:]}
 
     def _embedded(self, task, fast, part):
@@ -156,7 +157,7 @@ class TaskLoop:
             else:
                 values = tf.gather(tf.concat([adapted, own[cut:]], 0), first[cut:])
             gathered.append(tf.reshape(values, [-1, mask.size, own.shape[-1]]))
-        return self.lookup.combine(self.lookup.blank(gathered, present), present)
+        return self.lookup.combine(self.lookup.blank(gathered, present), present, task[f"{part}_numeric"])
 
 
 def _first_occurrence(index):

@@ -66,7 +66,7 @@ def _sets(manifest, records, path):
     kinds = {"task": tf.int64, "ids": tf.int64, "numeric": tf.float32, "label": tf.float32, "place": tf.int64}
     parsed = tf.io.parse_example(records, {name: tf.io.RaggedFeature(kind) for name, kind in kinds.items()})
     lengths = parsed["label"].row_lengths().numpy()
-    positions, numbers = len(manifest.schema.positions), len(manifest.schema.numeric_features)
+    positions, numbers = len(manifest.schema.positions), manifest.schema.numeric_width
     widths = {"task": np.ones_like(lengths), "ids": lengths * positions, "numeric": lengths * numbers, "place": lengths}
     for feature, expected in widths.items():
         if not np.array_equal(parsed[feature].row_lengths().numpy(), expected):

@@ -111,6 +111,8 @@ class Ids:
             f"coalesce(({self.own[f.name]} - '{numeric[f.name][0]}'::DOUBLE) / '{numeric[f.name][1]}'::DOUBLE, 0)::FLOAT"
             for f in self.schema.numeric_features
         ]
+        for feature in self.schema.weighted_features:
+            numbers += [f"coalesce({self.rows.weights[feature.name]}[{slot}], 0)::FLOAT" for slot in range(1, feature.slots + 1)]
         columns = ["number", "part = 'query' AS is_query", "label", "seat"]
         columns += [f"({one})::BIGINT AS id_{i}" for i, one in enumerate(ids)] + [f"{one} AS number_{i}" for i, one in enumerate(numbers)]
         order = f"number, part DESC, CASE WHEN part = 'query' THEN {self.orders[-1]} END, place DESC"
@@ -127,7 +129,7 @@ class Ids:
         """The samples of no task."""
         whole = lambda *shape: np.zeros([0, *shape], np.int64)  # noqa: E731
         number = lambda *shape: np.zeros([0, *shape], np.float32)  # noqa: E731
-        return Samples(whole(), whole(len(self.schema.positions)), number(len(self.schema.numeric_features)), number(), whole())
+        return Samples(whole(), whole(len(self.schema.positions)), number(self.schema.numeric_width), number(), whole())
 
     def _id(self, feature, value, alias):
         """SQL of the id of a value."""

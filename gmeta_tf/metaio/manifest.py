@@ -219,8 +219,9 @@ class Manifest:
         """Encodes raw columns of n samples as preparation did, for `Schema.pack` and `MetaModel.adapt`.
 
         Args:
-          columns: name -> n values (categorical), n lists of values or texts separated by blanks (multi-hot) or n
-            numbers (numeric); the label as it is, where given. None is a missing value, and NaN a missing number.
+          columns: name -> n values (categorical), n lists of values or texts separated by blanks (multi-hot), n lists of
+            numbers (weights of those, which then are lists) or n numbers (numeric); the label as it is, where given. None
+            is a missing value, and NaN a missing number.
 
         Returns:
           name -> n ids (0: out of vocabulary), n lists of ids, n standardised numbers (0, the mean, where missing), and
@@ -234,6 +235,9 @@ class Manifest:
         """
         self.schema.require_features(columns)
         encoded = {feature.name: self._encode(feature, columns[feature.name]) for feature in self.schema.features}
+        for feature in self.schema.weighted_features:
+            pairs = zip(columns[feature.weights], columns[feature.name], strict=True)
+            encoded[feature.weights] = [_weights(*(() if part is None else part for part in pair), feature) for pair in pairs]
         label = self.schema.label
         return encoded | ({label: columns[label]} if label in columns else {})
 
@@ -281,6 +285,16 @@ def _texts(value) -> list[str]:
         return []
     values = text(value).split(" ") if isinstance(value, str | bytes) else map(text, value)
     return [one for one in values if one]
+
+
+def _weights(weights, values, feature) -> list[float]:
+    """The weights of one multi-hot sample, without those of empty texts."""
+    if isinstance(values, str) or len(weights) != len(values):
+        raise ValueError(
+            f"{feature.weights} must hold a weight for each value of {feature.name}, both lists. Received: {weights!r} for {values!r}. "
+            "Mend them."
+        )
+    return [float(weight) for weight, value in zip(weights, values, strict=True) if text(value)]
 
 
 def _standardised(values, name, mean, deviation):

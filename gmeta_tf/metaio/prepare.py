@@ -102,7 +102,7 @@ def policy_of(vocabulary) -> Policy:
 
 
 def _bytes_of_sample(schema):
-    return BYTES_OF_ID * len(schema.positions) + BYTES_OF_NUMBER * (1 + len(schema.numeric_features))
+    return BYTES_OF_ID * len(schema.positions) + BYTES_OF_NUMBER * (1 + schema.numeric_width)
 
 
 def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) -> Manifest:

@@ -33,6 +33,8 @@ class Reader:
       joined: in `stream`, the query set holds the samples of both sets, for training without an inner loop.
       max_support: at most so many of each task's most recent support samples.
       shuffle_tasks: tasks of a lane among which the next is drawn.
+      size_window: in `stream`, among the tasks of so many batches those of like size go together, so that few batches
+        need many places (see `sizes` of `MetaModel.compile`); 0: tasks stay in the order drawn.
       prefetch: batches to make ready ahead of the model.
 
     Attributes:
@@ -61,6 +63,7 @@ class Reader:
         joined: bool = False,
         max_support: int | None = None,
         shuffle_tasks: int = 10_000,
+        size_window: int = 0,
         prefetch: int = 4,
     ):
         self.folder, self.manifest = str(folder), Manifest.load(folder)
@@ -74,10 +77,13 @@ class Reader:
                 f"partition must hold at least one task. Received: partition={partition!r} of {self.folder}, which has none. "
                 "Prepare the data with a larger fraction of tasks for it."
             )
-        self._check(global_batch_tasks, size, cold_rate, max_support, prefetch)
+        self._check(global_batch_tasks, size, cold_rate, max_support)
+        for name, value in (("prefetch", prefetch), ("size_window", size_window)):
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0. Received: {name}={value}. Leave it out for the default.")
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
         self.seed, self.cold_rate, self.redraw, self.joined, self.shuffle_tasks = seed, cold_rate, redraw, joined, shuffle_tasks
-        self.prefetch = prefetch
+        self.prefetch, self.size_window = prefetch, size_window
         self.support_size = self.manifest.support_size
         self.max_support = self.support_size if max_support is None else min(max_support, self.support_size)
         self._lane_tasks = global_batch_tasks // len(self.lanes)
@@ -86,7 +92,7 @@ class Reader:
         places = self.steps_per_epoch * global_batch_tasks * (self.support_size + self.manifest.query_size)
         self.padding_share = 1 - self.samples / places
 
-    def _check(self, global_batch_tasks, size, cold_rate, max_support, prefetch):
+    def _check(self, global_batch_tasks, size, cold_rate, max_support):
         lanes = len(self.lanes)
         if global_batch_tasks < 1 or global_batch_tasks % lanes:
             raise ValueError(
@@ -98,8 +104,6 @@ class Reader:
             raise ValueError(f"size must be at most the number of lanes, {lanes}. Received: size={size}. Prepare the data with more lanes.")
         if max_support is not None and max_support < 0:
             raise ValueError(f"max_support must be at least 0. Received: max_support={max_support}. Leave it out to keep every sample.")
-        if prefetch < 0:
-            raise ValueError(f"prefetch must be at least 0. Received: prefetch={prefetch}. Use 0 to make no batch ahead.")
         if not 0 <= cold_rate <= 1:
             raise ValueError(f"cold_rate must lie in [0, 1]. Received: cold_rate={cold_rate}.")
         if cold_rate and self._task_position() is None:
@@ -156,7 +160,19 @@ class Reader:
             tasks = tasks.shuffle(min(self.shuffle_tasks, max(lane.tasks, 1)), seed=seed, reshuffle_each_iteration=False)
         total = self.steps_per_epoch * self._lane_tasks
         empty = tf.data.Dataset.from_tensors(("", "")).repeat(total - lane.tasks)
-        return tasks.concatenate(empty).batch(self._lane_tasks, drop_remainder=True)
+        tasks = tasks.concatenate(empty)
+        if not (shuffle and self.size_window):
+            return tasks.batch(self._lane_tasks, drop_remainder=True)
+        together = lambda window, pair: self._by_size(window, *pair, epoch)  # noqa: E731
+        return tasks.batch(self.size_window * self._lane_tasks).enumerate().map(together).unbatch()
+
+    def _by_size(self, window, support, query, epoch):
+        """Records of a window -> batches of tasks of like size, [batches, tasks of a lane], in an order that all lanes share."""
+        order = tf.argsort(tf.strings.length(support) + tf.strings.length(query), stable=True)  # of bytes, which grow with samples
+        batches = tf.range(tf.size(order) // self._lane_tasks)
+        drawn = tf.argsort(self._hash("window", batches, tf.cast(window, tf.int64), epoch))
+        sort = lambda records: tf.gather(tf.reshape(tf.gather(records, order), [-1, self._lane_tasks]), drawn)  # noqa: E731
+        return sort(support), sort(query)
 
     def _records(self, lane, part):
         """The records of a lane's files, one file after another."""
@@ -182,7 +198,7 @@ class Reader:
 
     def _examples(self, records, samples, *, kept):
         """Records -> (dictionary of [tasks, samples, ...], [tasks] numbers of the tasks); the last `kept` samples of each."""
-        positions, numbers = len(self.schema.positions), len(self.schema.numeric_features)
+        positions, numbers = len(self.schema.positions), self.schema.numeric_width
         spec = {
             "task": tf.io.FixedLenFeature([], tf.int64, -1),
             "ids": tf.io.RaggedFeature(tf.int64),

@@ -35,6 +35,7 @@ class Rows:
       keys: columns that name the task.
       orders: columns of the order, as they are called here.
       own: feature -> what its column is called here.
+      weights: weighted feature -> the same of its weights.
       tables: of the schema's id features.
       table_types: table -> the type in which its values are compared.
     """
@@ -50,6 +51,12 @@ class Rows:
             raise ValueError(f"vocabularies must be of the schema's tables, {self.tables}. Received: {unknown}. Name its tables.")
         self.orders = [f"order_{i}" for i in range(len(source.order_by))]
         self.own = {feature.name: f"feature_{i}" for i, feature in enumerate(self.schema.features)}
+        self.weights = {feature.name: f"weights_{i}" for i, feature in enumerate(self.schema.weighted_features)}
+
+    @property
+    def values(self) -> list[str]:
+        """The columns of features and weights, as they are called here."""
+        return [*self.own.values(), *self.weights.values()]
 
     def load(self):
         """Makes the views and tables, and checks every row.
@@ -82,6 +89,7 @@ class Rows:
         cold = self.split.cold_items
         names = {"label": self.schema.label, **dict(zip(self.orders, self.source.order_by, strict=True))}
         names |= {self.own[feature.name]: feature.name for feature in self.schema.features}
+        names |= {self.weights[feature.name]: feature.weights for feature in self.schema.weighted_features}
         names |= {"part": self.split.column} if self.split.column else {}
         names |= {"item": cold.column} if cold else {}
         return names | ({"age": cold.age_column} if cold and cold.age_column else {})
@@ -91,6 +99,7 @@ class Rows:
             checks.require_kind(feature, self._types[self.own[feature.name]])
         self.table_types = {table: self._type_of(table) for table in self.tables}
         typed = [f"{self._typed(feature)} AS {self.own[feature.name]}" for feature in self.schema.features]
+        typed += [self._weight(feature) for feature in self.schema.weighted_features]
         extra = ["part"] if self.split.column else []
         self._find_cold_items()
         self.engine.run(
@@ -119,6 +128,13 @@ class Rows:
     def _texts(self, own):
         """SQL of a multi-hot column as a list of texts."""
         return f"string_split({own}, ' ')" if self._types[own] == "VARCHAR" else f"{own}::VARCHAR[]"
+
+    def _weight(self, feature):
+        """SQL of the weights of a feature's ids, without those of empty texts, as these are no ids."""
+        own, weights = self.own[feature.name], self.weights[feature.name]
+        pairs = f"list_zip({self._texts(own)}, {self._texts(weights)})"
+        kept = f"list_filter({pairs}, lambda pair: pair[1] <> '')"
+        return f"list_transform({kept}, lambda pair: TRY_CAST(pair[2] AS DOUBLE)) AS {weights}"
 
     def _find_cold_items(self):
         cold = self.split.cold_items
@@ -164,6 +180,11 @@ class Rows:
                     f"ids of 0 … {most}",
                     f"len(list_filter({self._texts(own)}, {inside})) = len({self._texts(own)})",
                 )
+        for feature in self.schema.weighted_features:
+            ids, weights = self._texts(self.own[feature.name]), self._texts(self.weights[feature.name])
+            finite = f"len(list_filter({weights}, lambda v: coalesce({checks.NUMBER.format(column='v')}, false)))"
+            holds = f"coalesce({finite}, 0) = coalesce(len({weights}), 0) AND coalesce(len({weights}), 0) = coalesce(len({ids}), 0)"
+            yield self.weights[feature.name], feature.weights, f"a finite number for each value of {feature.name}", holds
         if self.split.column:
             yield "part", self.split.column, "'support' or 'query'", "part::VARCHAR IN ('support', 'query')"
 

@@ -96,7 +96,7 @@ class TaskSamples:
 
     def stage(self):
         """Keeps the samples of chosen tasks on disk, bucket by bucket."""
-        columns = ["label", *self.rows.orders, *(["part"] if self.split.column else []), *self.rows.own.values()]
+        columns = ["label", *self.rows.orders, *(["part"] if self.split.column else []), *self.rows.values]
         self.engine.spread(f"SELECT bucket, number, {', '.join(columns)} FROM samples JOIN tasks USING (task, cold)", "staged", by="bucket")
 
     def keep(self, engine: DuckDB, bucket: int) -> tuple[int, dict[str, Moments]]:
@@ -121,7 +121,7 @@ class TaskSamples:
         inside = f"place BETWEEN 1 AND {split.query + split.support}"
         if split.column:
             inside = f"place <= CASE WHEN part = 'query' THEN {split.query} ELSE {split.support} END"
-        values = ", ".join(self.rows.own.values())
+        values = ", ".join(self.rows.values)
         engine.keep(
             f"""
             SELECT number * {split.episodes} + episode AS number, {part} AS part, place, {seat} AS seat, tied, label,

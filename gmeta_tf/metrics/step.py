@@ -7,7 +7,7 @@ PHASES = ("input", "exchange", "compute", "update")
 
 
 class StepMetrics:
-    """Means over steps and ranks: `seconds_input`, `seconds_exchange`, `seconds_compute`, `seconds_update`, `bytes_sent`.
+    """Means over steps and ranks: `seconds_input`, `seconds_exchange`, `seconds_compute`, `seconds_update`, `bytes_sent`, `padding_share`.
 
     A step waits for its batch (input); plans and fetches rows, and brings gradients home (exchange); runs both loops
     (compute); writes weights and measures (update). What runs ahead for the next step counts where it delays this one. The first step
@@ -15,7 +15,7 @@ class StepMetrics:
     """
 
     def __init__(self):
-        self.metrics = [MeanMetric(f"seconds_{phase}") for phase in PHASES] + [MeanMetric("bytes_sent")]
+        self.metrics = [MeanMetric(f"seconds_{phase}") for phase in PHASES] + [MeanMetric("bytes_sent"), MeanMetric("padding_share")]
         self._end = tf.Variable(0.0, trainable=False, dtype=tf.float64)
         self._now: list[tf.Tensor] = []
 
@@ -34,12 +34,17 @@ class StepMetrics:
         with tf.control_dependencies(self._now[-1:]):
             return tf.nest.map_structure(lambda part: tf.identity(part) if tf.is_tensor(part) else part, tensors)
 
-    def finish(self, bytes_sent: tf.Tensor):
-        """Adds the step, of which five times were taken."""
+    def finish(self, bytes_sent: tf.Tensor, padding_share: tf.Tensor):
+        """Adds the step, of which five times were taken.
+
+        Args:
+          bytes_sent: from this rank to others.
+          padding_share: share of the places for samples that hold none.
+        """
         begin, fetched, computed, home, end = self._now
         self._now = []
         waited = tf.where(self._end > 0, begin - self._end, 0.0)
         phases = (waited, fetched - begin + home - computed, computed - fetched, end - home)
-        for metric, value in zip(self.metrics, (*phases, bytes_sent), strict=True):
+        for metric, value in zip(self.metrics, (*phases, bytes_sent, padding_share), strict=True):
             metric.update_state(value)
         self._end.assign(end)

@@ -13,7 +13,7 @@ from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
 from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.outer_loop import outer_gradients
+from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.click import click_metrics
@@ -80,6 +80,7 @@ class MetaModel(tf.keras.Model):
         loss: str | Callable = "binary_crossentropy",
         clip_norm: float | None = None,
         task_chunk: int | None = None,
+        sizes: tuple[int, ...] = (),
         step_metrics: bool = False,
         prefetch: int = 2,
         **kwargs,
@@ -94,6 +95,8 @@ class MetaModel(tf.keras.Model):
           clip_norm: largest norm of the outer gradient, of dense weights and rows together, over all ranks; one more
             collective a step. None: not clipped.
           task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are equal. None: all.
+          sizes: places of a set to do with, ascending, for batches whose sets are no larger: they cost less, and the
+            results are equal. Useful with `Reader(size_window=…)`.
           step_metrics: log the seconds of a step by phase, and the bytes it sends (see `metrics.step`).
           prefetch: batches that `fit` makes ready on the device, ahead of the step.
           **kwargs: as for Keras, such as `steps_per_execution`.
@@ -107,6 +110,9 @@ class MetaModel(tf.keras.Model):
         ):
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be {least}. Received: {name}={value}. Leave it out to do without.")
+        if list(sizes) != sorted(set(sizes)) or min(sizes, default=1) < 1:
+            raise ValueError(f"sizes must ascend and be at least 1. Received: sizes={sizes}. Sort them.")
+        self.sizes = tuple(sizes)
         self.clip_norm, self.task_chunk, self.prefetch = clip_norm, task_chunk, prefetch
         self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         super().compile(optimizer=optimizer, **kwargs)
@@ -145,7 +151,7 @@ class MetaModel(tf.keras.Model):
         rows = mark(self.embedding.fetch(plan))
         gathered = lookup.gather(rows, plan.index)
         loss_of = self.task_loop, weights, gathered, plan.index, support, query
-        logits, dense, of_gathered = outer_gradients(*loss_of, chunk=self.task_chunk)  # summed over this rank's tasks
+        logits, dense, of_gathered = outer_gradients(*loss_of, chunk=self.task_chunk, sizes=self.sizes)  # summed over this rank's tasks
         of_rows = lookup.sum_per_row(of_gathered, plan.index, rows)
         tasks = tf.cast(tf.math.count_nonzero(tf.reduce_any(query["weight"] > 0, -1)), logits.dtype)
         dense, of_rows = mark((dense, of_rows))
@@ -160,7 +166,8 @@ class MetaModel(tf.keras.Model):
         results = _measured(self._train_metrics, query, logits)
         if self._step_metrics:
             mark((self.embedding.after_update(), self.optimizer.iterations.read_value(), results))
-            self._step_metrics.finish(self.embedding.bytes_sent(plan) + comm.allreduce_bytes([tasks, *dense, *replicated]))
+            sent = self.embedding.bytes_sent(plan) + comm.allreduce_bytes([tasks, *dense, *replicated])
+            self._step_metrics.finish(sent, padding_share(support, query, sizes=self.sizes))
         if next_ids:
             self._planned.keep(following)
         return results | self._step_results()

@@ -65,6 +65,8 @@ class Experiment:
       redraw: split training tasks' samples anew into support and query in every epoch.
       steps_per_execution: steps a call of the graph.
       task_chunk: tasks of a rank to work on at a time, to bound the memory; 0 takes all at once.
+      sizes: places of a set to do with, ascending, for batches of smaller tasks; the results are equal.
+      size_window: batches among whose tasks those of like size go together; 0 leaves tasks in the order drawn.
       prefetch: batches to read, and to make ready on the device, ahead of the step.
       mixed_precision: the tower computes in bfloat16; its weights and the rows stay in float32.
       replicate_rows: tables of at most so many rows are replicated on every rank, larger ones sharded.
@@ -103,6 +105,8 @@ class Experiment:
     redraw: bool = True
     steps_per_execution: int = 1
     task_chunk: int = 0
+    sizes: tuple[int, ...] = ()
+    size_window: int = 0
     prefetch: int = 4
     mixed_precision: bool = False
     replicate_rows: int = REPLICATE_ROWS
@@ -120,6 +124,7 @@ class Experiment:
                 raise ValueError(f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}. Choose one of these.")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
+        object.__setattr__(self, "sizes", tuple(self.sizes))
         _ = self.adaptation  # which checks its part
 
     @property
@@ -197,6 +202,7 @@ def _built(experiment, schema, steps):
         inner_loop=experiment.inner_loop,
         clip_norm=experiment.clip_norm or None,
         task_chunk=experiment.task_chunk or None,
+        sizes=experiment.sizes,
         prefetch=experiment.prefetch,
         step_metrics=experiment.step_metrics,
         steps_per_execution=experiment.steps_per_execution,
@@ -223,6 +229,7 @@ def reader(experiment: Experiment, partition: str, **options) -> Reader:
 def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     """This rank's readers of training and validation tasks."""
     own = {"cold_rate": experiment.cold_rate, "redraw": experiment.redraw, "joined": experiment.method == "joint"}
+    own |= {"size_window": experiment.size_window}
     return reader(experiment, "train", **own), reader(experiment, "validation")
 
 

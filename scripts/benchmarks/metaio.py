@@ -31,7 +31,7 @@ def main():
         folder = pathlib.Path(scratch)
         for workload, count in TASKS.items():
             rounds.run(Side("task_files", {"workload": workload, "out": folder / workload, "count": count}))
-        for name in ("conventional", "fields"):
+        for name in ("conventional", "fields", "torch"):
             (folder / name).mkdir()
         rates = rounds.values(rounds.in_turn(reading(folder), quick=options.quick))
         waits = {
@@ -58,6 +58,7 @@ def reading(folder: pathlib.Path) -> dict[str, Side]:
         "fields_small": Side("peers.fields_ingest", {"data": folder / "fields"}, steps=2000),
         "conventional": Side("peers.conventional_ingest", {"data": folder / "conventional"}, steps=40),
         "torch_dataloader": Side("peers.torch_ingest", steps=200, python=str(throughput.PEERS_PYTHON)),
+        "torch_dataloader_files": Side("peers.torch_ingest", {"data": folder / "torch"}, steps=100, python=str(throughput.PEERS_PYTHON)),
         "train_cached_small": Side("gmeta_fit", FIT, steps=400),
         "train_files_small": Side("gmeta_fit", FIT | small, steps=400),
         "train_cached_dlrm": Side("gmeta_fit", FIT | {"workload": "dlrm"}, steps=80),
@@ -91,6 +92,7 @@ def figures(rates: dict[str, float], waits: dict[str, dict], prepared: dict[str,
         "ingest_over_conventional": rates["ingest_small"] / rates["conventional"],
         "ingest_over_fields": rates["ingest_small"] / rates["fields_small"],
         "ingest_over_torch_dataloader": rates["ingest_small"] / rates["torch_dataloader"],
+        "ingest_over_torch_dataloader_files": rates["ingest_small"] / rates["torch_dataloader_files"],
         "train_from_files_over_cached_small": rates["train_files_small"] / rates["train_cached_small"],
         "train_from_files_over_cached_dlrm": rates["train_files_dlrm"] / rates["train_cached_dlrm"],
         "input_wait_share": max(result["input_wait_share"] for result in waits.values()),

@@ -47,6 +47,7 @@ def build(schema, name, *, dim=4, **options):
             "row_optimizer": RowAdam(CosineDecay(0.05, 50)),
             "clip_norm": 0.05,
             "task_chunk": 3,
+            "sizes": (2, 5),
             "steps_per_execution": 2,
         },
         "bfloat16_wire": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowwiseAdagrad(0.1)},
@@ -74,7 +75,9 @@ def batches(data, name, *, rank, size):
     if name == IDLE and size > 1:
         rank, size = min(rank, size - 2), size - 1
     own = {"global_batch_tasks": 3 if name == "few_tasks" else BATCH, "rank": rank, "size": size, "seed": 3}
-    train, validation = Reader(data, "train", cold_rate=0.5, redraw=True, **own), Reader(data, "validation", **own)
+    window = 2 if name == "every_option" else 0
+    train = Reader(data, "train", cold_rate=0.5, redraw=True, size_window=window, **own)
+    validation = Reader(data, "validation", **own)
     made = [train.stream(), validation.dataset()]
     return *([dataset.map(_without_samples) for dataset in made] if idles else made), train.steps_per_epoch // 2 * 2
 

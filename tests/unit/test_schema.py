@@ -39,7 +39,14 @@ features:
 def test_to_dict_is_plain():
     assert yaml.safe_load(yaml.safe_dump(PLAIN)) == PLAIN
     assert PLAIN["features"][0] == {"kind": "numeric", "name": "year"}
-    assert PLAIN["features"][1] == {"kind": "multi_hot", "name": "genres", "max_length": 2, "combiner": "sum", "table": "genres"}
+    assert PLAIN["features"][1] == {
+        "kind": "multi_hot",
+        "name": "genres",
+        "max_length": 2,
+        "combiner": "sum",
+        "table": "genres",
+        "weights": "",
+    }
 
 
 def test_defaults():

@@ -41,7 +41,7 @@ def ali_ccp(
       part: which two.
       task: the field whose values are the tasks: "101" the user, "205" the item, "207" the shop …
       label: "click", or "conversion" after it.
-      max_history: ids kept of a multi-valued field, those of the largest values.
+      max_history: ids kept of a multi-valued field, those of the largest values, which are their weights.
 
     Raises:
       FileNotFoundError: a file is missing.
@@ -56,13 +56,13 @@ def ali_ccp(
                c.* EXCLUDE (common_feature_index), {_fields((*ITEM, *CROSS, *POSITION), max_history, "s.feature_list")}
         FROM (FROM {impressions} WHERE NOT coalesce({impossible}, false)) s LEFT JOIN {common} c USING (common_feature_index)"""
     features = [Categorical(field) for field in (*USER, *ITEM, *CROSS, *POSITION)]
-    histories = [MultiHot(field, max_length=max_history) for field in HISTORIES]
+    histories = [MultiHot(field, max_length=max_history, weights=f"{field}_values") for field in HISTORIES]
     dropped = {"samples_dropped_as_converted_without_click": f"SELECT count(*) FROM {impressions} WHERE {impossible}"}
     return Source(schema=Schema(task, label, (*features, *histories)), sql=sql, order_by=("sample_id",), dropped=dropped)
 
 
 def _fields(fields, most, column="feature_list"):
-    """SQL of columns named as the fields: the id of a single-valued one, the ids of a multi-valued one by falling value."""
+    """SQL of columns named as the fields: the id of a single-valued one; of a multi-valued one the ids, and the values, which fall."""
     entries = f"string_split({column}, {ENTRY})"
     made = []
     for field in fields:
@@ -74,5 +74,7 @@ def _fields(fields, most, column="feature_list"):
         by_value = (
             f"list_transform({own}, lambda entry: {{'value': -TRY_CAST(split_part(entry, {VALUE}, 2) AS DOUBLE), 'id': {name('entry')}}})"
         )
-        made.append(f'list_transform(list_sort({by_value})[:{most}], lambda entry: entry.id) AS "{field}"')
+        largest = f"list_sort({by_value})[:{most}]"
+        made.append(f'list_transform({largest}, lambda entry: entry.id) AS "{field}"')
+        made.append(f'list_transform({largest}, lambda entry: -entry.value) AS "{field}_values"')
     return ", ".join(made)

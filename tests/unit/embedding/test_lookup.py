@@ -1,11 +1,12 @@
 """Which row each packed position reads, by hand: two dims, replicated and sharded tables in both."""
 
 import numpy as np
+import pytest
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.lookup import Lookup
 from gmeta_tf.embedding.partition import Table, stack_tables
-from gmeta_tf.schema import Categorical, MultiHot, Schema
+from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 SCHEMA = Schema(
     "user",
@@ -60,3 +61,15 @@ def test_a_schema_without_sharded_tables_fetches_nothing():
     lookup = Lookup(SCHEMA, stack_tables(TABLES, size=2, replicated=frozenset(SCHEMA.tables)))
     assert lookup.sharded == []
     assert lookup.index(IDS, None).numpy().tolist() == [[8, 53, 8, 1, 0], [10, 0, 8, 4, 4]]
+
+
+@pytest.mark.parametrize(("combiner", "expected"), [("sum", [0.5 * 1 + 2 * 3, 0.5 * 2 + 2 * 4]), ("mean", [6.5 / 2.5, 9 / 2.5])])
+def test_weights_multiply_rows(combiner, expected):
+    feature = MultiHot("tag", 3, combiner, weights="shares")
+    schema = Schema("user", "y", (Numeric("price"), feature), {"tag": 4})
+    lookup = Lookup(schema, stack_tables([Table("tag", 4, 2)], size=1))
+    rows = tf.constant([[[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]]])
+    numeric = tf.constant([[99.0, 0.5, 2.0, 7.0]])  # a number, and the weights, of which the padding's counts for nothing
+    np.testing.assert_allclose(lookup.combine((rows,), tf.constant([[True, True, False]]), numeric), [expected])
+    none = lookup.combine((tf.zeros_like(rows),), tf.constant([[False] * 3]), numeric)
+    np.testing.assert_array_equal(none, [[0, 0]])

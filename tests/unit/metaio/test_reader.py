@@ -34,7 +34,7 @@ def global_batches(folder, size, steps, *, epoch=0, step=0, **options):
     return [sorted(sum(parts, [])) for parts in zip(*per_rank, strict=True)]
 
 
-@pytest.mark.parametrize("options", [{}, {"cold_rate": 0.5, "redraw": True}])
+@pytest.mark.parametrize("options", [{}, {"cold_rate": 0.5, "redraw": True, "size_window": 2}])
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_a_global_batch_is_the_same_for_any_number_of_ranks(tiny, size, options):
     steps = 2 * Reader(tiny, "train", global_batch_tasks=BATCH).steps_per_epoch
@@ -109,7 +109,23 @@ def test_redrawn_sets_hold_the_tasks_samples(tiny):
             assert other[1]["weight"][t].numpy().sum() == min(3, len(contents[0]))
 
 
+def test_tasks_of_like_size_go_together(tiny):
+    spread, seen = {}, []
+    for window in (0, 4):
+        reader = Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, size_window=window)
+        batches = list(reader.stream().take(reader.steps_per_epoch))
+        sizes = [(s["weight"].numpy().sum(1) + q["weight"].numpy().sum(1)) for s, q in batches]
+        spread[window] = np.mean([own[own > 0].std() for own in sizes])
+        seen.append(sorted(sum(tasks_of(batches), [])))
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 30
+    assert spread[4] < 0.5 * spread[0]
+
+
 def test_bad_arguments(tiny):
+    for name in ("prefetch", "size_window"):
+        with pytest.raises(ValueError, match=rf"{name} must be at least 0. Received: {name}=-1"):
+            Reader(tiny, "train", global_batch_tasks=8, **{name: -1})
     with pytest.raises(ValueError, match=r"partition must be one of \['test', 'train', 'validation'\]. Received: partition='dev'"):
         Reader(tiny, "dev", global_batch_tasks=8)
     with pytest.raises(ValueError, match=r"global_batch_tasks must be a multiple of the 4 lanes of .*. Received: 6"):

@@ -321,3 +321,30 @@ def test_vocabularies_of_no_table_and_both_kinds_are_refused(tmp_path):
     prepare(log(), tmp_path / "out", split=only_train(query=2), lanes=1)
     with pytest.raises(ValueError, match=r"vocabularies must not be given with like, which brings its own. Received: both"):
         prepare(log(), tmp_path / "new", vocabularies={"user": Policy()}, like=Manifest.load(tmp_path / "out"))
+
+
+WEIGHTED = Schema("user", "click", (Categorical("user"), MultiHot("tags", 3, weights="shares"), Numeric("time")))
+
+
+def weighted(shares="[time / 2, 0.25, 3]"):
+    return Source(WEIGHTED, f"SELECT *, [item, '', user] AS tags, {shares} AS shares FROM ({log().sql})", ("time",))
+
+
+def test_weights_travel_with_their_ids(tmp_path):
+    made = prepare(weighted(), tmp_path / "out", split=only_train(query=2, support=7), lanes=1)
+    assert made.schema.numeric_width == 1 + 3
+    columns = {name: values.tolist() for name, values in duckdb.sql(f"FROM ({weighted().sql}) ORDER BY time").fetchnumpy().items()}
+    packed = made.schema.pack(made.encode(columns))
+    (pair,) = [pair for shard in made.shards for pair in sets_of(made, shard)]
+    stored = sorted(tuple(row) for sets in pair for row in np.concatenate([sets.ids, sets.numeric], 1))
+    np.testing.assert_allclose(stored, sorted(map(tuple, np.concatenate([packed["ids"], packed["numeric"]], 1))), rtol=1e-6)
+    np.testing.assert_allclose(packed["numeric"][:2, 1:], [[0, 3, 0], [0.5, 3, 0]])
+    support, _ = next(iter(Reader(tmp_path / "out", "train", global_batch_tasks=12).dataset()))
+    assert support["numeric"].shape == (12, 7, 4)
+
+
+@pytest.mark.parametrize("shares", ["[1.0, 2.0]", "[1.0, NULL, 2.0]", "NULL", "['1', 'x', '2']", "[1.0, 'inf'::DOUBLE, 2.0]"])
+def test_weights_that_do_not_fit_are_refused(tmp_path, shares):
+    message = r"shares must be a finite number for each value of tags in every row. Received: .* in row 0 of task 'u0', the first of 108"
+    with pytest.raises(ValueError, match=message):
+        prepare(weighted(shares), tmp_path / "out", split=only_train(query=2))

@@ -13,7 +13,7 @@ def test_phases_add_up(monkeypatch):
     for sent in (10.0, 30.0):
         for _ in range(5):
             step.mark(tf.constant(0))
-        step.finish(tf.constant(sent, tf.float64))
+        step.finish(tf.constant(sent, tf.float64), tf.constant(sent / 80, tf.float64))
     means = {metric.name: float(metric.result()) for metric in step.metrics}
     assert means == {
         "seconds_input": 1.0,  # none before the first step, 107 - 105 before the second
@@ -21,6 +21,7 @@ def test_phases_add_up(monkeypatch):
         "seconds_compute": (3.0 + 4.0) / 2,
         "seconds_update": (0.5 + 2.0) / 2,
         "bytes_sent": 20.0,
+        "padding_share": 0.25,
     }
 
 
@@ -31,6 +32,6 @@ def test_a_pause_is_no_input(monkeypatch):
     for _ in range(2):
         for _ in range(5):
             step.mark(tf.constant(0))
-        step.finish(tf.constant(0.0, tf.float64))
+        step.finish(tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64))
         step.pause()
     assert float(step.metrics[0].result()) == pytest.approx(0)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from tiny_model import BATCH, make
 
-from gmeta_tf import Reader
-from gmeta_tf.schema import Categorical
+from gmeta_tf import InnerLoop, MetaModel, Reader
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.models.towers import MLP
+from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 
 def columns(samples, task, schema):
@@ -39,3 +41,19 @@ def test_a_new_task_must_have_labels_to_adapt_to(tiny):
     for bad in (unlabelled, support | {"click": np.full_like(support["click"], np.nan)}):
         with pytest.raises(ValueError, match=r"^support must have a finite 'click' for every sample. Received: "):
             model.adapt(bad)
+
+
+@pytest.mark.parametrize("adapt", ["dense", "all"])
+def test_weights_of_ids_reach_the_tower(adapt):
+    """A weight of 2 counts as the id twice, in support and query, whether rows adapt or not."""
+    features = lambda weights: (Categorical("item"), MultiHot("tags", 3, combiner="sum", weights=weights), Numeric("price"))  # noqa: E731
+    plain = {"item": [1, 2], "tags": [[1, 1, 2], [3]], "price": [0.5, 1.0], "click": [1, 0]}
+    heavy = plain | {"tags": [[1, 2], [3]], "shares": [[2.0, 1.0], [1.0]]}
+    logits = []
+    for columns, weights in ((plain, ""), (heavy, "shares")):
+        tf.keras.utils.set_random_seed(0)
+        model = MetaModel(Schema("item", "click", features(weights), {"item": 5, "tags": 5}), MLP((4,), activation="tanh"), embedding_dim=3)
+        model.compile("sgd", inner_loop=InnerLoop(2, 0.5, adapt=adapt))
+        logits.append(model.adapt(columns).predict(columns))
+    np.testing.assert_allclose(logits[0], logits[1], rtol=1e-5)
+    assert np.ptp(logits[0]) > 1e-4

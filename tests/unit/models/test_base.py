@@ -43,7 +43,7 @@ def test_step_metrics_are_logged(tiny):
     model = make(data, optimizer="adam", step_metrics=True)
     logs = model.fit(data.stream(), steps_per_epoch=3, epochs=2, validation_data=validation.dataset(), verbose=0).history
     seconds = [f"seconds_{phase}" for phase in ("input", "exchange", "compute", "update")]
-    assert set(logs) - {name for name in logs if name.startswith("val_")} == {"loss", "auc", "bytes_sent", *seconds}
+    assert set(logs) - {name for name in logs if name.startswith("val_")} == {"loss", "auc", "bytes_sent", "padding_share", *seconds}
     assert all(0 <= logs[name][1] < 10 for name in seconds)
     assert logs["seconds_compute"][1] > 0
     assert logs["bytes_sent"] == [0, 0]  # a job of one rank

@@ -96,7 +96,7 @@ def test_each_rank_leaves_a_profile_and_the_job_a_timeline(tmp_path):
     jobs.succeed(2, tmp_path / "job.py")
     assert len([*tmp_path.glob("rank_[01]/plugins/profile/*/*.xplane.pb")]) == 2
     events = json.loads((tmp_path / "horovod.json").read_text())
-    assert sum(event.get("name") == "ALLREDUCE" for event in events) == 3
+    assert sum(event.get("name") == "ALLGATHER" for event in events) == 3
 
 
 @pytest.mark.parametrize(("options", "name"), [({"first_step": -1}, "first_step"), ({"steps": 0}, "steps")])

@@ -51,6 +51,9 @@ def test_impressions_of_users(raw, tmp_path):
     user_1 = np.flatnonzero(support["ids"][:, 0, names.index("101")] == 1 + values["101"].index("1011"))[0]
     ids = support["ids"].numpy()[user_1, 0, history]
     assert [values["109_14"][i - 1] for i in ids[ids >= 0]] == ["c2", "c1", "c0"]  # by falling value
+    weights = support["numeric"].numpy()[user_1, 0]  # of 109_14, then of 110_14
+    np.testing.assert_array_equal(weights[: len(history)][:4], [2.5, 1.5, 0.5, 0])
+    np.testing.assert_array_equal(weights[len(history) :][:3], [2.5, 0.5, 0])
     label = prepare(ali_ccp(raw, label="conversion", task="205"), tmp_path / "items", split=Split(query=1, fractions=(1, 0, 0)), lanes=1)
     assert label.counts["tasks"] == 5
 
