@@ -237,7 +237,7 @@ class Manifest:
         encoded = {feature.name: self._encode(feature, columns[feature.name]) for feature in self.schema.features}
         for feature in self.schema.weighted_features:
             pairs = zip(columns[feature.weights], columns[feature.name], strict=True)
-            encoded[feature.weights] = [_weights(*(() if part is None else part for part in pair), feature) for pair in pairs]
+            encoded[feature.weights] = [_weights(own, values, feature) for own, values in pairs]
         label = self.schema.label
         return encoded | ({label: columns[label]} if label in columns else {})
 
@@ -289,6 +289,7 @@ def _texts(value) -> list[str]:
 
 def _weights(weights, values, feature) -> list[float]:
     """The weights of one multi-hot sample, without those of empty texts."""
+    weights, values = (() if part is None else part for part in (weights, values))
     if isinstance(values, str) or len(weights) != len(values):
         raise ValueError(
             f"{feature.weights} must hold a weight for each value of {feature.name}, both lists. Received: {weights!r} for {values!r}. "

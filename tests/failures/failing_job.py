@@ -2,10 +2,12 @@
 
 horovodrun -np 2 python tests/failures/failing_job.py DATA OUT HOW PLACE RANK
 
-HOW: raise, exit, kill, stop, config or bad_id; PLACE: first (step), step (a later one), validation or save.
+HOW: raise, exit, kill, stop, config, bad_id or record; PLACE: first (step), step (a later one), validation or save.
 """
 
 import os
+import pathlib
+import shutil
 import signal
 import sys
 import time
@@ -67,9 +69,19 @@ def batches(data, how, *, bad):
     return data.stream().enumerate().map(spoil)
 
 
+def damaged(folder, out):
+    """A copy of the data with a bit of a task file turned."""
+    shutil.copytree(folder, out + "/copy")
+    for file in pathlib.Path(out, "copy", "train").glob("query-*"):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    return out + "/copy"
+
+
 def main(folder, out, how, place, rank):
     """One rank of the job."""
     failing = comm.rank() == int(rank)
+    folder = damaged(folder, out) if how == "record" and failing else folder
     comm.require_equal(comm.rank() if how == "config" else 0, what="configuration")
     own = {"global_batch_tasks": 8, "rank": comm.rank(), "size": comm.size()}
     data, validation = Reader(folder, "train", **own), Reader(folder, "validation", **own)

@@ -23,6 +23,13 @@ CASES = [  # ranks, how, where, which rank, what is said
     (2, "config", "step", 1, r"rank \d of 2: ValueError: configuration must be the same on every rank\. Received: on ranks \[1\]"),
     (
         2,
+        "record",
+        "step",
+        1,
+        r"rank 1 of 2: InvalidArgumentError: .*query-0000\d-of-00004.tfrecord must hold \d whole records, as its manifest",
+    ),
+    (
+        2,
         "bad_id",
         "step",
         1,
