@@ -21,7 +21,8 @@ from gmeta_tf.metaio.sources.movielens import movielens
 from gmeta_tf.schema import Schema
 
 SOURCES = {source.__name__: source for source in (movielens, ali_ccp, book_crossing, tables)}
-OWN: set[str | int] = {"source", "out", "like", "progress"}  # arguments of `prepare` that the command makes itself
+OWN = {"source", "out", "like", "progress"}  # arguments of `prepare` that the command makes itself
+FLAGS = {"gzip": "compress the files", "overwrite": "replace what the folder holds"}
 
 
 def parser() -> jsonargparse.ArgumentParser:
@@ -49,7 +50,9 @@ def add_output(made: jsonargparse.ArgumentParser):
     """Adds the options of what is made, whatever the source."""
     made.add_argument("--out", type=str, required=True, help="folder to make")
     made.add_argument("--like", type=str | None, help="prepared folder whose vocabularies and means are applied unchanged")
-    made.add_function_arguments(prepare, skip=OWN)
+    for name, text in FLAGS.items():
+        made.add_argument(f"--{name}", action="store_true", help=text)
+    made.add_function_arguments(prepare, skip={*OWN, *FLAGS})
 
 
 def run(options: jsonargparse.Namespace):

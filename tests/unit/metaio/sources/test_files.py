@@ -1,8 +1,12 @@
 """Raw files of any form."""
 
+import re
+
 import duckdb
 import pytest
 
+from gmeta_tf.metaio.policies import Split
+from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.sources.files import Files, Side, tables
 from gmeta_tf.schema import Categorical, Schema
 
@@ -73,3 +77,20 @@ def test_sides_are_joined_and_columns_made(tmp_path):
     assert found == [("u1", "i1", "red", 3, 1), ("u2", "i9", None, 4, 1)]
     plain = tables(files("log.csv"), schema, ("time",))
     assert duckdb.sql(plain.sql).fetchall() == [("u1", "i1", "3"), ("u2", "i9", "4")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [(b"u1,i1,1\nu1,\xff\xfe\xfa,2\n", "(?i)utf-?8|unicode"), (b"u1,i1,1\nu1,2\n", "(?i)column"), (b'u1,"i1,1\nu1,i2,2\n', "(?i)quote")],
+    ids=["not UTF-8", "a column missing", "an open quote"],
+)
+def test_rows_that_are_damaged_are_refused_and_leave_nothing(tmp_path, rows, said):
+    (tmp_path / "log.csv").write_bytes(b"user,item,time\n" + rows)
+    schema = Schema("user", "click", (Categorical("item"),))
+    made = tables(Files((str(tmp_path / "log.csv"),)), schema, ("time",), select={"click": "1.0"})
+    with pytest.raises(
+        ValueError, match=r"(?s)source must have the columns that its schema reads. Received: .*Mend its query or its files"
+    ) as told:
+        prepare(made, tmp_path / "out", split=Split(query=1, fractions=(1, 0, 0)))
+    assert re.search(said, str(told.value))
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
