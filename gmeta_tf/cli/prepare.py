@@ -8,6 +8,7 @@ gmeta prepare movielens FOLDER --out NEW --like DIR            new data, encoded
 """
 
 import argparse
+import inspect
 import sys
 
 import jsonargparse
@@ -85,4 +86,4 @@ def summary(source) -> str:
 
 
 def _arguments(function):
-    return function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
+    return inspect.signature(function).parameters

@@ -82,6 +82,11 @@ def prepare(
     policies = {table: policy_of(made) for table, made in like.vocabularies.items()} if like else dict(vocabularies or {})
     if like and vocabularies:
         raise ValueError("vocabularies must not be given with like, which brings its own. Received: both. Leave one out.")
+    if like and dataclasses.replace(like.schema, tables={}) != dataclasses.replace(source.schema, tables={}):
+        raise ValueError(
+            f"source must have the schema of like. Received: {source.schema}, but {like.folder} has {like.schema}. Use the same "
+            "source and options, or prepare the data with vocabularies of its own."
+        )
     if scratch is None and is_remote(out):
         raise ValueError(f"scratch must be a local folder for out={out}. Received: none. Name one with room for the rows twice.")
     with _full_disk_told(out), contextlib.ExitStack() as open_:

@@ -121,6 +121,8 @@ def test_vocabularies_of_no_table_and_both_kinds_are_refused(tmp_path):
     prepare(log(), tmp_path / "out", split=only_train(query=2), lanes=1)
     with pytest.raises(ValueError, match=r"vocabularies must not be given with like, which brings its own. Received: both"):
         prepare(log(), tmp_path / "new", vocabularies={"user": Policy()}, like=Manifest.load(tmp_path / "out"))
+    with pytest.raises(ValueError, match=r"source must have the schema of like. Received: Schema\(.*\), but .*out has Schema\("):
+        prepare(log(CLICKS.features[:2]), tmp_path / "new", like=Manifest.load(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("shares", ["[1.0, 2.0]", "[1.0, NULL, 2.0]", "NULL", "['1', 'x', '2']", "[1.0, 'inf'::DOUBLE, 2.0]"])
