@@ -241,7 +241,10 @@ def _weights(weights: Sequence, ids: Sequence, feature: MultiHot) -> np.ndarray:
     packed = np.zeros((len(ids), feature.slots), np.float32)
     for row, own, of in zip(packed, weights, ids, strict=True):
         if len(own) != len(of):
-            raise ValueError(f"{feature.weights} must hold a weight for each id of {feature.name}. Received: {list(own)} for {list(of)}.")
+            raise ValueError(
+                f"{feature.weights} must hold a weight for each id of {feature.name}. Received: {list(own)} for {list(of)}. "
+                "Give both lists one length."
+            )
         row[: len(own)] = own
     return packed
 

@@ -5,7 +5,6 @@ gmeta inspect DIR --tasks 5 --partition test         five tasks of a partition, 
 gmeta inspect DIR --picture sizes.png                a picture of the sizes of tasks
 """
 
-import argparse
 import pathlib
 
 import jsonargparse
@@ -13,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from gmeta_tf.cli.describe import parser_of
 from gmeta_tf.metaio.contents import Sets, sets_of
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import Categorical
@@ -22,7 +22,7 @@ WIDTH, BARS, BINS = 130, 40, 12
 
 def parser() -> jsonargparse.ArgumentParser:
     """The command's options."""
-    made = jsonargparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = parser_of(__doc__)
     made.add_argument("folder", type=str, help="prepared folder")
     made.add_argument("--partition", type=str, default="train", help="whose tasks to show")
     made.add_argument("--tasks", type=int, default=1, help="how many to show")

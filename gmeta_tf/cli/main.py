@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import jsonargparse
 
 from gmeta_tf.cli import inspect, plan, prepare, validate
+from gmeta_tf.cli.describe import summary
 
 COMMANDS = {"prepare": prepare, "inspect": inspect, "validate": validate, "plan": plan}
 
@@ -34,8 +35,3 @@ def run(command: str, options):
     except (ValueError, OSError) as error:
         print(f"gmeta {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-
-
-def summary(module) -> str:
-    """The first line of a command's description."""
-    return module.__doc__.splitlines()[0]

@@ -9,13 +9,13 @@ gmeta plan … --calibration FILE                                               
 The result is a model's, not a measurement: docs/planning.md tells its formulas and what it leaves out.
 """
 
-import argparse
 import json
 import pathlib
 
 import jsonargparse
 from rich.console import Console
 
+from gmeta_tf.cli.describe import parser_of
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.planning.calibration import Calibration
 from gmeta_tf.planning.cluster import Cluster, shape
@@ -29,13 +29,9 @@ from gmeta_tf.training.experiment import Experiment
 WIDTH = 130
 
 
-class _Format(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
-    """Keeps the lines of the description."""
-
-
 def parser() -> jsonargparse.ArgumentParser:
     """The command's options."""
-    made = jsonargparse.ArgumentParser(description=__doc__, formatter_class=_Format)
+    made = parser_of(__doc__)
     made.add_class_arguments(Experiment, "experiment")
     made.add_argument("--schema", type=pathlib.Path, help="YAML file with the tables' sizes, in place of experiment.data")
     made.add_argument("--support", type=int | None, help="samples a task to adapt to; default: the data's")

@@ -7,12 +7,12 @@ gmeta prepare tables --config FILE --out DIR                   CSV, Parquet or J
 gmeta prepare movielens FOLDER --out NEW --like DIR            new data, encoded with the vocabularies of prepared data
 """
 
-import argparse
 import inspect
 import sys
 
 import jsonargparse
 
+from gmeta_tf.cli.describe import parser_of, summary
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.sources.ali_ccp import ali_ccp
@@ -28,7 +28,7 @@ FLAGS = {"gzip": "compress the files", "overwrite": "replace what the folder hol
 
 def parser() -> jsonargparse.ArgumentParser:
     """The command's options."""
-    return jsonargparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return parser_of(__doc__)
 
 
 def extend(made: jsonargparse.ArgumentParser) -> jsonargparse.ArgumentParser:
@@ -66,8 +66,7 @@ def run(options: jsonargparse.Namespace):
     built = extend(parser()).instantiate(options)[options.source]
     if source is tables:
         built["schema"] = Schema.load(built.schema)
-    names = [name for name in ("folder", "schema", *_arguments(source)) if name in built]
-    make(source(**{name: built[name] for name in names}), built)
+    make(source(**{name: built[name] for name in _arguments(source)}), built)
 
 
 def make(source, built):
@@ -78,11 +77,6 @@ def make(source, built):
     print(f"{built.out}: " + ", ".join(f"{name} {count:,}" for name, count in made.counts.items()))
     for table, counts in made.collisions.items():
         print(f"hashed table {table}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
-
-
-def summary(source) -> str:
-    """The first line of a source's description."""
-    return (source.__doc__ or "").splitlines()[0]
 
 
 def _arguments(function):

@@ -3,16 +3,15 @@
 gmeta validate DIR        ends with code 1 and a line for each problem, if there is any
 """
 
-import argparse
-
 import jsonargparse
 
+from gmeta_tf.cli.describe import parser_of
 from gmeta_tf.metaio.validate import validate
 
 
 def parser() -> jsonargparse.ArgumentParser:
     """The command's options."""
-    made = jsonargparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = parser_of(__doc__)
     made.add_argument("folder", type=str, help="prepared folder")
     return made
 

@@ -31,7 +31,7 @@ def outer_gradients(
     if not sizes:
         return _in_parts(task_loop, weights, tasks, chunk)
     cut = lambda size: lambda: _with_places(size, task_loop, weights, tasks, chunk)  # noqa: E731
-    return tf.switch_case(_which(support, query, sizes), [cut(size) for size in (*sizes, None)])
+    return tf.switch_case(_which(support, query, sizes), [*map(cut, sizes), lambda: _in_parts(task_loop, weights, tasks, chunk)])
 
 
 def padding_share(support, query, *, sizes: tuple[int, ...] = ()) -> tf.Tensor:
@@ -50,10 +50,10 @@ def _which(support, query, sizes):
 
 
 def _with_places(size, task_loop, weights, tasks, chunk):
-    """`_in_parts` with the first `size` places of each set; None: with all."""
+    """`_in_parts` with the first `size` places of each set."""
     gathered, index, support, query = tasks
     first, second = support["weight"].shape[1], query["weight"].shape[1]
-    kept = first if size is None else min(size, first), second if size is None else min(size, second)
+    kept = min(size, first), min(size, second)
     both = lambda part: tf.concat([part[:, : kept[0]], part[:, first : first + kept[1]]], 1)  # noqa: E731
     of_set = lambda samples, places: tf.nest.map_structure(lambda part: part[:, :places], samples)  # noqa: E731
     cut = (tuple(map(both, gathered)), both(index), of_set(support, kept[0]), of_set(query, kept[1]))

@@ -6,27 +6,23 @@ Those of samples run on the SQL engine, on tables whose columns are named by pre
 
 import os
 
-from gmeta_tf._tensorflow import tf
 from gmeta_tf.schema import Categorical, MultiHot
 
 NUMBER = "isfinite(TRY_CAST(TRY_CAST({column} AS DOUBLE) AS FLOAT))"  # NULL where it is no number, or beyond float32
 
 
 def require_whole(file: str):
-    """A raw text file exists, holds something, and its last line has an end.
+    """A raw text file holds something, and its last line has an end.
 
     Raises:
-      FileNotFoundError: there is no such file.
       ValueError: it is empty, or its last line is cut.
     """
-    if not os.path.isfile(file):
-        raise FileNotFoundError(f"source must be a file that exists. Received: {file}. See gmeta prepare --help for what is read.")
     if not os.path.getsize(file):
         raise ValueError(f"source must hold rows. Received: {file}, which is empty. Fetch it again, or leave it out.")
-    if str(file).endswith((".gz", ".zst")):  # DuckDB tells
+    if file.endswith((".gz", ".zst")):  # DuckDB tells
         return
-    with tf.io.gfile.GFile(str(file), "rb") as text:
-        text.seek(os.path.getsize(file) - 1)
+    with open(file, "rb") as text:
+        text.seek(-1, os.SEEK_END)
         if text.read() != b"\n":
             raise ValueError(
                 f"source must end in a newline. Received: {file}, whose last line does not (truncated). "

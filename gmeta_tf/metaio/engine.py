@@ -1,7 +1,8 @@
 """The SQL engine that does the heavy lifting, out of core.
 
-`rows`, `samples` and `ids` make a plan of statements; an engine runs them. Everything after `spread` is done bucket by bucket, each
-independent of the others, so that a distributed engine could run the same plan: it needs these methods, no more.
+`rows`, `samples` and `ids` make a plan of statements; an engine runs them. Everything after `spread` is done bucket by
+bucket, each independent of the others, so that a distributed engine could run the same plan: it needs these methods, no
+more.
 """
 
 import glob
@@ -60,22 +61,25 @@ class DuckDB:
         """The columns of a query, which must fit in memory."""
         return self._sql.execute(query).fetchnumpy()
 
-    def spread(self, query: str, name: str, *, by: str):
-        """Keeps the rows of a query on disk, apart by an integer column."""
+    def spread(self, query: str, name: str):
+        """Keeps the rows of a query on disk, apart by its integer column `bucket`."""
         folder = os.path.join(self._scratch, name)
-        self.run(f"COPY ({query}) TO {quoted(folder)} (FORMAT parquet, PARTITION_BY ({by}), COMPRESSION snappy)")
+        self.run(f"COPY ({query}) TO {quoted(folder)} (FORMAT parquet, PARTITION_BY (bucket), COMPRESSION snappy)")
 
     def keep(self, query: str, name: str, bucket: int):
         """Keeps the rows of a query on disk, as a bucket."""
-        folder = os.path.join(self._scratch, name, f"{bucket}")
+        folder = self._folder(name, bucket)
         os.makedirs(folder)
         self.run(f"COPY ({query}) TO {quoted(os.path.join(folder, 'rows.parquet'))} (FORMAT parquet, COMPRESSION snappy)")
 
     def kept(self, name: str, buckets: list[int]) -> str | None:
         """What SQL reads the rows of these buckets from, and of one bucket their `file_row_number`; None where they have none."""
-        folders = [os.path.join(self._scratch, name, folder) for b in buckets for folder in (f"bucket={b}", f"{b}")]
-        files = sorted(file for folder in folders for file in glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
+        folders = [glob.escape(self._folder(name, bucket)) for bucket in buckets]
+        files = sorted(file for folder in folders for file in glob.glob(os.path.join(folder, "*.parquet")))
         return f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false, file_row_number = true)" if files else None
+
+    def _folder(self, name, bucket):
+        return os.path.join(self._scratch, name, f"bucket={bucket}")  # as PARTITION_BY names it
 
 
 def quoted(text: str) -> str:

@@ -71,10 +71,15 @@ def _held(folder, prefix):
 
 def temporary_folder(folder, prefix: str):
     """A context with a folder of its own, gone at its end; first removes those that killed programs left."""
-    for path in glob.glob(join(glob.escape(str(folder)), f"{glob.escape(prefix)}*")):
+    for path in _beginning(folder, prefix):
         if not _is_held(path):
             shutil.rmtree(path, ignore_errors=True)
     return _held(folder, prefix)
+
+
+def _beginning(folder, prefix) -> list[str]:
+    """What a folder holds whose name begins so."""
+    return glob.glob(join(glob.escape(str(folder)), f"{glob.escape(prefix)}*"))
 
 
 def _is_held(path):
@@ -94,10 +99,9 @@ def _is_held(path):
 
 def put_back(place: pathlib.Path):
     """Mends what a program left that was killed between the two renames of a replacement; removes what it replaced."""
-    partial = glob.glob(join(glob.escape(str(place.parent)), f".{glob.escape(place.name)}.partial-*"))
-    if any(map(_is_held, partial)):
+    if any(map(_is_held, _beginning(place.parent, f".{place.name}.partial-"))):
         return
-    for old in glob.glob(join(glob.escape(str(place.parent)), f".{glob.escape(place.name)}.old-*")):
+    for old in _beginning(place.parent, f".{place.name}.old-"):
         if place.exists() or not os.listdir(old):
             _discard(pathlib.Path(old), place)
         else:
@@ -109,13 +113,17 @@ def _require_place(out, *, overwrite):
     if not standing.is_dir():
         raise NotADirectoryError(f"out must be a folder, below folders. Received: {out}, but {standing} is a file. Name another.")
     if standing == out and any(out.iterdir()) and not overwrite:
-        raise FileExistsError(f"out must be new or empty. Received: {out}, which holds something. Pass --overwrite to replace it.")
+        raise _holds_something(out)
+
+
+def _holds_something(out):
+    return FileExistsError(f"out must be new or empty. Received: {out}, which holds something. Pass --overwrite to replace it.")
 
 
 def _emptied(out, *, overwrite):
     if tf.io.gfile.exists(out) and tf.io.gfile.listdir(out):
         if not overwrite:
-            raise FileExistsError(f"out must be new or empty. Received: {out}, which holds something. Pass --overwrite to replace it.")
+            raise _holds_something(out)
         tf.io.gfile.rmtree(out)
     tf.io.gfile.makedirs(out)
     return str(out)

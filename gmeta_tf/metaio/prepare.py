@@ -132,11 +132,11 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
         for partition in rows.split.partitions:
             tf.io.gfile.makedirs(join(folder, partition))
-        shards = list(each(lambda job: _write_shard(ids, folder, *job, numeric=numeric, gzip=gzip), files))
-    partitions: dict[str, list[Lane]] = {}
+        shards = list(each(lambda file: _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip), files))
+    of_lane: dict[tuple[str, int], list[Shard]] = {}
     for (partition, lane, *_), shard in zip(files, shards, strict=True):
-        of_lane = partitions.setdefault(partition, [])
-        of_lane[lane:] = [Lane((*(of_lane[lane].shards if lane < len(of_lane) else ()), shard))]
+        of_lane.setdefault((partition, lane), []).append(shard)
+    partitions = {name: [Lane(tuple(of_lane[name, lane])) for lane in range(lanes)] for name in rows.split.partitions}
     held = sum(count for count, _ in kept.values())
     of_tasks = rows.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0] * rows.split.episodes
     counts |= {"samples": held, "samples_dropped": of_tasks - held}
@@ -173,8 +173,7 @@ def _files(buckets, partitions, lanes, *, suffix):
     return made
 
 
-def _write_shard(ids, folder, partition, lane, bucket, support, query, *, numeric, gzip):
-    del partition, lane
+def _write_shard(ids, folder, bucket, support, query, *, numeric, gzip):
     files, tasks, samples = {"support": support, "query": query}, 0, 0
     encoded = ids.encoded(ids.engine.fork(), bucket, numeric) if bucket is not None else dict.fromkeys(files, ids.nothing())
     for part, name in files.items():
@@ -190,8 +189,7 @@ def _full_disk_told(out):
     try:
         yield
     except (duckdb.Error, tf.errors.OpError, OSError) as error:
-        said = str(error)
-        full = [number for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) if getattr(error, "errno", None) == number]
+        said, full = str(error), getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
         if full or any(words in said for words in ("No space left", "File too large", "quota exceeded", "failed to offload")):
             raise OSError(
                 errno.ENOSPC,

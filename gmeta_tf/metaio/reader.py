@@ -177,7 +177,7 @@ class Reader:
     def _records(self, lane, part):
         """The records of a lane's files, one file after another."""
         files = [(join(self.folder, getattr(shard, part)), shard.tasks) for shard in lane.shards]
-        parts = [_records(file, count, compression=self.manifest.compression) for file, count in files if count]
+        parts = [_whole_records(file, count, compression=self.manifest.compression) for file, count in files if count]
         return functools.reduce(lambda before, more: before.concatenate(more), parts) if parts else _no_records()
 
     def _parse(self, pairs, spare, epoch):
@@ -258,7 +258,7 @@ class Reader:
         return tf.where(replaced, tf.constant(OUT_OF_VOCABULARY, tf.int64), ids)
 
 
-def _records(file, count, *, compression):
+def _whole_records(file, count, *, compression):
     """The records of a file. TensorFlow's error for a damaged one has no file name: ours comes in its place."""
     message = f"{file} must hold {count} whole records, as its manifest says. Received: fewer (damaged, or unreadable). Prepare it again."
 

@@ -9,12 +9,11 @@ import duckdb
 from gmeta_tf.metaio import checks
 from gmeta_tf.metaio.engine import DuckDB, quoted
 from gmeta_tf.metaio.policies import Split
-from gmeta_tf.metaio.vocabulary import Policy
+from gmeta_tf.metaio.vocabulary import LARGEST_ROWS, Policy
 from gmeta_tf.schema import Categorical, Numeric, Schema
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
 SEPARATOR = "\x1f"  # between the columns of a task key
-LARGEST_ID = 2**40 - 1
 
 
 class Rows:
@@ -67,7 +66,7 @@ class Rows:
         names = self._names()
         try:
             columns = self.engine.columns(self.source.sql)
-            checks.require_columns({name for name in names.values() if name} | set(self.keys), [name for name, _ in columns])
+            checks.require_columns({*names.values(), *self.keys}, [name for name, _ in columns])
             place = {name: i + 1 for i, (name, _) in reversed(list(enumerate(columns)))}
             keys = [f"#{place[key]}" for key in self.keys]
             task = keys[0] if len(keys) == 1 else f"concat_ws({quoted(SEPARATOR)}, {', '.join(f'{k}::VARCHAR' for k in keys)})"
@@ -202,5 +201,4 @@ class Rows:
                 checks.refuse_row(self.engine, own, name, rule=rule, holds=holds, count=int(count))
 
     def _largest(self, feature):
-        rows = self.policies[feature.table].rows
-        return rows - 1 if rows else LARGEST_ID
+        return (self.policies[feature.table].rows or LARGEST_ROWS) - 1

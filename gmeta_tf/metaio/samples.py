@@ -97,7 +97,7 @@ class TaskSamples:
     def stage(self):
         """Keeps the samples of chosen tasks on disk, bucket by bucket."""
         columns = ["label", *self.rows.orders, *(["part"] if self.split.column else []), *self.rows.values]
-        self.engine.spread(f"SELECT bucket, number, {', '.join(columns)} FROM samples JOIN tasks USING (task, cold)", "staged", by="bucket")
+        self.engine.spread(f"SELECT bucket, number, {', '.join(columns)} FROM samples JOIN tasks USING (task, cold)", "staged")
 
     def keep(self, engine: DuckDB, bucket: int) -> tuple[int, dict[str, Moments]]:
         """Keeps the samples of a bucket's support and query sets; returns (samples, moments).

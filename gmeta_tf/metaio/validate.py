@@ -101,17 +101,21 @@ def _distinct(manifest, sets):
     return np.concatenate([np.zeros([0, 2], np.int64), *found])
 
 
-def _held_out(manifest) -> dict[int, str]:
-    """packed position -> column, of the columns by which partitions are apart."""
+def _columns_apart(manifest) -> list:
+    """The columns by which partitions are apart: the task, and the cold item."""
     cold = manifest.split["cold_items"]
-    columns = {manifest.schema.task, cold["column"] if cold else None}
+    return [manifest.schema.task, *([cold["column"]] if cold else [])]
+
+
+def _held_out(manifest) -> dict[int, str]:
+    """packed position -> column, of those by which partitions are apart."""
+    columns = _columns_apart(manifest)
     return {p: feature.name for p, feature in enumerate(manifest.schema.positions) if feature.name in columns}
 
 
 def _check_cold(manifest, seen, proof):
     held_out = _held_out(manifest)
-    columns = [name for name in (manifest.schema.task, (manifest.split["cold_items"] or {}).get("column")) if name]
-    for column in columns:
+    for column in _columns_apart(manifest):
         if column not in held_out.values():
             proof.notes.append(f"{column} is no categorical feature: that partitions are apart by it follows from preparation alone.")
     for position, column in held_out.items():

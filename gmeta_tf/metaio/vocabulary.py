@@ -78,7 +78,9 @@ class Vocabulary:
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         object.__setattr__(self, "values", tuple(self.values))
         if self.values and self.rows != self.out_of_vocabulary + len(self.values):
-            raise ValueError(f"rows must be those of the values. Received: rows={self.rows} for {len(self.values)} values.")
+            raise ValueError(
+                f"rows must be those of the values. Received: rows={self.rows} for {len(self.values)} values. Prepare the data again."
+            )
 
     def ids(self, values: Sequence[Any], *, name: str) -> np.ndarray:
         """[n] int64 ids of n values of feature `name`; None is a missing value.

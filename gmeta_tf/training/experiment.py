@@ -221,8 +221,8 @@ def placement_table(model: MetaModel) -> Table:
 
 def reader(experiment: Experiment, partition: str, **options) -> Reader:
     """This rank's reader of a partition."""
-    own = {"global_batch_tasks": experiment.global_batch_tasks, "rank": comm.rank(), "size": comm.size(), "seed": experiment.seed}
-    own |= {"prefetch": experiment.prefetch}
+    own = {"global_batch_tasks": experiment.global_batch_tasks, "seed": experiment.seed, "prefetch": experiment.prefetch}
+    own |= {"rank": comm.rank(), "size": comm.size()}
     return Reader(experiment.data, partition, **(own | options))
 
 

@@ -50,15 +50,18 @@ def runner(model: MetaModel, data: tf.data.Dataset):
 
 def build_model(workload: Workload) -> MetaModel:
     """The workload's model."""
-    names = [f"table_{table}" for table in range(len(workload.tables))]
-    fields = [Categorical(f"field_{field}", table=names[table]) for field, table in enumerate(workload.table_of_field)]
-    numbers = [Numeric(f"number_{n}") for n in range(workload.numeric)]
-    schema = Schema("task", "label", [*fields, *numbers], tables=dict(zip(names, workload.tables, strict=True)))
     if workload.numeric:
         tower = DLRM(workload.dim, bottom=workload.bottom, top=workload.hidden)
     else:
         tower = MLP(workload.hidden)
-    return MetaModel(schema, tower, embedding_dim=workload.dim)
+    return MetaModel(schema_of(workload), tower, embedding_dim=workload.dim)
+
+
+def schema_of(workload: Workload) -> Schema:
+    """The workload's fields and numbers, `field_0` …, `number_0` …, over tables `table_0` …."""
+    fields = [Categorical(f"field_{field}", table=f"table_{table}") for field, table in enumerate(workload.table_of_field)]
+    numbers = [Numeric(f"number_{n}") for n in range(workload.numeric)]
+    return Schema("task", "label", [*fields, *numbers], tables={f"table_{t}": rows for t, rows in enumerate(workload.tables)})
 
 
 def compiled(model: MetaModel, workload: Workload, **options) -> MetaModel:

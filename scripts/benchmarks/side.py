@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import jsonargparse
@@ -63,6 +63,17 @@ def in_order(step: Callable, batches: list[tuple]) -> Callable:
         for number in range(steps):
             loss = step(*batches[number % len(batches)])
         return float(loss)
+
+    return run
+
+
+def drawing(batches: Iterator, label: Callable) -> Callable:
+    """`run(steps)` that draws so many batches and does nothing with them; `label` takes the last one's first label."""
+
+    def run(steps):
+        for _ in range(steps):
+            batch = next(batches)
+        return float(label(batch)[0, 0])
 
     return run
 

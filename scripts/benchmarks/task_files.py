@@ -3,14 +3,16 @@
 cd scripts/benchmarks && python -m task_files --workload small --out /tmp/small --tasks 32768
 """
 
+import dataclasses
+
 import side
+from gmeta_fit import schema_of
 from workloads import Workload
 
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.vocabulary import Policy
-from gmeta_tf.schema import Categorical, Numeric, Schema
 
 
 def main():
@@ -27,19 +29,14 @@ def make_files(workload: Workload, out: str, count: int = 32_768) -> int:
       out: folder to make.
       count: of tasks.
     """
+    schema = schema_of(workload)
     made = prepare(
-        Source(schema_of(workload), sql_of(workload, count), ("time",)),
+        Source(dataclasses.replace(schema, tables={}), sql_of(workload, count), ("time",)),
         out,
         split=Split(query=workload.query, support=workload.support, fractions=(1, 0, 0)),
-        vocabularies={f"table_{t}": Policy("identity", rows=rows) for t, rows in enumerate(workload.tables)},
+        vocabularies={table: Policy("identity", rows=rows) for table, rows in schema.tables.items()},
     )
     return made.counts["samples"]
-
-
-def schema_of(workload: Workload) -> Schema:
-    """The workload's fields and numbers, without table sizes."""
-    fields = [Categorical(f"field_{field}", table=f"table_{table}") for field, table in enumerate(workload.table_of_field)]
-    return Schema("task", "label", (*fields, *(Numeric(f"number_{n}") for n in range(workload.numeric))))
 
 
 def sql_of(workload: Workload, count: int) -> str:

@@ -338,3 +338,28 @@ def require_equal_steps(peers):
     losses = np.array([[run(1) for run in runs] for _ in range(6)])
     np.testing.assert_allclose(losses, np.repeat(losses[:, :1], len(runs), 1), rtol=1e-5)
     assert losses[-1, 0] < losses[0, 0] - 0.01
+
+
+def test_figures_of_task_files():
+    import metaio
+
+    sides = ("ingest_small", "ingest_dlrm", "conventional", "fields_small", "torch_dataloader", "torch_dataloader_files")
+    trained = ("train_cached_small", "train_files_small", "train_cached_dlrm", "train_files_dlrm")
+    rates = dict(zip((*sides, *trained), (100.0, 50.0, 2.0, 80.0, 25.0, 10.0, 8.0, 6.0, 4.0, 2.0), strict=True))
+    assert set(metaio.reading(pathlib.Path("folder"))) == set(rates)
+    waits = {"small": {"input_wait_share": 0.1}, "dlrm": {"input_wait_share": 0.3}}
+    prepared = {
+        "prepare": {"seconds": 20.0, "rows": 100, "peak_gib": 1.5},
+        "export": {"seconds": 4.0, "rows": 100, "peak_gib": 1.0},
+        "prepare_tenth": {"seconds": 4.0, "rows": 10, "peak_gib": 1.0},
+    }
+    made = metaio.figures(rates, waits, prepared)
+    assert made["ingest_over_conventional"] == 50
+    assert made["ingest_over_torch_dataloader"] == 4
+    assert made["train_from_files_over_cached_small"] == 0.75
+    assert made["train_from_files_over_cached_dlrm"] == 0.5
+    assert made["input_wait_share"] == 0.3
+    assert made["prepare_rows_per_s"] == 5
+    assert made["prepare_peak_gib"] == 1.5
+    assert made["prepare_over_sql_export"] == 5
+    assert made["prepare_cost_growth"] == 0.5

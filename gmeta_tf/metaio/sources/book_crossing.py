@@ -48,5 +48,4 @@ def book_crossing(folder, *, label: Literal["click", "rating"] = "rating", click
 
 
 def _read(file):
-    """Quotes within a value are escaped by a backslash."""
-    return Files((file,), delimiter=";", encoding="latin-1").sql().replace("escape = '\"'", "escape = '\\'")
+    return Files((file,), delimiter=";", escape="\\", encoding="latin-1").sql()

@@ -11,7 +11,7 @@ from gmeta_tf.metaio.source import Source
 from gmeta_tf.schema import Schema
 
 FORMS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
-DELIMITERS = {".tsv": "\t", ".inter": "\t", ".user": "\t", ".item": "\t"}
+DELIMITERS = {".tsv": "\t"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Files:
       header: csv: the first line names the columns.
       columns: csv without a header: their names.
       quote: csv: around values that hold a delimiter; "": none.
+      escape: csv: before a quote within a value; "": the quote itself.
       encoding: csv: "utf-8" or "latin-1".
     """
 
@@ -34,6 +35,7 @@ class Files:
     header: bool = True
     columns: tuple[str, ...] = ()
     quote: str = '"'
+    escape: str = ""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
 
     def __post_init__(self):
@@ -64,7 +66,7 @@ class Files:
             "delim": quoted(self.delimiter or DELIMITERS.get(suffix, ",")),
             "header": str(self.header and not self.columns).lower(),
             "quote": quoted(self.quote),
-            "escape": quoted(self.quote),
+            "escape": quoted(self.escape or self.quote),
             "encoding": quoted(self.encoding),
         }
         if self.columns:
@@ -116,10 +118,10 @@ def matching(path: str) -> list[str]:
     """The files of a pattern, in order of name.
 
     Raises:
-      FileNotFoundError: there is none.
+      FileNotFoundError: there is none, or one is a folder.
     """
     found = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
-    if not found or not os.path.isfile(found[0]):
+    if not found or not all(map(os.path.isfile, found)):
         raise FileNotFoundError(f"source must be a file that exists. Received: {path}. See gmeta prepare --help for what is read.")
     return found
 

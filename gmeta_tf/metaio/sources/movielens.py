@@ -101,9 +101,10 @@ def _parts(folder) -> Parts:
 def _of_recbole(stem):
     """Columns are called name:type; the film's genres are text separated by blanks, its ids may be titles."""
     read = lambda suffix: f"SELECT COLUMNS('(.*):.*') AS '\\1' FROM {Files((f'{stem}.{suffix}',), delimiter=chr(9), quote='').sql()}"  # noqa: E731
+    films = read("item")
     with open(f"{stem}.item") as file:
         genres = "class" if "class:" in file.readline() else "genre"
-    items = f"SELECT item_id, movie_title AS title, release_year AS year, string_split({genres}, ' ') AS genres FROM ({read('item')})"
+    items = f"SELECT item_id, movie_title AS title, release_year AS year, string_split({genres}, ' ') AS genres FROM ({films})"
     ratings = (
         f"SELECT user_id, item_id, rating, timestamp, min(TRY_CAST(item_id AS BIGINT)) OVER () IS NULL AS named FROM ({read('inter')})"
     )

@@ -10,7 +10,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import numpy as np
 import tensorflow as tf
-from side import measure
+from side import drawing, measure
 from workloads import Workload
 
 TASKS = 1024  # in the file, which is read over and over
@@ -43,13 +43,7 @@ def make(workload: Workload, data: str):
     )
     tasks = parsed.group_by_window(lambda sample: sample["task"], lambda _, group: group.batch(samples), window_size=samples)
     batches = iter(tasks.shuffle(TASKS).batch(workload.tasks).prefetch(tf.data.AUTOTUNE))
-
-    def run(steps):
-        for _ in range(steps):
-            batch = next(batches)
-        return float(batch["label"][0, 0])
-
-    return run
+    return drawing(batches, lambda batch: batch["label"])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_ingest --da
 import pathlib
 
 import torch
-from side import measure
+from side import drawing, measure
 from workloads import Workload
 
 TASKS, WORKERS = 8192, 2
@@ -55,14 +55,7 @@ def make(workload: Workload, data: str | None = None):
         while True:
             yield from loader
 
-    batches = endless()
-
-    def run(steps):
-        for _ in range(steps):
-            _, (_, label) = next(batches)
-        return float(label[0, 0])
-
-    return run
+    return drawing(endless(), lambda batch: batch[1][1])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def engine(tmp_path):
 
 
 def test_rows_are_kept_by_bucket(engine):
-    engine.spread("SELECT i % 3 AS bucket, i FROM range(10) AS t(i)", "staged", by="bucket")
+    engine.spread("SELECT i % 3 AS bucket, i FROM range(10) AS t(i)", "staged")
     engine.keep("SELECT 77 AS i", "staged", 8)
     read = lambda buckets: [i for (i,) in engine.rows(f"SELECT i FROM {engine.kept('staged', buckets)} ORDER BY i")]  # noqa: E731
     assert [read([0]), read([1]), read([2, 8])] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8, 77]]
