@@ -8,16 +8,22 @@ from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
+from gmeta_tf.models.cbml import CBML
+from gmeta_tf.models.melu import MeLU
+from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import DLRM, MLP
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 from gmeta_tf.version import __version__
 
 __all__ = [
+    "CBML",
     "DLRM",
     "MLP",
     "Categorical",
     "InnerLoop",
     "Manifest",
+    "MeLU",
+    "MetaEmb",
     "MetaModel",
     "MultiHot",
     "Numeric",

@@ -47,6 +47,20 @@ class Lookup:
         self._first_row = np.array([1 + offset[p] for p in replicated], np.int64)
         self._order = np.argsort([*self.sharded, *replicated])
 
+    def columns(self, feature: str) -> np.ndarray:
+        """Which entries of a sample's vector are a feature's."""
+        widths = [(own.name, dim) for dim, features in zip(self.dims, self._features, strict=True) for own in features]
+        first = sum(dim for _, dim in widths[: [name for name, _ in widths].index(feature)])
+        return first + np.arange(dict(widths)[feature])
+
+    def place(self, feature: str) -> tuple[int, int]:
+        """Where `gather` puts a feature's rows: (number of its dim, its first place among the dim's positions)."""
+        for dim, own in enumerate(self._positions):
+            names = [self.schema.positions[p].name for p in own]
+            if feature in names:
+                return dim, names.index(feature)
+        raise ValueError(f"feature must be an id feature of the schema. Received: feature={feature!r}. Name one of these.")
+
     def keys(self, ids: tf.Tensor) -> tf.Tensor:
         """[..., sharded positions] int64 keys of packed ids, -1 for padding."""
         own = ids if len(self.sharded) == ids.shape[-1] else tf.gather(ids, self.sharded, axis=-1)

@@ -7,64 +7,88 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.low_rank import LowRankKernel
 
 POLICIES = ("all", "dense", "head")
+RATES = ("fixed", "per_step", "per_element")
 
 
 @dataclasses.dataclass(frozen=True)
 class InnerLoop:
-    """φᵏ⁺¹ = φᵏ - learning_rate · ∇L(S; φᵏ), k = 0 … steps - 1.
+    """φᵏ⁺¹ = φᵏ - αᵏ ∘ ∇L(S; φᵏ), k = 0 … steps - 1, and what of it the outer loop sees.
 
-    Reference: Finn et al., "Model-Agnostic Meta-Learning", ICML 2017 (arXiv:1703.03400), algorithm 1.
+    One rule of which the published ones are settings (`docs/methods.md` has them all):
+
+    - MAML: as it stands (Finn et al., ICML 2017, arXiv:1703.03400, algorithm 1). FOMAML: `second_order=False` (section 5.2).
+    - ANIL: `adapt="head"` (Raghu et al., ICLR 2020, arXiv:1909.09157).
+    - Meta-SGD: `rates="per_element"`, a learned α of the shape of each weight, for all steps alike (Li et al., 2017,
+      arXiv:1707.09835, equation 3). Embedding rows learn one of the shape of a row for each table.
+    - Rates per layer and step, of MAML++: `rates="per_step"`, a learned scalar for each weight, or table, and step (Antoniou
+      et al., ICLR 2019, arXiv:1810.09502, section 4).
+    - Reptile: `reptile=True`; the outer gradient is (φ⁰ - φᴷ) / α, not one of a query loss (Nichol et al., 2018,
+      arXiv:1803.02999, section 2).
 
     Attributes:
       steps: number of gradient steps; 0 does not adapt.
-      learning_rate: step size of the inner loop.
+      learning_rate: step size of the inner loop, or where it is learned its first value.
       second_order: whether the outer gradient passes through the steps (MAML) or stops at them (FOMAML).
       adapt: which weights are adapted: "all" (dense weights and rows), "dense", "head" (the tower's last layer, or its
-        `head` attribute), either of these with the rows of some tables ("head+user_id"), or a predicate on dense
+        `head` attribute), the rows of some tables ("user_id"), these together ("head+user_id"), or a predicate on dense
         variables and on tables (`embedding.partition.Table`), both of which have a name.
+      rates: "fixed", or learned with the outer loop: "per_step" or "per_element".
+      reptile: whether the outer gradient is the way that the inner loop went.
     """
 
     steps: int = 1
     learning_rate: float = 0.1
     second_order: bool = True
     adapt: str | Callable = "dense"
+    rates: str = "fixed"
+    reptile: bool = False
 
     def __post_init__(self):
         if self.steps < 0:
             raise ValueError(f"steps must be at least 0. Received: steps={self.steps}.")
+        if self.rates not in RATES:
+            raise ValueError(f"rates must be one of {RATES}. Received: rates={self.rates!r}. Choose one of these.")
+        if self.reptile and self.rates != "fixed":
+            raise ValueError(
+                f"rates must be 'fixed' with reptile, which has no gradient for them. Received: rates={self.rates!r}. Leave one out."
+            )
         if not callable(self.adapt):
-            dense, *tables = self.adapt.split("+")
-            if dense not in POLICIES or (tables and dense == "all"):
+            names = self.adapt.split("+")
+            if not all(names) or set(names[1:]) & set(POLICIES) or (names[0] == "all" and names[1:]):
                 raise ValueError(
-                    f"adapt must be one of {POLICIES}, 'dense' or 'head' with tables as in 'head+user', or a predicate. "
-                    f"Received: adapt={self.adapt!r}."
+                    f"adapt must be one of {POLICIES}, tables, 'dense' or 'head' with tables as in 'head+user', or a predicate. "
+                    f"Received: adapt={self.adapt!r}. Name the weights to adapt."
                 )
 
-    def __call__(self, support_loss: Callable, weights):
+    def __call__(self, support_loss: Callable, weights, *, rates: Callable | None = None):
         """Adapts a structure of tensors.
 
         Args:
           support_loss: maps weights to the scalar loss on the support set.
           weights: structure of float tensors and `LowRankKernel`s, φ⁰.
+          rates: maps a step's number to αᵏ, a structure as `weights` of scalars or tensors of their shapes (see
+            `meta.rates`). None: the learning rate.
 
         Returns:
           The fast weights φᴷ, of the same structure.
         """
-        for _ in range(self.steps):
+        for step in range(self.steps):
             flat = tf.nest.flatten(weights)
             with tf.GradientTape() as tape:
                 tape.watch([w.kernel if isinstance(w, LowRankKernel) else w for w in flat])
                 loss = support_loss(weights)
             places = [w.outputs if isinstance(w, LowRankKernel) else w for w in flat]
             gradients = tape.gradient(loss, places, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            weights = tf.nest.pack_sequence_as(weights, list(map(self._step, flat, gradients)))
+            sizes = tf.nest.flatten(rates(step)) if rates else [self.learning_rate] * len(flat)
+            weights = tf.nest.pack_sequence_as(weights, list(map(self._step, flat, gradients, sizes)))
         return weights
 
-    def _step(self, weight, gradient):
+    def _step(self, weight, gradient, rate):
+        second_order = self.second_order and not self.reptile
         if isinstance(weight, LowRankKernel):
-            return weight.moved(gradient, learning_rate=self.learning_rate, second_order=self.second_order)
+            return weight.moved(gradient, learning_rate=rate, second_order=second_order)
         gradient = tf.convert_to_tensor(gradient)  # densifies the slices that a gather leaves
-        return weight - self.learning_rate * (gradient if self.second_order else tf.stop_gradient(gradient))
+        return weight - rate * (gradient if second_order else tf.stop_gradient(gradient))
 
     def dense_variables(self, tower: tf.keras.Model) -> list[tf.Variable]:
         """The variables of a tower that the policy adapts."""
@@ -73,23 +97,31 @@ class InnerLoop:
             return []
         if callable(self.adapt):
             return [variable for variable in variables if self.adapt(variable)]
-        if self.adapt.startswith("head"):
+        policy = self.adapt.split("+")[0]
+        if policy == "head":
             chosen = {id(variable) for variable in _head(tower).trainable_variables}
             return [variable for variable in variables if id(variable) in chosen]
-        return list(variables)
+        return list(variables) if policy in POLICIES else []
 
     def require_known(self, tables: set[str]):
         """Raises ValueError if the policy names a table that is not among `tables`."""
-        unknown = [] if callable(self.adapt) else sorted(set(self.adapt.split("+")[1:]) - tables)
+        unknown = sorted(set(self._tables) - tables)
         if unknown:
             raise ValueError(
-                f"adapt must name tables of the schema, {sorted(tables)}. Received: adapt={self.adapt!r}, with {unknown}. Name one of them."
+                f"adapt must name {POLICIES} or tables of the schema, {sorted(tables)}. Received: adapt={self.adapt!r}, with {unknown}. "
+                "Name one of them."
             )
 
     def adapts_rows(self, table) -> bool:
         """Whether the policy adapts the rows of a table."""
-        chosen = self.adapt(table) if callable(self.adapt) else self.adapt == "all" or table.name in self.adapt.split("+")[1:]
+        chosen = self.adapt(table) if callable(self.adapt) else self.adapt == "all" or table.name in self._tables
         return self.steps > 0 and bool(chosen)
+
+    @property
+    def _tables(self):
+        """Tables that the policy names."""
+        names = [] if callable(self.adapt) else self.adapt.split("+")
+        return names[1:] if names[:1] and names[0] in POLICIES else names
 
 
 def _head(tower):

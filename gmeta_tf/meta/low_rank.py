@@ -44,8 +44,12 @@ class LowRankKernel:
         self.outputs.append(result)
         return result if given.shape.rank == 2 else tf.reshape(result, [*tf.unstack(tf.shape(given))[:-1], result.shape[-1]])
 
-    def moved(self, gradients: list[tf.Tensor], *, learning_rate: float, second_order: bool) -> "LowRankKernel":
-        """The kernel after a step; gradients: of the support loss at each of `outputs`."""
+    def way(self) -> tf.Tensor:
+        """[in, out]: Xᵀ M, how far the steps have moved the kernel."""
+        return tf.zeros_like(self.kernel) if self.inputs is None else tf.matmul(self.inputs, self.moves, transpose_a=True)
+
+    def moved(self, gradients: list[tf.Tensor], *, learning_rate: float | tf.Tensor, second_order: bool) -> "LowRankKernel":
+        """The kernel after a step; gradients: of the support loss at each of `outputs`; learning_rate: a scalar."""
         inputs = [x if second_order else tf.stop_gradient(x) for x in self._seen]
         moves = [-learning_rate * (g if second_order else tf.stop_gradient(g)) for g in gradients]
         before = ([], []) if self.inputs is None else ([self.inputs], [self.moves])

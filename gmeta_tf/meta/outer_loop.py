@@ -5,7 +5,7 @@ on with as many places a set as the smallest of these sizes that holds its sampl
 """
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.task_loop import TaskLoop, task_losses
+from gmeta_tf.meta.task_loop import TaskLoop
 
 SIDE_BY_SIDE = 2  # chunks that may run at the same time
 
@@ -89,8 +89,7 @@ def _of_tasks(task_loop, weights, tasks):
     gathered, index, support, query = tasks
     with tf.GradientTape() as tape:
         tape.watch(gathered)
-        logits = task_loop.query_logits(gathered, index, support, query, training=True)
-        total = tf.reduce_sum(task_losses(task_loop.loss, query["label"], logits, query["weight"])[0])
+        logits, total = task_loop.outer_loss(gathered, index, support, query)
     dense, of_rows = tape.gradient(total, (weights, gathered), unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return logits, list(map(tf.convert_to_tensor, dense)), tuple(map(tf.convert_to_tensor, of_rows))
 

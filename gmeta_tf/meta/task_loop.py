@@ -9,8 +9,10 @@ import numpy as np
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.fast_weights import Substitution
+from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.low_rank import LowRankKernel
+from gmeta_tf.meta.rates import LearnedRates
 
 
 def weighted_mean(values, weights):
@@ -36,19 +38,39 @@ class TaskLoop:
       lookup: what a sample's vector is made of (see `embedding.lookup.Lookup`).
       inner_loop: the adaptation rule.
       loss: maps (labels [n], logits [n]) to losses [n].
+      first: what a task's first weights are; None: the same for every task.
+      rates: the inner loop's step sizes, where it learns them.
+      cold_share: share of the support loss before adaptation in the outer loss.
     """
 
-    def __init__(self, tower: tf.keras.Model, lookup, *, inner_loop: InnerLoop, loss: Callable):
+    def __init__(
+        self,
+        tower: tf.keras.Model,
+        lookup,
+        *,
+        inner_loop: InnerLoop,
+        loss: Callable,
+        first: FirstWeights | None = None,
+        rates: LearnedRates | None = None,
+        cold_share: float = 0.0,
+    ):
         self.tower, self.lookup, self.inner_loop, self.loss = tower, lookup, inner_loop, loss
+        self.first, self.rates, self.cold_share = first or FirstWeights(), rates, cold_share
         self._numbers = len(lookup.schema.numeric_features)  # what follows them in `numeric` are weights of ids
         inner_loop.require_known({table.name for tables in lookup.tables_by_position for table in tables})
         self.variables = inner_loop.dense_variables(tower)
         self._substitution = Substitution(tower, self.variables)
-        self._dense_kernels = self._only_multiplied(self._substitution.dense_kernels)
+        low_rank = inner_loop.rates != "per_element"  # a rate for each element is a product that has full rank
+        self._dense_kernels = self._only_multiplied([kernel and low_rank for kernel in self._substitution.dense_kernels])
         self._row_masks = [np.array([inner_loop.adapts_rows(table) for table in tables], bool) for tables in lookup.tables_by_position]
         self.adapts_rows = any(mask.any() for mask in self._row_masks)
         if inner_loop.steps and not (self.variables or self.adapts_rows):
             raise ValueError(f"adapt must choose some weight. Received: adapt={inner_loop.adapt!r}, which chooses none. Use steps=0.")
+        stay = len(self.variables) < len(tower.trainable_variables) or not all(mask.all() for mask in self._row_masks)
+        if inner_loop.steps and inner_loop.reptile and stay:
+            raise ValueError(
+                f"adapt must be 'all' with reptile, which moves adapted weights only. Received: adapt={inner_loop.adapt!r}. Adapt all."
+            )
 
     def query_logits(self, gathered, index, support, query, *, training: bool, adapt: bool = True) -> tf.Tensor:
         """Scores of the query samples after adaptation to the support samples.
@@ -63,13 +85,49 @@ class TaskLoop:
         Returns:
           [tasks, query samples] logits.
         """
-        if not adapt or not (self.variables or self.adapts_rows):
-            samples = support["ids"].shape[1]
-            return self._unadapted([g[:, samples:] for g in gathered], index[:, samples:], query, training=training)
-        tasks = self._elements(gathered, index, support, query)
-        score = lambda task: self.logits(task, self.adapt(task, training=training), training=training)  # noqa: E731
+        if not adapt or not self._adapts:
+            gathered = self._first_rows(gathered, index, support, query)
+            return self._unadapted(gathered, index, query, slice(support["ids"].shape[1], None), training=training)
+        return self._over_tasks(
+            lambda task: self.logits(task, self.adapt(task, training=training), training=training), gathered, index, support, query
+        )
+
+    def outer_loss(self, gathered, index, support, query) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the outer loop descends, in training: ([tasks, query samples] logits, scalar, summed over tasks).
+
+        Args:
+          gathered, index, support, query: as for `query_logits`.
+        """
+        if self._adapts and self.inner_loop.reptile:
+            return self._reptile(gathered, index, support, query)
+        logits = self.query_logits(gathered, index, support, query, training=True)
+        losses, _ = task_losses(self.loss, query["label"], logits, query["weight"])
+        if self.cold_share:
+            first = self._first_rows(gathered, index, support, query)
+            scores = self._unadapted(first, index, support, slice(support["ids"].shape[1]), training=True)
+            cold, _ = task_losses(self.loss, support["label"], scores, support["weight"])
+            losses = self.cold_share * tf.where(_has_any(query), cold, 0.0) + (1 - self.cold_share) * losses
+        return logits, tf.reduce_sum(losses)
+
+    def _reptile(self, gathered, index, support, query):
+        """A loss whose gradient at φ⁰ is (φ⁰ - φᴷ) / α."""
+
+        def score(task):
+            first = self._first_weights(task), self._first_of_rows(task)
+            fast = self._adapted(task, first, training=True)
+            return self.logits(task, fast, training=True), _pull(tf.nest.flatten(first), tf.nest.flatten(fast))
+
+        logits, pull = self._over_tasks(score, gathered, index, support, query)
+        return logits, tf.reduce_sum(tf.where(_has_any(query), pull, 0.0)) / self.inner_loop.learning_rate
+
+    @property
+    def _adapts(self):
+        return bool(self.variables) or self.adapts_rows
+
+    def _over_tasks(self, function, gathered, index, support, query):
+        """A function of a task's elements, for all tasks of a batch at once."""
         try:
-            return tf.vectorized_map(score, tasks, fallback_to_while_loop=False)
+            return tf.vectorized_map(function, self._elements(gathered, index, support, query), fallback_to_while_loop=False)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(
                 f"tower must have layers that tf.vectorized_map can run for all tasks at once. Received: {self.tower.name!r}, which fails "
@@ -82,15 +140,22 @@ class TaskLoop:
 
     def adapt(self, task, *, training: bool):
         """The fast weights of one task: (dense tensors in the order of `variables`, rows per stack)."""
+        return self._adapted(task, (self._first_weights(task), self._first_of_rows(task)), training=training)
+
+    def _adapted(self, task, first, *, training):
         samples = task["support_numeric"].shape[0]
-        rows = [own[: samples * mask.size] for own, mask in zip(task["rows"], self._row_masks, strict=True)] if self.adapts_rows else []
 
         def support_loss(weights):
             dense, fast = weights
             scores = self._tower(dense, self._embedded(task, fast, "support"), task["support_numeric"], training=training)
             return weighted_mean(self.loss(task["support_label"], scores), task["support_weight"])
 
-        return self.inner_loop(support_loss, (self._first_weights(samples), rows))
+        return self.inner_loop(support_loss, first, rates=self.rates and (lambda step: self.rates.at(step, samples=samples)))
+
+    def _first_of_rows(self, task):
+        """Per dim [support places, dim]: the rows of a task before the first step; nothing where rows do not adapt."""
+        samples = task["support_numeric"].shape[0]
+        return [own[: samples * mask.size] for own, mask in zip(task["rows"], self._row_masks, strict=True)] if self.adapts_rows else []
 
     def _only_multiplied(self, kernels):
         """`kernels`, or none where the tower reads a Dense layer's kernel other than by calling the layer."""
@@ -106,11 +171,19 @@ class TaskLoop:
             return [False] * len(kernels)
         return kernels
 
-    def _first_weights(self, samples):
+    def _first_weights(self, task):
         """The adapted dense weights before the first step, those of Dense layers in a form that is cheap to move."""
+        samples = task["support_numeric"].shape[0]
+        tensors = list(map(tf.convert_to_tensor, self.variables))
+        if type(self.first).dense is not FirstWeights.dense:
+            support = {name: task[f"support_{name}"] for name in ("label", "weight")}
+            support |= {
+                "embedded": self._embedded(task, self._first_of_rows(task), "support"),
+                "numeric": task["support_numeric"][:, : self._numbers],
+            }
+            tensors = list(self.first.dense(tensors, support))
         rank = samples * self.inner_loop.steps
         low = [kernel and LowRankKernel.pays(v.shape, rank=rank) for kernel, v in zip(self._dense_kernels, self.variables, strict=True)]
-        tensors = map(tf.convert_to_tensor, self.variables)
         return [LowRankKernel(tensor) if is_low else tensor for tensor, is_low in zip(tensors, low, strict=True)]
 
     def logits(self, task, weights, *, training: bool):
@@ -118,11 +191,17 @@ class TaskLoop:
         dense, fast = weights
         return self._tower(dense, self._embedded(task, fast, "query"), task["query_numeric"], training=training)
 
-    def _unadapted(self, gathered, index, query, *, training):
-        embedded = self.lookup.combine(gathered, index > 0, query["numeric"])  # [tasks, samples, width]
-        numeric = tf.cast(query["numeric"][..., : self._numbers], embedded.dtype)
+    def _first_rows(self, gathered, index, support, query):
+        numeric = tf.concat([support["numeric"], query["numeric"]], 1)
+        return self.first.rows(tuple(gathered), index, tf.cast(numeric, gathered[0].dtype))
+
+    def _unadapted(self, gathered, index, part, places, *, training):
+        """Logits of the samples of a set, which stand at some places of both sets side by side, without adaptation."""
+        gathered, index = [g[:, places] for g in gathered], index[:, places]
+        embedded = self.lookup.combine(gathered, index > 0, part["numeric"])  # [tasks, samples, width]
+        numeric = tf.cast(part["numeric"][..., : self._numbers], embedded.dtype)
         flat = {"embedded": tf.reshape(embedded, [-1, embedded.shape[-1]]), "numeric": tf.reshape(numeric, [-1, numeric.shape[-1]])}
-        return tf.cast(tf.reshape(self.tower(flat, training=training), tf.shape(query["label"])), embedded.dtype)
+        return tf.cast(tf.reshape(self.tower(flat, training=training), tf.shape(part["label"])), embedded.dtype)
 
     def _tower(self, dense, embedded, numeric, *, training):
         with self._substitution(dense):
@@ -132,6 +211,7 @@ class TaskLoop:
     def _elements(self, gathered, index, support, query):
         """What a task needs, stacked over tasks; `rows` and `first` only where rows adapt."""
         samples = support["ids"].shape[1]
+        gathered = self._first_rows(gathered, index, support, query)
         elements = {f"support_{key}": tf.cast(support[key], gathered[0].dtype) for key in ("numeric", "label", "weight")}
         elements["query_numeric"] = tf.cast(query["numeric"], gathered[0].dtype)
         if self.adapts_rows:
@@ -158,6 +238,21 @@ class TaskLoop:
                 values = tf.gather(tf.concat([adapted, own[cut:]], 0), first[cut:])
             gathered.append(tf.reshape(values, [-1, mask.size, own.shape[-1]]))
         return self.lookup.combine(self.lookup.blank(gathered, present), present, task[f"{part}_numeric"])
+
+
+def _has_any(part):
+    """[tasks] bool: whether a set has a sample."""
+    return tf.reduce_any(part["weight"] > 0, -1)
+
+
+def _pull(first, fast):
+    """Scalar <φ⁰, φ⁰ - φᴷ> with the way taken for a constant, so that its gradient at φ⁰ is φ⁰ - φᴷ."""
+    total = tf.zeros([], tf.keras.backend.floatx())
+    for before, after in zip(first, fast, strict=True):
+        low = isinstance(before, LowRankKernel)
+        way = -after.way() if low else before - after
+        total += tf.reduce_sum((before.kernel if low else before) * tf.stop_gradient(way))
+    return total
 
 
 def _first_occurrence(index):

@@ -12,8 +12,10 @@ from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
 from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
+from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
+from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.click import click_metrics
@@ -67,6 +69,8 @@ class MetaModel(tf.keras.Model):
                 f"tower must not have losses of its own. Received: {len(tower.losses)} in {tower.name!r}, of regularizers or add_loss. "
                 "Use the optimizer's weight_decay, or put the term into `loss`."
             )
+        self.first: FirstWeights | None = None  # where they depend on the task (see `meta.first_weights`)
+        self.rates: LearnedRates | None = None  # where the inner loop learns them
         self.average = None  # of the weights over epochs (see `training.average`)
         self._evaluating = False
         self._planned = PlannedStep(self.embedding)
@@ -81,6 +85,7 @@ class MetaModel(tf.keras.Model):
         clip_norm: float | None = None,
         task_chunk: int | None = None,
         sizes: tuple[int, ...] = (),
+        cold_share: float = 0.0,
         step_metrics: bool = False,
         prefetch: int = 2,
         **kwargs,
@@ -97,6 +102,8 @@ class MetaModel(tf.keras.Model):
           task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are equal. None: all.
           sizes: places of a set to do with, ascending, for batches whose sets are no larger: they cost less, and the
             results are equal. Useful with `Reader(size_window=…)`.
+          cold_share: share of the outer loss that is the support set's loss before adaptation, so that a task without any
+            support is scored well, too.
           step_metrics: log the seconds of a step by phase, and the bytes it sends (see `metrics.step`).
           prefetch: batches that `fit` makes ready on the device, ahead of the step.
           **kwargs: as for Keras, such as `steps_per_execution`.
@@ -110,22 +117,29 @@ class MetaModel(tf.keras.Model):
         ):
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be {least}. Received: {name}={value}. Leave it out to do without.")
+        if not 0 <= cold_share < 1:
+            raise ValueError(f"cold_share must lie in [0, 1). Received: cold_share={cold_share}. Leave it out to do without.")
         if list(sizes) != sorted(set(sizes)) or min(sizes, default=1) < 1:
             raise ValueError(f"sizes must ascend and be at least 1. Received: sizes={sizes}. Sort them.")
         self.sizes = tuple(sizes)
-        self.clip_norm, self.task_chunk, self.prefetch = clip_norm, task_chunk, prefetch
+        self.clip_norm, self.task_chunk, self.prefetch, self.cold_share = clip_norm, task_chunk, prefetch, cold_share
         self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
         super().compile(optimizer=optimizer, **kwargs)
-        self.optimizer.build(self.tower.trainable_variables)
+        inner_loop = inner_loop or InnerLoop()
+        self.rates = self._learned_rates(inner_loop)
+        self.optimizer.build(self.dense_weights)
         self.embedding.use(row_optimizer or RowAdagrad())
         self._train_metrics = [TaskLoss(self.loss_function), AUC()]
         self._step_metrics = StepMetrics() if step_metrics else None
         self._test_metrics = [TaskLoss(self.loss_function), *click_metrics()]
         self._unadapted_metrics = click_metrics("before_")
-        self.adapt_by(inner_loop or InnerLoop())
+        self.adapt_by(inner_loop)
 
     def adapt_by(self, inner_loop: InnerLoop):
         """Sets another adaptation rule, for training and evaluation from here on.
+
+        Raises:
+          ValueError: the rule learns step sizes, and the model was compiled with others.
 
         Warns where the second order passes through an operation of the tower that stops gradients.
         """
@@ -135,14 +149,49 @@ class MetaModel(tf.keras.Model):
                 "where it is zero have a wrong second order: keep LayerNormalization in float32, with its default axis and epsilon.",
                 stacklevel=2,
             )
-        self.task_loop = TaskLoop(self.tower, self.embedding.lookup, inner_loop=inner_loop, loss=self.loss_function)
+        learns = inner_loop.rates != "fixed" and inner_loop.steps > 0
+        if learns and not (self.rates and self.rates.serve(inner_loop)):
+            raise ValueError(
+                f"inner_loop must have the rates that the model was compiled with, or fixed ones. Received: {inner_loop}. Compile with it."
+            )
+        self.task_loop = TaskLoop(
+            self.tower,
+            self.embedding.lookup,
+            inner_loop=inner_loop,
+            loss=self.loss_function,
+            first=self.first,
+            rates=self.rates if learns else None,
+            cold_share=self.cold_share,
+        )
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
+
+    @property
+    def dense_parts(self) -> dict[str, tf.keras.layers.Layer]:
+        """What is replicated on every rank and trained by the dense optimizer: `tower`, and where there are any `first`, `rates`."""
+        parts = {"tower": self.tower, "first": self.first, "rates": self.rates}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def dense_weights(self) -> list[tf.Variable]:
+        """θ: the trainable variables of the dense parts."""
+        return [variable for part in self.dense_parts.values() for variable in part.trainable_variables]
+
+    @property
+    def dense_variables(self) -> list[tf.Variable]:
+        """All variables of the dense parts, trainable or not."""
+        return [variable for part in self.dense_parts.values() for variable in part.variables]
+
+    def _learned_rates(self, inner_loop):
+        if inner_loop.rates == "fixed" or not inner_loop.steps:
+            return None
+        tables = self.embedding.lookup.tables_by_position
+        return LearnedRates(inner_loop, variables=inner_loop.dense_variables(self.tower), tables_by_position=tables)
 
     def train_step(self, data):
         """One meta-update: adapt on support, differentiate the query loss, update rows and dense weights. Collective."""
         support, query, *next_ids = data  # of the next batch, in `fit`
         mark = self._step_metrics.mark if self._step_metrics else lambda tensors: tensors
-        step, weights, lookup = tf.identity(self.optimizer.iterations), self.tower.trainable_variables, self.embedding.lookup
+        step, weights, lookup = tf.identity(self.optimizer.iterations), self.dense_weights, self.embedding.lookup
         support, query = mark((support, query))
         plan = self._plan_of(support, query, kept=bool(next_ids))
         if next_ids:
@@ -231,7 +280,7 @@ class MetaModel(tf.keras.Model):
           x: dataset of batches; the ids of each next one are exchanged ahead (see `run_ahead`).
           *args, **kwargs: as for Keras.
         """
-        variables = [*self.tower.variables, *self.optimizer.variables]
+        variables = [*self.dense_variables, *self.optimizer.variables]
         with comm.watchdog.long_phase("broadcasting the first weights"):
             for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
                 variable.assign(value)
@@ -299,7 +348,7 @@ class MetaModel(tf.keras.Model):
         return scale * self.clip_norm / tf.maximum(scale * tf.sqrt(of_rows + squares(replicated)), self.clip_norm)
 
     def _update_dense(self, gradients, scale):
-        self.optimizer.apply_gradients([(g * scale, v) for g, v in zip(gradients, self.tower.trainable_variables, strict=True)])
+        self.optimizer.apply_gradients([(g * scale, v) for g, v in zip(gradients, self.dense_weights, strict=True)])
 
 
 def _measured(metrics, query, logits):

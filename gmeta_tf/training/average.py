@@ -16,7 +16,7 @@ class AverageWeights(tf.keras.callbacks.Callback):
       decay: share of the average that an epoch keeps, between 0 and 1.
 
     Attributes:
-      dense: averages of the tower's variables.
+      dense: averages of the model's dense variables.
       shards: averages of the embedding's shards.
     """
 
@@ -25,7 +25,7 @@ class AverageWeights(tf.keras.callbacks.Callback):
         if not 0 < decay < 1:
             raise ValueError(f"decay must lie between 0 and 1. Received: decay={decay}. Leave the callback out to average nothing.")
         self.decay = decay
-        self._dense, self._shards = model.tower.variables, model.embedding.shards
+        self._dense, self._shards = model.dense_variables, model.embedding.shards
         self.dense, self.shards = ([tf.Variable(v, trainable=False) for v in kept] for kept in (self._dense, self._shards))
         model.average = self
 

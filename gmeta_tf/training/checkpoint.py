@@ -117,11 +117,11 @@ def load_weights(checkpoint, model):
     checkpoint, meta = _open(checkpoint, model)
     averaged = AVERAGE in meta["beside_rows"]
     _load_rows(checkpoint, model.embedding, model.embedding.shards, what=AVERAGE if averaged else "rows", layout=meta["layout"])
-    tower = model.tower if not averaged else [tf.Variable(v) for v in model.tower.variables]
-    parts = {"average": tower} if averaged else {"tower": tower}
+    averages = [tf.Variable(v) for v in model.dense_variables]
+    parts = {"average": averages} if averaged else model.dense_parts
     tf.train.Checkpoint(**parts).read(str(checkpoint / "dense")).expect_partial().assert_existing_objects_matched()
     if averaged:
-        for variable, average in zip(model.tower.variables, tower, strict=True):
+        for variable, average in zip(model.dense_variables, averages, strict=True):
             variable.assign(average)
 
 
@@ -159,7 +159,7 @@ def _as_float64(model):
 
 def _dense(model):
     average = {"average": model.average.dense} if model.average else {}
-    return tf.train.Checkpoint(tower=model.tower, optimizer=model.optimizer, **average)
+    return tf.train.Checkpoint(**model.dense_parts, optimizer=model.optimizer, **average)
 
 
 def _tables(embedding):

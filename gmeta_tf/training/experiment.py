@@ -20,6 +20,8 @@ from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
+from gmeta_tf.models.cbml import CBML
+from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import DLRM, MLP, TOWERS
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
@@ -27,6 +29,7 @@ from gmeta_tf.training.callbacks import Checkpoints, Progress, RequireFinite
 from gmeta_tf.training.profile import Profile
 
 METHODS = ("meta", "joint")
+MODELS: dict[str, type[MetaModel]] = {"meta": MetaModel, "cbml": CBML, "metaemb": MetaEmb}
 SCHEDULES = ("constant", "cosine")
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
@@ -47,10 +50,18 @@ class Experiment:
       activation: of the hidden layers.
       dropout: rate after each hidden layer of the top MLP.
       row_scale: deviation of the rows' first values.
-      adapt: weights that the inner loop adapts: "all", "dense" or "head", or with tables added to these ("head+user_id").
+      model: "meta", or one whose first weights depend on the task: "cbml" (gates of soft clusters) or "metaemb" (a row that
+        is generated from features).
+      clusters: number of soft clusters (cbml).
+      identity: categorical feature whose row is generated (metaemb); "": the task key.
+      identity_features: features that it is generated from (metaemb); none: all other ids.
+      adapt: weights that the inner loop adapts: "all", "dense", "head", tables ("user_id"), or these together ("head+user_id").
       inner_steps: steps of the inner loop; for "joint", of the fine-tuning to a new task.
       inner_lr: its learning rate.
       second_order: MAML; otherwise FOMAML.
+      rates: of the inner loop: "fixed" at inner_lr, or learned, "per_step" for each weight and step, "per_element" (Meta-SGD).
+      reptile: the outer gradient is the way that the inner loop went, not that of a query loss.
+      cold_share: share of the outer loss that is the support set's before adaptation.
       learning_rate: of the dense weights (Adam).
       weight_decay: of the dense weights, decoupled.
       row_optimizer: of the embedding rows: "sgd", "adagrad", "rowwise_adagrad", "adam" or "ftrl".
@@ -87,10 +98,17 @@ class Experiment:
     activation: str = "relu"
     dropout: float = 0.0
     row_scale: float = 0.05
+    model: str = "meta"
+    clusters: int = 4
+    identity: str = ""
+    identity_features: tuple[str, ...] = ()
     adapt: str = "dense"
     inner_steps: int = 3
     inner_lr: float = 0.1
     second_order: bool = True
+    rates: str = "fixed"
+    reptile: bool = False
+    cold_share: float = 0.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     row_optimizer: str = "adagrad"
@@ -118,6 +136,7 @@ class Experiment:
 
     def __post_init__(self):
         allowed = {"method": METHODS, "tower": TOWERS, "row_optimizer": tuple(ROW_OPTIMIZERS), "schedule": SCHEDULES}
+        allowed["model"] = tuple(MODELS)
         allowed["wire_dtype"] = tuple(WIRE_BYTES)
         for name, values in allowed.items():
             if getattr(self, name) not in values:
@@ -125,6 +144,7 @@ class Experiment:
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         object.__setattr__(self, "sizes", tuple(self.sizes))
+        object.__setattr__(self, "identity_features", tuple(self.identity_features))
         _ = self.adaptation  # which checks its part
 
     @property
@@ -135,7 +155,14 @@ class Experiment:
     @property
     def adaptation(self) -> InnerLoop:
         """The adaptation rule for a new task: that of training, or the fine-tuning of the joint method."""
-        return InnerLoop(self.inner_steps, self.inner_lr, second_order=self.second_order, adapt=self.adapt)
+        return InnerLoop(
+            self.inner_steps,
+            self.inner_lr,
+            second_order=self.second_order,
+            adapt=self.adapt,
+            rates=self.rates,
+            reptile=self.reptile,
+        )
 
     def save(self, manifest: Manifest):
         """Writes `config.yaml` into the run's folder, and what identifies the data."""
@@ -185,7 +212,11 @@ def _built(experiment, schema, steps):
         if experiment.tower == "dlrm"
         else MLP(experiment.top, **hidden)
     )
-    model = MetaModel(
+    own = {
+        "cbml": {"clusters": experiment.clusters},
+        "metaemb": {"identity": experiment.identity or None, "features": experiment.identity_features},
+    }
+    model = MODELS[experiment.model](
         schema,
         tower,
         embedding_dim=experiment.embedding_dim,
@@ -194,6 +225,7 @@ def _built(experiment, schema, steps):
         replicate_rows=experiment.replicate_rows,
         placement=experiment.placement,
         wire_dtype=experiment.wire_dtype,
+        **own.get(experiment.model, {}),
     )
     scheduled = lambda rate: tf.keras.optimizers.schedules.CosineDecay(rate, steps) if experiment.schedule == "cosine" else rate  # noqa: E731
     model.compile(
@@ -201,6 +233,7 @@ def _built(experiment, schema, steps):
         row_optimizer=ROW_OPTIMIZERS[experiment.row_optimizer](scheduled(experiment.row_learning_rate)),
         inner_loop=experiment.inner_loop,
         clip_norm=experiment.clip_norm or None,
+        cold_share=experiment.cold_share,
         task_chunk=experiment.task_chunk or None,
         sizes=experiment.sizes,
         prefetch=experiment.prefetch,

@@ -1,5 +1,7 @@
 """The inner loop: closed form, orders, policies, and the MAML paper's sinusoids."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,8 @@ def tower():
         ("dense", 4, False),
         ("head", 2, False),
         ("head+item", 2, True),
+        ("item", 0, True),
+        ("user+item", 0, True),
         ("dense+user", 4, False),
         (lambda weight: "bias" in weight.name, 2, False),
         (lambda weight: weight.name == "item", 0, True),
@@ -76,12 +80,22 @@ def test_head_is_the_last_layer_with_weights_where_the_tower_names_none():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"steps must be at least 0. Received: steps=-1"):
         InnerLoop(-1)
-    with pytest.raises(
-        ValueError, match=r"adapt must be one of \('all', 'dense', 'head'\), 'dense' or 'head' with .* Received: adapt='some'"
-    ):
-        InnerLoop(adapt="some")
-    with pytest.raises(ValueError, match=r"Received: adapt='all\+item'"):
-        InnerLoop(adapt="all+item")
+    for adapt in ("all+item", "item+head", "head+", ""):
+        with pytest.raises(
+            ValueError, match=rf"adapt must be one of \('all', 'dense', 'head'\), tables, .* Received: adapt='{re.escape(adapt)}'"
+        ):
+            InnerLoop(adapt=adapt)
+    with pytest.raises(ValueError, match=r"rates must be one of \('fixed', 'per_step', 'per_element'\). Received: rates='warm'"):
+        InnerLoop(rates="warm")
+    with pytest.raises(ValueError, match=r"rates must be 'fixed' with reptile, .* Received: rates='per_step'"):
+        InnerLoop(rates="per_step", reptile=True)
+
+
+def test_rates_of_each_step_and_weight():
+    rates = lambda step: [0.1, tf.constant([0.2, 0.0]) * (step + 1)]  # noqa: E731
+    fast = InnerLoop(2)(lambda w: quadratic(w[0]) + quadratic(w[1]), [tf.constant(5.0), tf.constant([5.0, 5.0])], rates=rates)
+    np.testing.assert_allclose(fast[0], 2 + 3 * 0.7**2, rtol=1e-6)
+    np.testing.assert_allclose(fast[1], [2 + 3 * (1 - 3 * 0.2) * (1 - 3 * 0.4), 5.0], rtol=1e-6)
 
 
 def sinusoids(draw, tasks, shots):

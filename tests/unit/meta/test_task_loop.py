@@ -5,22 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow_recommenders as tfrs
+from task_batch import SCHEMA, TASKS, batch, fetched, slope
 
 from gmeta_tf import InnerLoop, MetaModel, RowSGD
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.low_rank import LowRankKernel
 from gmeta_tf.meta.task_loop import task_losses, weighted_mean
-from gmeta_tf.models.run_ahead import ids_of
 from gmeta_tf.models.towers import DLRM, MLP
-from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
-TASKS, SUPPORT, QUERY = 3, 5, 4
-SCHEMA = Schema(
-    task="user",
-    label="click",
-    features=(Categorical("user"), Categorical("item"), MultiHot("tags", 2), Numeric("price")),
-    tables={"user": 4, "item": 6, "tags": 5},
-)
 LOOPS = {
     "all": InnerLoop(2, 0.5, adapt="all"),
     "dense": InnerLoop(1, 0.5, adapt="dense"),
@@ -80,22 +72,6 @@ def kernels(monkeypatch):
     return lambda *, low_rank: monkeypatch.setattr(LowRankKernel, "pays", lambda shape, *, rank: low_rank)
 
 
-def samples(draw, size):
-    """Samples of few ids, so that support and query share rows; the last is padding, the last task has no support."""
-    ids = draw.integers(0, 4, (TASKS, size, 4))
-    ids[..., 3] = np.where(draw.random((TASKS, size)) < 0.5, -1, ids[..., 3])
-    weight = np.ones((TASKS, size))
-    weight[:, -1] = 0
-    ids[:, -1] = -1
-    numeric, label = draw.normal(size=(TASKS, size, 1)), draw.integers(0, 2, (TASKS, size)).astype(float)
-    return {"ids": tf.constant(ids), "numeric": tf.constant(numeric), "label": tf.constant(label), "weight": tf.constant(weight)}
-
-
-def batch():
-    draw = np.random.default_rng(2)
-    return samples(draw, SUPPORT), samples(draw, QUERY)
-
-
 def model_with(inner_loop, *, dim=4, tower="mlp"):
     tf.keras.utils.set_random_seed(4)
     model = MetaModel(
@@ -105,12 +81,6 @@ def model_with(inner_loop, *, dim=4, tower="mlp"):
     for shard in model.embedding.shards:
         shard.assign(10 * shard)  # rows large enough to matter
     return model
-
-
-def fetched(model, support, query):
-    """(rows per dim, index) of a batch."""
-    plan = model.embedding.plan(ids_of(support, query))
-    return model.embedding.fetch(plan), plan.index
 
 
 def query_logits(model, rows, index, support, query, **options):
@@ -224,18 +194,6 @@ def test_second_derivative_through_layer_norm(dtype):
     made = tf.vectorized_map(curvature, (tf.constant(x, dtype), tf.constant(direction, dtype)), fallback_to_while_loop=False)
     ahead, behind = (slopes(exact, tf.constant(x + sign * 1e-5 * direction)) for sign in (1, -1))
     np.testing.assert_allclose(made, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-4)
-
-
-def slope(variable, at, loss, step=1e-5):
-    """Central difference of a loss in one element of a variable."""
-    value, ends = variable.numpy(), []
-    for sign in (1, -1):
-        moved = value.copy()
-        moved[at] += sign * step
-        variable.assign(moved)
-        ends.append(float(loss()))
-    variable.assign(value)
-    return (ends[0] - ends[1]) / (2 * step)
 
 
 def test_first_and_second_order_differ():

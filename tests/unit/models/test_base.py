@@ -199,7 +199,10 @@ def test_bad_arguments(tiny):
         ValueError, match=r"tower must not have losses of its own. Received: 1 in 'sequential.*Use the optimizer's weight_decay"
     ):
         MetaModel(data.schema, regularized)
-    with pytest.raises(ValueError, match=r"adapt must name tables of the schema, \['item', .*Received: adapt='head\+usr', with \['usr'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"adapt must name \('all', 'dense', 'head'\) or tables of the schema, \['item', .*Received: adapt='head\+usr', with \['usr'\]",
+    ):
         make(data, optimizer="sgd", inner_loop=InnerLoop(adapt="head+usr"))
     with pytest.raises(ValueError, match=r"adapt must choose some weight. Received: adapt=<function .*, which chooses none"):
         make(data, optimizer="sgd", inner_loop=InnerLoop(adapt=lambda weight: False))

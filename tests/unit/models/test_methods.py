@@ -1,0 +1,113 @@
+"""Every method's outer gradient against finite differences, or against its closed form, in float64."""
+
+import numpy as np
+import pytest
+from task_batch import SCHEMA, TASKS, batch, fetched, slope
+
+from gmeta_tf import CBML, MLP, InnerLoop, MeLU, MetaEmb, MetaModel, RowSGD
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.low_rank import LowRankKernel
+from gmeta_tf.meta.outer_loop import outer_gradients
+
+SHARDED = {"embedding_dim": 4, "seed": 1, "replicate_rows": 0}
+TOWER = lambda: MLP((5,), activation="tanh")  # noqa: E731
+METHODS = {
+    "meta-sgd": (lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), {"inner_loop": InnerLoop(3, 0.5, adapt="all", rates="per_element")}),
+    "rates by step": (
+        lambda: MetaModel(SCHEMA, TOWER(), **SHARDED),
+        {"inner_loop": InnerLoop(3, 0.5, adapt="head+item", rates="per_step")},
+    ),
+    "melu": (lambda: MeLU(SCHEMA, units=(5,), **SHARDED), {"inner_loop": InnerLoop(2, 0.05)}),
+    "cbml": (lambda: CBML(SCHEMA, TOWER(), clusters=3, width=4, **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="all")}),
+    "metaemb": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="item")}),
+    "metaemb, cold": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", **SHARDED), {"cold_share": 0.4}),
+}
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    tf.keras.backend.set_floatx("float64")
+    yield
+    tf.keras.backend.set_floatx("float32")
+
+
+def compiled(make, **options):
+    tf.keras.utils.set_random_seed(4)
+    model = make()
+    model.compile("sgd", row_optimizer=RowSGD(0.1), **options)
+    for small in [*model.embedding.shards, *(model.first.variables if model.first else [])]:
+        small.assign(10 * small)  # large enough to matter
+    for variable in model.tower.trainable_variables:
+        variable.assign_add(tf.fill(variable.shape, tf.constant(0.1, variable.dtype)))  # biases begin at zero, which gates leave
+    return model
+
+
+def loss_of(model, rows, index, support, query):
+    gathered = model.embedding.lookup.gather(rows, index)
+    return model.task_loop.outer_loss(gathered, index, support, query)[1]
+
+
+@pytest.mark.parametrize("low_rank", [True, False])
+@pytest.mark.parametrize("name", METHODS)
+def test_outer_gradients_equal_finite_differences(name, low_rank, monkeypatch):
+    monkeypatch.setattr(LowRankKernel, "pays", lambda shape, *, rank: low_rank)
+    make, options = METHODS[name]
+    model = compiled(make, **options)
+    support, query = batch()
+    (table,), index = fetched(model, support, query)
+    moved = tf.Variable(table)
+    now = tf.function(lambda: loss_of(model, (tf.convert_to_tensor(moved),), index, support, query))
+    gathered = model.embedding.lookup.gather((table,), index)
+    _, dense, of_gathered = outer_gradients(model.task_loop, model.dense_weights, gathered, index, support, query)
+    of_rows = model.embedding.lookup.sum_per_row(of_gathered, index, (table,))
+    for variable, gradient in zip([*model.dense_weights, moved], [*dense, *of_rows], strict=True):
+        at = tuple(size // 2 for size in variable.shape)
+        np.testing.assert_allclose(gradient.numpy()[at], slope(variable, at, now), rtol=1e-5, atol=1e-9, err_msg=variable.name)
+    assert all(np.abs(gradient).max() > 1e-7 for gradient in dense)
+
+
+@pytest.mark.parametrize("low_rank", [True, False])
+def test_reptile_goes_the_way_of_the_inner_loop(low_rank, monkeypatch):
+    """Σ (φ⁰ - φᴷ) / α over tasks, with φᴷ from a loop over tasks."""
+    monkeypatch.setattr(LowRankKernel, "pays", lambda shape, *, rank: low_rank)
+    model = compiled(lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), inner_loop=InnerLoop(3, 0.5, adapt="all", reptile=True))
+    support, query = batch()
+    rows, index = fetched(model, support, query)
+    lookup = model.embedding.lookup
+    gathered = lookup.gather(rows, index)
+    logits, dense, of_gathered = outer_gradients(model.task_loop, model.dense_weights, gathered, index, support, query)
+    np.testing.assert_allclose(logits, model.task_loop.query_logits(gathered, index, support, query, training=True), rtol=1e-10)
+    monkeypatch.setattr(LowRankKernel, "pays", lambda shape, *, rank: False)
+    expected, expected_rows = [np.zeros(v.shape) for v in model.dense_weights], np.zeros(rows[0].shape)
+    for t in range(TASKS):
+        one = [tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part) for part in (support, query)]
+        task = model.task_loop.first_task(lookup.gather(rows, index[t : t + 1]), index[t : t + 1], *one)
+        fast, (fast_rows,) = model.task_loop.adapt(task, training=True)
+        for total, variable, adapted in zip(expected, model.dense_weights, fast, strict=True):
+            total += (variable.numpy() - adapted.numpy()) / 0.5
+        places = index[t, : support["ids"].shape[1]].numpy().ravel()
+        np.add.at(expected_rows, places, (rows[0].numpy()[places] - fast_rows.numpy()) / 0.5)
+    for one, other in zip(dense, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(lookup.sum_per_row(of_gathered, index, rows)[0], expected_rows, rtol=1e-8, atol=1e-12)
+    assert np.abs(expected_rows).max() > 1e-4
+
+
+def test_what_was_learned_is_trained_and_adapts_otherwise_by_fixed_rates_only():
+    model = compiled(*[METHODS["meta-sgd"][0]], **METHODS["meta-sgd"][1])
+    support, query = (tf.nest.map_structure(lambda part: tf.cast(part, tf.float64) if part.dtype.is_floating else part, s) for s in batch())
+    before = [v.numpy() for v in model.dense_weights]
+    model.train_step((support, query))
+    moved = [np.abs(v.numpy() - b).max() > 0 for v, b in zip(model.dense_weights, before, strict=True)]
+    assert all(moved)
+    assert len(moved) == len(model.tower.trainable_variables) + len(model.rates.trainable_variables)
+    model.adapt_by(InnerLoop(1, 0.1, adapt="dense"))
+    with pytest.raises(
+        ValueError, match=r"inner_loop must have the rates that the model was compiled with, or fixed ones. Received: .*per_s"
+    ):
+        model.adapt_by(InnerLoop(1, 0.1, rates="per_step"))
+
+
+def test_reptile_must_move_all_weights():
+    with pytest.raises(ValueError, match=r"adapt must be 'all' with reptile, .* Received: adapt='dense'. Adapt all."):
+        compiled(lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), inner_loop=InnerLoop(adapt="dense", reptile=True))
