@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does all set-up, then formatter, linter, type checker and every test, on two cores.
+# Does all set-up, then formatter, linter, type checker, the site of documentation and every test, on two cores.
 #
 #   bash scripts/test.sh                      everything
 #   bash scripts/test.sh tests/unit -n 0      some of it, one test after another; arguments go to pytest
@@ -10,4 +10,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff format --check --quiet .
 ruff check --quiet .
 mypy --no-error-summary
+site=$(mktemp -d)
+said=$(mkdocs build --site-dir "$site" 2>&1) || { echo "$said" >&2; rm -r "$site"; exit 1; } # --quiet would not see warnings
+rm -r "$site"
 exec python -m pytest -n 2 --dist loadfile "$@"

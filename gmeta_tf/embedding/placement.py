@@ -38,7 +38,8 @@ def placements(stacks: tuple[Stack, ...], *, rank: int, size: int, bytes_per_row
 
     Args:
       stacks: of a model.
-      rank, size: this rank's number and the number of ranks.
+      rank: this rank's number.
+      size: number of ranks.
       bytes_per_row: of a row and its slots, by dim.
     """
     return [

@@ -18,7 +18,10 @@ def outer_gradients(
     Args:
       task_loop: the tower and its inner loop.
       weights: n dense variables.
-      gathered, index, support, query: the batch, as `TaskLoop.query_logits` takes it.
+      gathered: rows of the batch, as `TaskLoop.query_logits` takes it, like the next three.
+      index: which rows these are.
+      support: of the batch.
+      query: of the batch.
       chunk: tasks to work on at a time; at most two chunks are in memory. None: all.
       sizes: places of a set to do with, ascending, where they hold a batch's samples.
 

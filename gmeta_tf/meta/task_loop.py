@@ -78,7 +78,8 @@ class TaskLoop:
         Args:
           gathered: per dim [tasks, support + query samples, positions of the dim, dim], the rows of both sets side by side.
           index: [tasks, support + query samples, positions] int32, which rows these are; 0 for padding.
-          support, query: the batch.
+          support: of the batch.
+          query: of the batch.
           training: passed to the tower.
           adapt: False scores with the weights before adaptation.
 

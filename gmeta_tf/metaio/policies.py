@@ -57,11 +57,13 @@ class Split:
       least_support: a task with fewer support samples is dropped and counted; equal to `support`: exactly k shots.
       column: see `by`.
       episodes: pairs of sets that a task gives: by time each is earlier by `query` samples, at random drawn anew.
-      least_samples, most_samples: tasks with fewer or more samples are dropped and counted.
+      least_samples: a task with fewer samples is dropped and counted.
+      most_samples: a task with more samples is dropped and counted.
       tasks_by: "random": by seed; "time": the tasks that appear last are for test, those before for validation;
         "list": those named.
       fractions: of tasks in train, validation and test, by random or time.
-      validation, test: tasks, as text, by list.
+      validation: tasks of it, as text, by list.
+      test: tasks of it, as text, by list.
       cold_items: items that training never sees.
       seed: of every draw.
     """

@@ -24,7 +24,8 @@ class Reader:
       folder: prepared data.
       partition: "train", "validation" or "test".
       global_batch_tasks: tasks a step over all ranks, a multiple of the lanes.
-      rank, size: this rank's number and the number of ranks.
+      rank: this rank's number.
+      size: number of ranks.
       seed: of the order of tasks.
       cold_rate: probability that a task's own id is out of vocabulary in an epoch, where the task key is a feature: so
         that the model learns from tasks whose id it knows nothing of, as it will meet them.
@@ -39,7 +40,8 @@ class Reader:
 
     Attributes:
       manifest: of the data.
-      tasks, samples: of the partition.
+      tasks: of the partition.
+      samples: of the partition, support and query.
       steps_per_epoch: batches of a pass.
       padding_share: share of a batch's places for samples that hold none.
 

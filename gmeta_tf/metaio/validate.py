@@ -18,7 +18,9 @@ class Proof:
     """What was checked of a folder, and what was found wrong.
 
     Attributes:
-      files, tasks, samples: that were read.
+      files: that were read.
+      tasks: that were read.
+      samples: that were read.
       problems: one line each; empty where all is well.
       notes: what could not be proved, and why.
     """

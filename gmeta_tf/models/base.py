@@ -278,7 +278,8 @@ class MetaModel(tf.keras.Model):
 
         Args:
           x: dataset of batches; the ids of each next one are exchanged ahead (see `run_ahead`).
-          *args, **kwargs: as for Keras.
+          *args: as for Keras.
+          **kwargs: as for Keras.
         """
         variables = [*self.dense_variables, *self.optimizer.variables]
         with comm.watchdog.long_phase("broadcasting the first weights"):

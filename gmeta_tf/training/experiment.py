@@ -273,7 +273,8 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
 
     Args:
       experiment: the configuration.
-      data, validation: as `training_data` gives them.
+      data: reader of training tasks, as `training_data` gives it.
+      validation: reader of validation tasks.
       resume: go on from the run's last checkpoint.
       profile: profile some steps into the run's folder (see `training.profile`).
     """
