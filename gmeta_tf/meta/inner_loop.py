@@ -8,6 +8,7 @@ from gmeta_tf.meta.low_rank import LowRankKernel
 
 POLICIES = ("all", "dense", "head")
 RATES = ("fixed", "per_step", "per_element")
+RULES = ("gradient", "newton")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,17 +23,21 @@ class InnerLoop:
       arXiv:1707.09835, equation 3). Embedding rows learn one of the shape of a row for each table.
     - Rates per layer and step, of MAML++: `rates="per_step"`, a learned scalar for each weight, or table, and step (Antoniou
       et al., ICLR 2019, arXiv:1810.09502, section 4).
+    - Closed form: `rule="newton", adapt="head"`; the head is solved for, between the support set and a prior (Bertinetto et
+      al., ICLR 2019, arXiv:1805.08136; see `meta.newton`).
     - Reptile: `reptile=True`; the outer gradient is (φ⁰ - φᴷ) / α, not one of a query loss (Nichol et al., 2018,
       arXiv:1803.02999, section 2).
 
     Attributes:
       steps: number of gradient steps; 0 does not adapt.
-      learning_rate: step size of the inner loop, or where it is learned its first value.
+      learning_rate: step size of the inner loop, or where it is learned its first value; with Newton's steps the variance of
+        the prior, to which one step with the sum of the support's gradients tends as it goes to zero.
       second_order: whether the outer gradient passes through the steps (MAML) or stops at them (FOMAML).
       adapt: which weights are adapted: "all" (dense weights and rows), "dense", "head" (the tower's last layer, or its
         `head` attribute), the rows of some tables ("user_id"), these together ("head+user_id"), or a predicate on dense
         variables and on tables (`embedding.partition.Table`), both of which have a name.
       rates: "fixed", or learned with the outer loop: "per_step" or "per_element".
+      rule: "gradient", or "newton" for a head in closed form.
       reptile: whether the outer gradient is the way that the inner loop went.
     """
 
@@ -41,6 +46,7 @@ class InnerLoop:
     second_order: bool = True
     adapt: str | Callable = "dense"
     rates: str = "fixed"
+    rule: str = "gradient"
     reptile: bool = False
 
     def __post_init__(self):
@@ -48,6 +54,13 @@ class InnerLoop:
             raise ValueError(f"steps must be at least 0. Received: steps={self.steps}.")
         if self.rates not in RATES:
             raise ValueError(f"rates must be one of {RATES}. Received: rates={self.rates!r}. Choose one of these.")
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {RULES}. Received: rule={self.rule!r}. Choose one of these.")
+        if self.rule == "newton" and (self.adapt != "head" or self.rates == "per_step" or self.reptile):
+            raise ValueError(
+                "adapt must be 'head', with fixed rates or one per element and no reptile, for rule 'newton'. "
+                f"Received: adapt={self.adapt!r}, rates={self.rates!r}, reptile={self.reptile}. Leave the others out."
+            )
         if self.reptile and self.rates != "fixed":
             raise ValueError(
                 f"rates must be 'fixed' with reptile, which has no gradient for them. Received: rates={self.rates!r}. Leave one out."

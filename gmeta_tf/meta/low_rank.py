@@ -21,12 +21,13 @@ class LowRankKernel:
       moves: M [k, out], or None.
 
     Attributes:
-      outputs: what `matmul` returned, in order: the places at which a step needs the loss's gradient.
+      seen: what `matmul` was given, in order, each as [n, in].
+      outputs: what it returned: the places at which a step needs the loss's gradient.
     """
 
     def __init__(self, kernel: tf.Tensor, inputs: tf.Tensor | None = None, moves: tf.Tensor | None = None):
         self.kernel, self.inputs, self.moves = kernel, inputs, moves
-        self._seen: list[tf.Tensor] = []
+        self.seen: list[tf.Tensor] = []
         self.outputs: list[tf.Tensor] = []
 
     @staticmethod
@@ -40,7 +41,7 @@ class LowRankKernel:
         result = tf.matmul(flat, tf.cast(self.kernel, flat.dtype))
         if self.inputs is not None:
             result += tf.matmul(tf.matmul(flat, self.inputs, transpose_b=True), self.moves)
-        self._seen.append(flat)
+        self.seen.append(flat)
         self.outputs.append(result)
         return result if given.shape.rank == 2 else tf.reshape(result, [*tf.unstack(tf.shape(given))[:-1], result.shape[-1]])
 
@@ -50,7 +51,7 @@ class LowRankKernel:
 
     def moved(self, gradients: list[tf.Tensor], *, learning_rate: float | tf.Tensor, second_order: bool) -> "LowRankKernel":
         """The kernel after a step; gradients: of the support loss at each of `outputs`; learning_rate: a scalar."""
-        inputs = [x if second_order else tf.stop_gradient(x) for x in self._seen]
+        inputs = [x if second_order else tf.stop_gradient(x) for x in self.seen]
         moves = [-learning_rate * (g if second_order else tf.stop_gradient(g)) for g in gradients]
         before = ([], []) if self.inputs is None else ([self.inputs], [self.moves])
         return LowRankKernel(self.kernel, tf.concat([*before[0], *inputs], 0), tf.concat([*before[1], *moves], 0))

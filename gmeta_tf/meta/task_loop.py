@@ -12,7 +12,10 @@ from gmeta_tf.meta.fast_weights import Substitution
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.low_rank import LowRankKernel
+from gmeta_tf.meta.newton import most_likely
 from gmeta_tf.meta.rates import LearnedRates
+
+LEAST_VARIANCE = 1e-6  # of a head's prior
 
 
 def weighted_mean(values, weights):
@@ -60,8 +63,10 @@ class TaskLoop:
         inner_loop.require_known({table.name for tables in lookup.tables_by_position for table in tables})
         self.variables = inner_loop.dense_variables(tower)
         self._substitution = Substitution(tower, self.variables)
-        low_rank = inner_loop.rates != "per_element"  # a rate for each element is a product that has full rank
+        low_rank = inner_loop.rates != "per_element" and inner_loop.rule == "gradient"  # what others make of a kernel has full rank
         self._dense_kernels = self._only_multiplied([kernel and low_rank for kernel in self._substitution.dense_kernels])
+        if inner_loop.rule == "newton":
+            _require_linear_head(self.variables, self._substitution.dense_kernels)
         self._row_masks = [np.array([inner_loop.adapts_rows(table) for table in tables], bool) for tables in lookup.tables_by_position]
         self.adapts_rows = any(mask.any() for mask in self._row_masks)
         if inner_loop.steps and not (self.variables or self.adapts_rows):
@@ -144,6 +149,8 @@ class TaskLoop:
         return self._adapted(task, (self._first_weights(task), self._first_of_rows(task)), training=training)
 
     def _adapted(self, task, first, *, training):
+        if self.inner_loop.rule == "newton":
+            return self._head_in_closed_form(task, first, training=training)
         samples = task["support_numeric"].shape[0]
 
         def support_loss(weights):
@@ -152,6 +159,29 @@ class TaskLoop:
             return weighted_mean(self.loss(task["support_label"], scores), task["support_weight"])
 
         return self.inner_loop(support_loss, first, rates=self.rates and (lambda step: self.rates.at(step, samples=samples)))
+
+    def _head_in_closed_form(self, task, first, *, training):
+        """`_adapted` by `meta.newton`: the fast kernel and bias of the head."""
+        (kernel, *bias), rows = first
+        probe = LowRankKernel(kernel)
+        self._tower([probe, *bias], self._embedded(task, rows, "support"), task["support_numeric"], training=training)
+        inputs = tf.cast(probe.seen[0], kernel.dtype)
+        inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1) if bias else inputs
+        flat = lambda parts: tf.concat([tf.reshape(part, [-1]) for part in parts], 0)  # noqa: E731
+        prior, count = flat([kernel, *bias]), kernel.shape[0]
+        variance = flat(self.rates.at(0, samples=inputs.shape[0])[0]) if self.rates else tf.fill(prior.shape, self.inner_loop.learning_rate)
+        variance = tf.maximum(tf.abs(tf.cast(variance, prior.dtype)), LEAST_VARIANCE)  # which may be learned, to any value
+        head = most_likely(
+            self.loss,
+            inputs,
+            task["support_label"],
+            task["support_weight"],
+            prior=prior,
+            precision=1 / variance,
+            steps=self.inner_loop.steps,
+            second_order=self.inner_loop.second_order,
+        )
+        return [head[:count, None], *([head[count:]] if bias else [])], rows
 
     def _first_of_rows(self, task):
         """Per dim [support places, dim]: the rows of a task before the first step; nothing where rows do not adapt."""
@@ -239,6 +269,15 @@ class TaskLoop:
                 values = tf.gather(tf.concat([adapted, own[cut:]], 0), first[cut:])
             gathered.append(tf.reshape(values, [-1, mask.size, own.shape[-1]]))
         return self.lookup.combine(self.lookup.blank(gathered, present), present, task[f"{part}_numeric"])
+
+
+def _require_linear_head(variables, dense_kernels):
+    """Raises ValueError unless the variables are the kernel, and at most the bias, of one Dense layer to a logit."""
+    shapes = [tuple(v.shape) for v in variables]
+    if not dense_kernels[:1] == [True] or shapes[0][1] != 1 or shapes[1:] not in ([], [(1,)]):
+        raise ValueError(
+            f"tower must end in one Dense layer to the logit for rule 'newton'. Received: a head of shapes {shapes}. Give it a `head`."
+        )
 
 
 def _has_any(part):

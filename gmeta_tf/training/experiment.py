@@ -60,6 +60,7 @@ class Experiment:
       inner_lr: its learning rate.
       second_order: MAML; otherwise FOMAML.
       rates: of the inner loop: "fixed" at inner_lr, or learned, "per_step" for each weight and step, "per_element" (Meta-SGD).
+      rule: of the inner loop: "gradient", or "newton" for a head in closed form (with adapt "head").
       reptile: the outer gradient is the way that the inner loop went, not that of a query loss.
       cold_share: share of the outer loss that is the support set's before adaptation.
       learning_rate: of the dense weights (Adam).
@@ -107,6 +108,7 @@ class Experiment:
     inner_lr: float = 0.1
     second_order: bool = True
     rates: str = "fixed"
+    rule: str = "gradient"
     reptile: bool = False
     cold_share: float = 0.0
     learning_rate: float = 1e-3
@@ -161,6 +163,7 @@ class Experiment:
             second_order=self.second_order,
             adapt=self.adapt,
             rates=self.rates,
+            rule=self.rule,
             reptile=self.reptile,
         )
 
