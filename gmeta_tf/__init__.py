@@ -8,14 +8,16 @@ from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
-from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.models.towers import DCN, DLRM, MLP, DeepFM, WideDeep
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 from gmeta_tf.version import __version__
 
 __all__ = [
+    "DCN",
     "DLRM",
     "MLP",
     "Categorical",
+    "DeepFM",
     "InnerLoop",
     "Manifest",
     "MetaModel",
@@ -29,6 +31,7 @@ __all__ = [
     "RowwiseAdagrad",
     "Schema",
     "ShardedEmbedding",
+    "WideDeep",
     "__version__",
     "comm",
 ]
