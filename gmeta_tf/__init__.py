@@ -11,15 +11,17 @@ from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.melu import MeLU
 from gmeta_tf.models.metaemb import MetaEmb
-from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.models.towers import DCN, DLRM, MLP, DeepFM, WideDeep
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 from gmeta_tf.version import __version__
 
 __all__ = [
     "CBML",
+    "DCN",
     "DLRM",
     "MLP",
     "Categorical",
+    "DeepFM",
     "InnerLoop",
     "Manifest",
     "MeLU",
@@ -35,6 +37,7 @@ __all__ = [
     "RowwiseAdagrad",
     "Schema",
     "ShardedEmbedding",
+    "WideDeep",
     "__version__",
     "comm",
 ]

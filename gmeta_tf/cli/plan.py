@@ -107,6 +107,8 @@ def job_of(options) -> Job:
         dim=experiment.embedding_dim,
         bottom=experiment.bottom,
         top=experiment.top,
+        cross_layers=experiment.cross_layers,
+        cross_rank=experiment.cross_rank,
         support=support,
         query=query,
         tasks=experiment.global_batch_tasks if options.tasks_a_rank is None else options.tasks_a_rank,

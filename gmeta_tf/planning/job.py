@@ -12,7 +12,7 @@ from gmeta_tf.meta.inner_loop import POLICIES
 from gmeta_tf.models.towers import TOWERS
 from gmeta_tf.planning.checks import require
 from gmeta_tf.planning.distinct import expected_distinct
-from gmeta_tf.planning.tower import Op, dlrm, mlp
+from gmeta_tf.planning.tower import Op, dcn, deepfm, dlrm, mlp, wide_deep
 from gmeta_tf.schema import Schema
 
 SLOTS = {"sgd": 0, "adam": 2}  # of the outer optimizer, each as large as the weights
@@ -131,27 +131,48 @@ def table_uses(schema: Schema, *, dim: int, samples: int) -> tuple[TableUse, ...
     return tuple(TableUse(name, rows, dim, lookups[name], places[name]) for name, rows in schema.tables.items())
 
 
-def tower_of(schema: Schema, *, tower: str, dim: int, bottom: tuple[int, ...], top: tuple[int, ...]) -> tuple[Op, ...]:
-    """The layers of a named tower over a schema's features.
+def tower_of(
+    schema: Schema, *, tower: str, dim: int, bottom: tuple[int, ...], top: tuple[int, ...], cross_layers: int = 2, cross_rank: int = 0
+) -> tuple[Op, ...]:
+    """The layers of a named tower over a schema's features; the other arguments are those of `models.towers.make_tower`.
 
     Raises:
       ValueError: there is no such tower.
     """
     features, numeric = len(schema.id_features), len(schema.numeric_features)
-    if tower == "dlrm":
-        return dlrm(features, dim=dim, bottom=bottom, top=top, numeric=numeric)
-    if tower == "mlp":
-        return mlp(features, dim=dim, hidden=top, numeric=numeric)
+    match tower:
+        case "dlrm":
+            return dlrm(features, dim=dim, bottom=bottom, top=top, numeric=numeric)
+        case "mlp":
+            return mlp(features, dim=dim, hidden=top, numeric=numeric)
+        case "dcn":
+            return dcn(features, dim=dim, hidden=top, layers=cross_layers, rank=cross_rank, numeric=numeric)
+        case "deepfm":
+            return deepfm(features, dim=dim, hidden=top, numeric=numeric)
+        case "wide_deep":
+            return wide_deep(features, dim=dim, hidden=top, numeric=numeric)
     raise ValueError(f"tower must be one of {TOWERS}. Received: tower={tower!r}. Use one of them.")
 
 
 def make_job(
-    schema: Schema, *, tower: str, dim: int, bottom: tuple[int, ...], top: tuple[int, ...], support: int, query: int, **options
+    schema: Schema,
+    *,
+    tower: str,
+    dim: int,
+    bottom: tuple[int, ...],
+    top: tuple[int, ...],
+    support: int,
+    query: int,
+    cross_layers: int = 2,
+    cross_rank: int = 0,
+    **options,
 ) -> Job:
     """A job over a schema; options: the other attributes of `Job`."""
     return Job(
         tables=table_uses(schema, dim=dim, samples=support + query),
-        tower=tower_of(schema, tower=tower, dim=dim, bottom=tuple(bottom), top=tuple(top)),
+        tower=tower_of(
+            schema, tower=tower, dim=dim, bottom=tuple(bottom), top=tuple(top), cross_layers=cross_layers, cross_rank=cross_rank
+        ),
         support=support,
         query=query,
         **options,

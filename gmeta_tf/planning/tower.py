@@ -16,6 +16,7 @@ class Op:
       inputs: width of what a kernel multiplies; of dot products, the width of a vector.
       outputs: width of the result.
       dots: whether vectors multiply each other, without a kernel.
+      bias: whether there is one beside the kernel.
       after_rows: whether its input depends on embedding rows.
       last: whether it is the tower's head.
     """
@@ -24,6 +25,7 @@ class Op:
     inputs: int
     outputs: int
     dots: bool = False
+    bias: bool = True
     after_rows: bool = True
     last: bool = False
 
@@ -35,7 +37,7 @@ class Op:
     @property
     def parameters(self) -> int:
         """Kernel and bias."""
-        return 0 if self.dots else (self.inputs + 1) * self.outputs
+        return 0 if self.dots else (self.inputs + self.bias) * self.outputs
 
 
 def mlp(features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0) -> tuple[Op, ...]:
@@ -47,14 +49,44 @@ def dlrm(features: int, *, dim: int, bottom: tuple[int, ...], top: tuple[int, ..
     """The layers of `models.towers.DLRM`, over `features` vectors of `dim` and some numbers."""
     below = _dense("bottom", (numeric, *bottom, dim), after_rows=False) if numeric else ()
     vectors = features + bool(numeric)
-    dots = Op("dots", dim, vectors * vectors, dots=True)  # all of them are computed, half are kept
-    pairs = vectors * (vectors - 1) // 2
-    return (*below, dots, *_dense("top", (pairs + vectors * dim, *top, 1), ends=True))
+    return (*below, _dots(vectors, dim), *_dense("top", (_pairs(vectors) + vectors * dim, *top, 1), ends=True))
+
+
+def dcn(features: int, *, dim: int, hidden: tuple[int, ...], layers: int, rank: int, numeric: int = 0) -> tuple[Op, ...]:
+    """The layers of `models.towers.DCN`, stacked and of one expert, over `features` vectors of `dim` and some numbers."""
+    width = features * dim + numeric
+    crosses: list[Op] = []
+    for i in range(layers):
+        if rank:
+            crosses += [Op(f"cross_{i}_v", width, rank, bias=False), Op(f"cross_{i}_u", rank, width)]
+        else:
+            crosses.append(Op(f"cross_{i}", width, width))
+    return (*crosses, *_dense("deep", (width, *hidden, 1), ends=True))
+
+
+def deepfm(features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0) -> tuple[Op, ...]:
+    """The layers of `models.towers.DeepFM`, over `features` vectors of `dim` and some numbers; its pairs take no product of matrices."""
+    deep = (features * dim + numeric, *hidden)
+    return (*_dense("deep", deep), Op("head", deep[0] + deep[-1], 1, last=True))
+
+
+def wide_deep(features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0) -> tuple[Op, ...]:
+    """The layers of `models.towers.WideDeep`, over `features` vectors of `dim` and some numbers."""
+    deep = (features * dim + numeric, *hidden)
+    return (_dots(features, dim), *_dense("deep", deep), Op("head", deep[0] + _pairs(features) + deep[-1], 1, last=True))
 
 
 def parameters(tower: tuple[Op, ...]) -> int:
     """Dense weights of a tower."""
     return sum(op.parameters for op in tower)
+
+
+def _dots(vectors, dim):
+    return Op("dots", dim, vectors * vectors, dots=True)  # all of them are computed, half are kept
+
+
+def _pairs(vectors):
+    return vectors * (vectors - 1) // 2
 
 
 def _dense(name, widths, *, after_rows=True, ends=False):

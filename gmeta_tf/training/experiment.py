@@ -22,7 +22,7 @@ from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
-from gmeta_tf.models.towers import DLRM, MLP, TOWERS
+from gmeta_tf.models.towers import TOWERS, make_tower
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints, Progress, RequireFinite
@@ -43,12 +43,14 @@ class Experiment:
       data: prepared folder (gmeta prepare).
       run: folder for checkpoints, logs and results.
       method: "meta" trains in two loops; "joint" trains on support and query together, without an inner loop.
-      tower: "dlrm" or "mlp".
+      tower: "dlrm", "mlp", "dcn", "deepfm" or "wide_deep".
       embedding_dim: width of the tables' rows.
       bottom: hidden layers of the bottom MLP (dlrm).
-      top: hidden layers of the top MLP.
+      top: hidden layers of the top MLP, or of the deep part.
+      cross_layers: cross layers below these (dcn).
+      cross_rank: of the kernels of cross layers; 0 keeps them whole.
       activation: of the hidden layers.
-      dropout: rate after each hidden layer of the top MLP.
+      dropout: rate after each of the layers of `top`.
       row_scale: deviation of the rows' first values.
       model: "meta", or one whose first weights depend on the task: "cbml" (gates of soft clusters) or "metaemb" (a row that
         is generated from features).
@@ -96,6 +98,8 @@ class Experiment:
     embedding_dim: int = 16
     bottom: tuple[int, ...] = (16,)
     top: tuple[int, ...] = (64, 32)
+    cross_layers: int = 2
+    cross_rank: int = 0
     activation: str = "relu"
     dropout: float = 0.0
     row_scale: float = 0.05
@@ -143,6 +147,9 @@ class Experiment:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}. Choose one of these.")
+        for name, least in (("cross_layers", 1), ("cross_rank", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}. Received: {name}={getattr(self, name)}. Leave it out for the default.")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         object.__setattr__(self, "sizes", tuple(self.sizes))
@@ -209,11 +216,15 @@ def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
 
 
 def _built(experiment, schema, steps):
-    hidden = {"activation": experiment.activation, "dropout": experiment.dropout}
-    tower = (
-        DLRM(experiment.embedding_dim, bottom=experiment.bottom, top=experiment.top, **hidden)
-        if experiment.tower == "dlrm"
-        else MLP(experiment.top, **hidden)
+    tower = make_tower(
+        experiment.tower,
+        dim=experiment.embedding_dim,
+        bottom=experiment.bottom,
+        top=experiment.top,
+        cross_layers=experiment.cross_layers,
+        cross_rank=experiment.cross_rank,
+        activation=experiment.activation,
+        dropout=experiment.dropout,
     )
     own = {
         "cbml": {"clusters": experiment.clusters},

@@ -138,7 +138,7 @@ def test_the_picture(schema, plan, tmp_path):
         ([*SIZES, "--tasks_a_rank", "0"], r"tasks must be above 0. Received: tasks=0."),
         ([*SIZES, "--grid", "4"], r"grid must hold shapes NODESxDEVICES. Received: grid='4'. Write 2x4"),
         ([*SIZES, "--experiment.row_optimizer", "lamb"], r"row_optimizer must be one of \('sgd', .*Received: row_optimizer='lamb'."),
-        ([*SIZES, "--experiment.tower", "cnn"], r"tower must be one of \('dlrm', 'mlp'\). Received: tower='cnn'."),
+        ([*SIZES, "--experiment.tower", "cnn"], r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'."),
         ([*SIZES, "--experiment.adapt", "head+shop"], r"adapt must be one of .*with or without tables.*Received: adapt='head\+shop'."),
         ([*SIZES, "--cluster.overlap", "2"], r"overlap must lie in \[0, 1\]. Received: overlap=2"),
         ([*SIZES, "--calibration", "nothing.yaml"], r"nothing.yaml"),

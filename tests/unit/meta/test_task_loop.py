@@ -4,14 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-import tensorflow_recommenders as tfrs
 from task_batch import SCHEMA, TASKS, batch, fetched, slope
 
 from gmeta_tf import InnerLoop, MetaModel, RowSGD
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.low_rank import LowRankKernel
 from gmeta_tf.meta.task_loop import task_losses, weighted_mean
-from gmeta_tf.models.towers import DLRM, MLP
+from gmeta_tf.models.towers import DCN, DLRM, MLP, DeepFM, WideDeep
 
 LOOPS = {
     "all": InnerLoop(2, 0.5, adapt="all"),
@@ -23,17 +22,6 @@ LOOPS = {
 
 
 KERAS = tf.keras.layers
-
-
-class CrossTower(tf.keras.Model):
-    """A cross layer of TFRS over all features."""
-
-    def __init__(self):
-        super().__init__()
-        self.cross, self.head = tfrs.layers.dcn.Cross(projection_dim=3), KERAS.Dense(1)
-
-    def call(self, inputs, training=None):
-        return self.head(tf.tanh(self.cross(tf.concat([inputs["embedded"], inputs["numeric"]], -1))))
 
 
 class AttentionTower(tf.keras.Model):
@@ -53,9 +41,14 @@ class AttentionTower(tf.keras.Model):
 TOWERS = {
     "mlp": lambda: MLP((5,), activation="tanh"),
     "dlrm": lambda: DLRM(4, bottom=(3,), top=(5,), activation="tanh"),
-    "cross": CrossTower,
     "attention": lambda: AttentionTower(norm=False),
     "normed attention": AttentionTower,
+}
+CROSSING = {
+    "dcn": lambda: DCN((5,), layers=1, activation="tanh"),
+    "dcn of experts": lambda: DCN((5,), layers=1, rank=3, experts=2, parallel=True, activation="tanh"),
+    "deepfm": lambda: DeepFM(4, units=(5,), activation="tanh"),
+    "wide_deep": lambda: WideDeep(4, units=(5,), activation="tanh"),
 }
 
 
@@ -75,7 +68,7 @@ def kernels(monkeypatch):
 def model_with(inner_loop, *, dim=4, tower="mlp"):
     tf.keras.utils.set_random_seed(4)
     model = MetaModel(
-        SCHEMA, TOWERS[tower]() if isinstance(tower, str) else tower, embedding_dim=dim, seed=1, placement={"item": "sharded"}
+        SCHEMA, (TOWERS | CROSSING)[tower]() if isinstance(tower, str) else tower, embedding_dim=dim, seed=1, placement={"item": "sharded"}
     )
     model.compile("sgd", row_optimizer=RowSGD(0.1), inner_loop=inner_loop)
     for shard in model.embedding.shards:
@@ -111,9 +104,10 @@ def test_vectorised_equals_a_loop_over_tasks(name, dim, kernels):
 
 
 @pytest.mark.filterwarnings("ignore:second_order should be False")  # the loop is wrong alike in float64
-@pytest.mark.parametrize("name", ["all", "dense", "first order"])
-@pytest.mark.parametrize("tower", TOWERS)
-def test_gradients_through_any_layers_equal_those_of_a_loop(tower, name, kernels):
+@pytest.mark.parametrize(
+    ("name", "tower"), [*itertools.product(["all", "dense", "first order"], TOWERS), *(("all", tower) for tower in CROSSING)]
+)
+def test_gradients_through_any_layers_equal_those_of_a_loop(name, tower, kernels):
     model = model_with(LOOPS[name], tower=tower)
     support, query = batch()
     rows, index = fetched(model, support, query)
@@ -163,6 +157,35 @@ def test_second_order_gradients_equal_finite_differences(name, tower, kernels):
     for at in itertools.product(range(1, len(table)), (0, 3)):
         expected = slope(moved, at, loss_of_rows)
         np.testing.assert_allclose(gradient.numpy()[at], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("tower", CROSSING)
+def test_the_second_order_along_a_direction_equals_a_finite_difference(tower, kernels):
+    kernels(low_rank=True)
+    model = model_with(InnerLoop(1, 0.5, adapt="all"), tower=tower)
+    support, query = batch()
+    variables = model.tower.trainable_variables
+    assert model.task_loop._dense_kernels == ["kernel" in variable.name for variable in variables]  # none is formed
+
+    @tf.function
+    def slopes(rows):
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            loss = outer_loss(model, support, query, rows=rows)
+        dense, of_rows = tape.gradient(loss, (variables, rows))
+        return loss, [*map(tf.convert_to_tensor, dense), *map(tf.convert_to_tensor, of_rows)]
+
+    rows, _ = fetched(model, support, query)
+    draw, first, losses = np.random.default_rng(3), [*map(tf.identity, variables), *rows], []
+    direction = [draw.normal(size=value.shape) for value in first]
+    for shift in (1e-5, -1e-5, 0.0):
+        moved = [value + shift * along for value, along in zip(first, direction, strict=True)]
+        for variable, value in zip(variables, moved, strict=False):
+            variable.assign(value)
+        loss, gradients = slopes(tuple(moved[len(variables) :]))
+        losses.append(float(loss))
+    along = sum(np.sum(gradient * part) for gradient, part in zip(gradients, direction, strict=True))
+    np.testing.assert_allclose(along, (losses[0] - losses[1]) / 2e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import gmeta_tf as gm
 from gmeta_tf import Categorical, InnerLoop, Numeric, Schema
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.models.towers import make_tower
 from gmeta_tf.planning.flops import low_rank, step_flops
 from gmeta_tf.planning.job import Job, TableUse, make_job
 from gmeta_tf.planning.tower import mlp
@@ -78,16 +79,27 @@ def graph_of(model):
     return gradient.get_concrete_function(gathered).graph
 
 
+def require_equal_products(tower, *, adapt, steps, second_order, numbers):
+    """The plan's operations are those of the model's graph."""
+    features = [*(Categorical(f"f{i}") for i in range(8)), *(Numeric(f"n{i}") for i in range(numbers))]
+    schema = Schema("task", "label", features, tables={f"f{i}": 20 for i in range(8)})
+    widths = {"dim": DIM, "bottom": (24,), "top": (128, 8), "cross_rank": 8 if adapt == "dense" else 0}
+    model = gm.MetaModel(schema, make_tower(tower, **widths), embedding_dim=DIM)
+    model.compile("sgd", inner_loop=InnerLoop(steps, second_order=second_order, adapt=adapt))
+    options = {"inner_steps": steps, "second_order": second_order, "adapt": adapt}
+    job = make_job(schema, tower=tower, **widths, support=SUPPORT, query=QUERY, tasks=1, **options)
+    assert step_flops(job) == products(graph_of(model))
+
+
 @pytest.mark.parametrize("numbers", [0, 13])
 @pytest.mark.parametrize("second_order", [True, False])
 @pytest.mark.parametrize(("adapt", "steps"), [("dense", 1), ("all", 2), ("head", 1)])
 @pytest.mark.parametrize("tower", ["mlp", "dlrm"])
 def test_the_real_graph_holds_these_products(tower, adapt, steps, second_order, numbers):
-    features = [*(Categorical(f"f{i}") for i in range(8)), *(Numeric(f"n{i}") for i in range(numbers))]
-    schema = Schema("task", "label", features, tables={f"f{i}": 20 for i in range(8)})
-    top, bottom = (128, 8), (24,)
-    model = gm.MetaModel(schema, gm.DLRM(DIM, bottom=bottom, top=top) if tower == "dlrm" else gm.MLP(top), embedding_dim=DIM)
-    model.compile("sgd", inner_loop=InnerLoop(steps, second_order=second_order, adapt=adapt))
-    options = {"inner_steps": steps, "second_order": second_order, "adapt": adapt}
-    job = make_job(schema, tower=tower, dim=DIM, bottom=bottom, top=top, support=SUPPORT, query=QUERY, tasks=1, **options)
-    assert step_flops(job) == products(graph_of(model))
+    require_equal_products(tower, adapt=adapt, steps=steps, second_order=second_order, numbers=numbers)
+
+
+@pytest.mark.parametrize("adapt", ["dense", "all", "head"])
+@pytest.mark.parametrize("tower", ["dcn", "deepfm", "wide_deep"])
+def test_the_real_graph_of_other_towers_holds_these_products(tower, adapt):
+    require_equal_products(tower, adapt=adapt, steps=1, second_order=True, numbers=13)

@@ -3,7 +3,7 @@
 import pytest
 
 from gmeta_tf.planning.job import Job, TableUse, make_job, table_uses, tower_of
-from gmeta_tf.planning.tower import dlrm, mlp
+from gmeta_tf.planning.tower import dcn, deepfm, dlrm, mlp, wide_deep
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 SCHEMA = Schema(
@@ -16,7 +16,7 @@ SIZES = {"support": 3, "query": 2}
 
 
 def job(**options):
-    return make_job(SCHEMA, tower="mlp", dim=4, bottom=(), top=(8,), **SIZES | {"tasks": 10} | options)
+    return make_job(SCHEMA, dim=4, bottom=(), top=(8,), **SIZES | {"tasks": 10, "tower": "mlp"} | options)
 
 
 def test_lookups_by_table():
@@ -36,7 +36,13 @@ def test_slots_of_row_optimizers():
 def test_towers_by_name():
     assert tower_of(SCHEMA, tower="mlp", dim=4, bottom=(7,), top=(8,)) == mlp(4, dim=4, hidden=(8,), numeric=1)
     assert tower_of(SCHEMA, tower="dlrm", dim=4, bottom=(7,), top=(8,)) == dlrm(4, dim=4, bottom=(7,), top=(8,), numeric=1)
-    with pytest.raises(ValueError, match=r"^tower must be one of \('dlrm', 'mlp'\). Received: tower='cnn'. Use one of them."):
+    for make in (deepfm, wide_deep):
+        assert tower_of(SCHEMA, tower=make.__name__, dim=4, bottom=(7,), top=(8,)) == make(4, dim=4, hidden=(8,), numeric=1)
+    of_two = dcn(4, dim=4, hidden=(8,), layers=2, rank=0, numeric=1)
+    assert tower_of(SCHEMA, tower="dcn", dim=4, bottom=(7,), top=(8,)) == of_two
+    sizes = {"cross_layers": 3, "cross_rank": 5}
+    assert job(tower="dcn", **sizes).tower == dcn(4, dim=4, hidden=(8,), layers=3, rank=5, numeric=1)
+    with pytest.raises(ValueError, match=r"^tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'. Use one of them."):
         tower_of(SCHEMA, tower="cnn", dim=4, bottom=(), top=())
 
 

@@ -88,7 +88,16 @@ def test_towers_are_built_by_name(tiny):
     schema = Manifest.load(tiny).schema
     assert isinstance(build_model(Experiment(tower="dlrm"), schema).tower, DLRM)
     assert isinstance(build_model(Experiment(tower="mlp"), schema).tower, MLP)
-    with pytest.raises(ValueError, match=r"tower must be one of \('dlrm', 'mlp'\). Received: tower='cnn'"):
+    crossed = build_model(Experiment(tower="dcn", cross_layers=3, cross_rank=4, top=(7,), activation="tanh", dropout=0.5), schema).tower
+    assert [layer._projection_dim for layer in crossed.crosses] == [4, 4, 4]
+    dense, dropout = crossed.hidden.layers
+    assert (dense.units, dense.activation, dropout.rate) == (7, tf.keras.activations.tanh, 0.5)
+    for name, value, least in (("cross_layers", 0, 1), ("cross_rank", -1, 0)):
+        with pytest.raises(
+            ValueError, match=rf"^{name} must be at least {least}\. Received: {name}={value}\. Leave it out for the default\."
+        ):
+            Experiment(**{name: value})
+    with pytest.raises(ValueError, match=r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'"):
         Experiment(tower="cnn")
     with pytest.raises(ValueError, match=r"adapt must be one of .*Received: adapt='x'"):
         Experiment(adapt="x")
