@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import jsonargparse
 
-from gmeta_tf.cli import inspect, plan, prepare, validate
+from gmeta_tf.cli import export, inspect, plan, prepare, validate
 from gmeta_tf.cli.describe import summary
 
-COMMANDS = {"prepare": prepare, "inspect": inspect, "validate": validate, "plan": plan}
+COMMANDS = {"prepare": prepare, "inspect": inspect, "validate": validate, "plan": plan, "export": export}
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -132,7 +132,8 @@ class Lookup:
                 vectors.append(_combine(rows[..., first : first + feature.slots, :], weight, feature))
                 first += feature.slots
             joined = tf.concat(vectors, -2) if len(vectors) > 1 else vectors[0]  # [..., features, dim]
-            blocks.append(tf.reshape(joined, [*joined.shape[:-2], len(features) * rows.shape[-1]]))
+            leading = [-1 if size is None else size for size in joined.shape[:-2]]  # one may be unknown
+            blocks.append(tf.reshape(joined, [*leading, len(features) * rows.shape[-1]]))
         return tf.concat(blocks, -1) if len(blocks) > 1 else blocks[0]
 
     def _weights(self, numeric):

@@ -1,0 +1,1 @@
+"""Models as they serve: plain TensorFlow, in one process."""
