@@ -38,6 +38,10 @@ class Substitution:
         """By variable: whether it is the kernel of one Dense layer and nothing else, which a `LowRankKernel` may replace."""
         return [len(found) == 1 and type(found[0][0]) is tf.keras.layers.Dense and found[0][1] == "kernel" for _, found in self._places]
 
+    def layer_of(self, variable: tf.Variable) -> tf.Module:
+        """The layer that keeps one of the variables, the first if there are several."""
+        return next(found[0][0] for own, found in self._places if own is variable)
+
     @contextlib.contextmanager
     def __call__(self, weights: list[tf.Tensor | LowRankKernel]):
         """Within the body, the model computes with `weights`, in the order of the variables."""

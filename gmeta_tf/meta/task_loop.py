@@ -66,7 +66,7 @@ class TaskLoop:
         low_rank = inner_loop.rates != "per_element" and inner_loop.rule == "gradient"  # what others make of a kernel has full rank
         self._dense_kernels = self._only_multiplied([kernel and low_rank for kernel in self._substitution.dense_kernels])
         if inner_loop.rule == "newton":
-            _require_linear_head(self.variables, self._substitution.dense_kernels)
+            self._require_linear_head()
         self._row_masks = [np.array([inner_loop.adapts_rows(table) for table in tables], bool) for tables in lookup.tables_by_position]
         self.adapts_rows = any(mask.any() for mask in self._row_masks)
         if inner_loop.steps and not (self.variables or self.adapts_rows):
@@ -188,6 +188,15 @@ class TaskLoop:
         samples = task["support_numeric"].shape[0]
         return [own[: samples * mask.size] for own, mask in zip(task["rows"], self._row_masks, strict=True)] if self.adapts_rows else []
 
+    def _require_linear_head(self):
+        shapes, is_dense = [tuple(v.shape) for v in self.variables], self._substitution.dense_kernels[:1] == [True]
+        activation = self._substitution.layer_of(self.variables[0]).activation.__name__ if is_dense else None
+        if activation != "linear" or shapes[0][1] != 1 or shapes[1:] not in ([], [(1,)]):
+            raise ValueError(
+                "tower must end in one linear Dense layer to the logit for rule 'newton'. Received: a head of shapes "
+                f"{shapes}, activation {activation}. Give the tower such a layer as `head`."
+            )
+
     def _only_multiplied(self, kernels):
         """`kernels`, or none where the tower reads a Dense layer's kernel other than by calling the layer."""
         if not any(kernels):
@@ -269,15 +278,6 @@ class TaskLoop:
                 values = tf.gather(tf.concat([adapted, own[cut:]], 0), first[cut:])
             gathered.append(tf.reshape(values, [-1, mask.size, own.shape[-1]]))
         return self.lookup.combine(self.lookup.blank(gathered, present), present, task[f"{part}_numeric"])
-
-
-def _require_linear_head(variables, dense_kernels):
-    """Raises ValueError unless the variables are the kernel, and at most the bias, of one Dense layer to a logit."""
-    shapes = [tuple(v.shape) for v in variables]
-    if not dense_kernels[:1] == [True] or shapes[0][1] != 1 or shapes[1:] not in ([], [(1,)]):
-        raise ValueError(
-            f"tower must end in one Dense layer to the logit for rule 'newton'. Received: a head of shapes {shapes}. Give it a `head`."
-        )
 
 
 def _has_any(part):

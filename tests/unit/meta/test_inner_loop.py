@@ -89,6 +89,11 @@ def test_bad_arguments():
         InnerLoop(rates="warm")
     with pytest.raises(ValueError, match=r"rates must be 'fixed' with reptile, .* Received: rates='per_step'"):
         InnerLoop(rates="per_step", reptile=True)
+    with pytest.raises(ValueError, match=r"rule must be one of \('gradient', 'newton'\). Received: rule='adam'"):
+        InnerLoop(rule="adam")
+    for other in ({"adapt": "dense"}, {"rates": "per_step"}, {"reptile": True}):
+        with pytest.raises(ValueError, match=r"adapt must be 'head', with fixed rates .* for rule 'newton'. Received: adapt="):
+            InnerLoop(**({"adapt": "head", "rule": "newton"} | other))
 
 
 def test_rates_of_each_step_and_weight():

@@ -17,6 +17,11 @@ METHODS = {
         lambda: MetaModel(SCHEMA, TOWER(), **SHARDED),
         {"inner_loop": InnerLoop(3, 0.5, adapt="head+item", rates="per_step")},
     ),
+    "newton": (
+        lambda: MetaModel(SCHEMA, TOWER(), **SHARDED),
+        {"inner_loop": InnerLoop(2, 0.5, adapt="head", rule="newton", rates="per_element")},
+    ),
+    "ridge": (lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), {"inner_loop": InnerLoop(1, 0.5, adapt="head", rule="newton"), "loss": "mse"}),
     "melu": (lambda: MeLU(SCHEMA, units=(5,), **SHARDED), {"inner_loop": InnerLoop(2, 0.05)}),
     "cbml": (lambda: CBML(SCHEMA, TOWER(), clusters=3, width=4, **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="all")}),
     "metaemb": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="item")}),
@@ -106,6 +111,12 @@ def test_what_was_learned_is_trained_and_adapts_otherwise_by_fixed_rates_only():
         ValueError, match=r"inner_loop must have the rates that the model was compiled with, or fixed ones. Received: .*per_s"
     ):
         model.adapt_by(InnerLoop(1, 0.1, rates="per_step"))
+
+
+def test_a_head_in_closed_form_must_be_linear():
+    tower = lambda: tf.keras.Sequential([tf.keras.layers.Lambda(lambda x: x["embedded"]), tf.keras.layers.Dense(1, "tanh")])  # noqa: E731
+    with pytest.raises(ValueError, match=r"tower must end in one linear Dense layer to the logit for rule 'newton'. Received: .*tanh"):
+        compiled(lambda: MetaModel(SCHEMA, tower(), **SHARDED), inner_loop=InnerLoop(adapt="head", rule="newton"))
 
 
 def test_reptile_must_move_all_weights():
