@@ -18,6 +18,8 @@ class DCN(tf.keras.Model):
       activation: of the hidden layers.
       dropout: rate after each hidden layer.
 
+    In mixed precision the cross layers of one expert, which are TFRS's, multiply by their kernels in float32.
+
     Raises:
       ValueError: no cross layer, a negative rank, or experts without a rank.
 

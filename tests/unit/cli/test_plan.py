@@ -79,6 +79,14 @@ def test_prepared_data_and_an_experiment(tiny, plan, tmp_path):
     assert made[0]["memory_bytes"]["activations"] == memory(job, ranks=2).activations
 
 
+def test_options_of_cross_layers_reach_the_tower(tiny, plan):
+    experiment = {"data": tiny, "tower": "dcn", "top": "[8]", "embedding_dim": 4, "cross_layers": 3, "cross_rank": 2}
+    _, printed = plan(*(f"--experiment.{name}={value}" for name, value in experiment.items()), "--grid", "1x2")
+    schema = Manifest.load(tiny).schema
+    width = 4 * len(schema.id_features) + len(schema.numeric_features)
+    assert f" {3 * (2 * 2 * width + width) + (width + 1) * 8 + 9:,} dense weights" in printed
+
+
 def test_joint_training_has_no_support(tiny, plan):
     _, printed = plan("--experiment.data", tiny, "--experiment.method", "joint", "--grid", "1x2")
     assert "16 tasks of 0 + 9 samples" in printed
