@@ -21,7 +21,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.serving.export import export
 
 TABLES = {"user_id": 756, "age": 8, "gender": 3, "occupation": 22, "item_id": 1683, "genres": 20}
-GENRES = 6
+GENRES = 10  # slots
 SUPPORT, QUERY, DIM = 20, 10, 8
 WARM_UP_USERS = 5
 USERS = 16  # which come again and again
