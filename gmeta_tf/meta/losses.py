@@ -20,7 +20,7 @@ class Pairwise:
         return tf.math.divide_no_nan(tf.reduce_sum(losses * pairs, [-2, -1]), tf.reduce_sum(pairs, [-2, -1]))
 
 
-LOSSES = {
+LOSSES: dict[str, Callable] = {
     "binary_crossentropy": lambda labels, logits: tf.nn.sigmoid_cross_entropy_with_logits(labels, logits),
     "mse": lambda labels, values: tf.math.squared_difference(labels, values),
     "pairwise": Pairwise(),

@@ -11,23 +11,12 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.fast_weights import Substitution
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.meta.losses import Pairwise, set_loss, task_losses
 from gmeta_tf.meta.low_rank import LowRankKernel
 from gmeta_tf.meta.newton import most_likely
 from gmeta_tf.meta.rates import LearnedRates
 
 LEAST_VARIANCE = 1e-6  # of a head's prior
-
-
-def weighted_mean(values, weights):
-    """Mean over the last axis; 0 where all weights are."""
-    return tf.math.divide_no_nan(tf.reduce_sum(values * weights, -1), tf.reduce_sum(weights, -1))
-
-
-def task_losses(loss: Callable, labels, logits, weights):
-    """The outer loss of each task: ([tasks] means over real samples, [tasks] 1 for a task that has any, else 0)."""
-    weights = tf.cast(weights, logits.dtype)
-    losses = weighted_mean(loss(tf.cast(labels, logits.dtype), logits), weights)
-    return losses, tf.cast(tf.reduce_any(weights > 0, -1), logits.dtype)
 
 
 class TaskLoop:
@@ -40,7 +29,7 @@ class TaskLoop:
       tower: built Keras model from {"embedded", "numeric"} to logits [n, 1].
       lookup: what a sample's vector is made of (see `embedding.lookup.Lookup`).
       inner_loop: the adaptation rule.
-      loss: maps (labels [n], logits [n]) to losses [n].
+      loss: as `losses.loss_function` returns it.
       first: what a task's first weights are; None: the same for every task.
       rates: the inner loop's step sizes, where it learns them.
       cold_share: share of the support loss before adaptation in the outer loss.
@@ -156,7 +145,7 @@ class TaskLoop:
         def support_loss(weights):
             dense, fast = weights
             scores = self._tower(dense, self._embedded(task, fast, "support"), task["support_numeric"], training=training)
-            return weighted_mean(self.loss(task["support_label"], scores), task["support_weight"])
+            return set_loss(self.loss, task["support_label"], scores, task["support_weight"])
 
         return self.inner_loop(support_loss, first, rates=self.rates and (lambda step: self.rates.at(step, samples=samples)))
 
@@ -189,6 +178,8 @@ class TaskLoop:
         return [own[: samples * mask.size] for own, mask in zip(task["rows"], self._row_masks, strict=True)] if self.adapts_rows else []
 
     def _require_linear_head(self):
+        if isinstance(self.loss, Pairwise):
+            raise ValueError("loss must be one of each sample for rule 'newton'. Received: the pairwise loss. Use another loss or rule.")
         shapes, is_dense = [tuple(v.shape) for v in self.variables], self._substitution.dense_kernels[:1] == [True]
         activation = self._substitution.layer_of(self.variables[0]).activation.__name__ if is_dense else None
         if activation != "linear" or shapes[0][1] != 1 or shapes[1:] not in ([], [(1,)]):

@@ -5,6 +5,7 @@ from gmeta_tf.metrics.merged import MergedMetric
 
 BINS = 1 << 13
 LARGEST_LOGIT = 8.0
+CLICKED = 0.5  # a label above it is a click, where it is no rating
 
 
 class AUC(MergedMetric):
@@ -15,15 +16,16 @@ class AUC(MergedMetric):
     is absent.
     """
 
-    def __init__(self, name="auc"):
+    def __init__(self, name="auc", *, threshold=CLICKED):
         super().__init__(name=name)
+        self.threshold = threshold
         self.histogram = self.add_weight("histogram", shape=[2 * BINS], initializer="zeros", dtype=tf.int64)
 
     def update_state(self, labels, logits, weights):
-        """Counts samples of weight > 0. Args: [tasks, samples] each; a label > 0.5 is positive."""
+        """Counts samples of weight > 0. Args: [tasks, samples] each; a label above the threshold is positive."""
         scaled = (tf.cast(logits, tf.float32) / LARGEST_LOGIT + 1) * (BINS / 2)
         scaled = tf.where(tf.math.is_nan(scaled), 0.0, scaled)  # the loss tells of it
-        place = tf.cast(tf.clip_by_value(scaled, 0, BINS - 1), tf.int32) + BINS * tf.cast(labels > 0.5, tf.int32)
+        place = tf.cast(tf.clip_by_value(scaled, 0, BINS - 1), tf.int32) + BINS * tf.cast(labels > self.threshold, tf.int32)
         self.histogram.scatter_add(tf.IndexedSlices(tf.cast(weights > 0, tf.int64), place))
 
     def result_of(self, histogram):

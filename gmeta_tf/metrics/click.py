@@ -1,10 +1,10 @@
-"""Click metrics: log loss over samples, per-task AUC and nDCG over tasks."""
-
-import math
+"""Click metrics: log loss over samples, per-task AUC over tasks."""
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metrics.auc import AUC
+from gmeta_tf.metrics.auc import AUC, CLICKED
+from gmeta_tf.metrics.calibration import Calibration
 from gmeta_tf.metrics.merged import MeanMetric, MergedMetric
+from gmeta_tf.metrics.ranking import RANKINGS
 
 
 class LogLoss(MeanMetric):
@@ -21,13 +21,14 @@ class LogLoss(MeanMetric):
 class GAUC(MeanMetric):
     """Mean over tasks of the task's AUC, exact; tasks of one class only are left out."""
 
-    def __init__(self, name="gauc"):
+    def __init__(self, name="gauc", *, threshold=CLICKED):
         super().__init__(name)
+        self.threshold = threshold
 
     def update_state(self, labels, logits, weights):
         """Args: [tasks, samples] each."""
-        positive = tf.cast((labels > 0.5) & (weights > 0), tf.float64)
-        negative = tf.cast((labels <= 0.5) & (weights > 0), tf.float64)
+        positive = tf.cast((labels > self.threshold) & (weights > 0), tf.float64)
+        negative = tf.cast((labels <= self.threshold) & (weights > 0), tf.float64)
         above = logits[:, :, None] - logits[:, None, :]  # [tasks, samples, samples]
         wins = (tf.cast(tf.sign(above), tf.float64) + 1) / 2
         pairs = positive[:, :, None] * negative[:, None, :]
@@ -50,31 +51,15 @@ class CountOf(MergedMetric):
         return tf.identity(states[0])
 
 
-class NDCG(MeanMetric):
-    """Mean over tasks of nDCG at k with binary gain; tasks without a positive are left out.
+def click_metrics(prefix: str = "", *, threshold: float = CLICKED) -> list[MergedMetric]:
+    """Area under the curve, per-task and the number of its tasks, log loss, calibration and ranking at 5, named with a prefix.
 
-    Equal scores rank in the order of the samples, which preparation stores by item id.
+    Args:
+      prefix: of every name.
+      threshold: labels above it are clicks; but for the default, logits are no log odds, and log loss and calibration are
+        left out.
     """
-
-    def __init__(self, k=5, name=None):
-        super().__init__(name or f"ndcg_at_{k}")
-        self.k = k
-
-    def update_state(self, labels, logits, weights):
-        """Args: [tasks, samples] each."""
-        there = weights > 0
-        gains = tf.cast((labels > 0.5) & there, tf.float64)
-        scores = tf.where(there, logits, logits.dtype.min)
-        ranking = tf.argsort(scores, direction="DESCENDING", stable=True)
-        samples = tf.shape(gains)[1]
-        discounts = math.log(2) / tf.math.log(tf.cast(tf.range(samples), tf.float64) + 2)
-        discounts = tf.where(tf.range(samples) < self.k, discounts, 0)
-        reached = tf.linalg.matvec(tf.gather(gains, ranking, batch_dims=1), discounts)
-        ideal = tf.linalg.matvec(tf.sort(gains, direction="DESCENDING"), discounts)
-        self.add(tf.math.divide_no_nan(reached, ideal), ideal > 0)
-
-
-def click_metrics(prefix: str = "") -> list[MergedMetric]:
-    """AUC, per-task AUC and the number of its tasks, log loss and nDCG at 5, named with a prefix."""
-    gauc = GAUC(f"{prefix}gauc")
-    return [AUC(f"{prefix}auc"), gauc, CountOf(gauc), LogLoss(f"{prefix}logloss"), NDCG(5, f"{prefix}ndcg_at_5")]
+    gauc = GAUC(f"{prefix}gauc", threshold=threshold)
+    of_odds = [LogLoss(f"{prefix}logloss"), Calibration(f"{prefix}calibration")] if threshold == CLICKED else []
+    at_5 = [make(5, f"{prefix}{name}_at_5", threshold=threshold) for name, make in RANKINGS.items()]
+    return [AUC(f"{prefix}auc", threshold=threshold), gauc, CountOf(gauc), *of_odds, *at_5]

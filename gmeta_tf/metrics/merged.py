@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.task_loop import task_losses
+from gmeta_tf.meta.losses import task_losses
 
 
 class MergedMetric(tf.keras.metrics.Metric):

@@ -14,21 +14,16 @@ from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
 from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.meta.losses import LOSSES, loss_function
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
-from gmeta_tf.metrics.auc import AUC
-from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import TaskLoss, merged_results
+from gmeta_tf.metrics.named import metrics_named
 from gmeta_tf.metrics.step import StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
 from gmeta_tf.models.run_ahead import PlannedStep, ids_of, once, with_next_ids
 from gmeta_tf.schema import Schema
-
-LOSSES = {
-    "binary_crossentropy": lambda labels, logits: tf.nn.sigmoid_cross_entropy_with_logits(labels, logits),
-    "mse": lambda labels, values: tf.math.squared_difference(labels, values),
-}
 
 
 class MetaModel(tf.keras.Model):
@@ -82,6 +77,7 @@ class MetaModel(tf.keras.Model):
         row_optimizer: RowOptimizer | None = None,
         inner_loop: InnerLoop | None = None,
         loss: str | Callable = "binary_crossentropy",
+        metrics: str | Callable | None = None,
         clip_norm: float | None = None,
         task_chunk: int | None = None,
         sizes: tuple[int, ...] = (),
@@ -96,7 +92,10 @@ class MetaModel(tf.keras.Model):
           optimizer: Keras optimizer of the dense weights, or its name.
           row_optimizer: of the embedding rows; default `RowAdagrad()`.
           inner_loop: the adaptation rule; default `InnerLoop()`.
-          loss: "binary_crossentropy", "mse", or a function of (labels [n], logits [n]) to losses [n].
+          loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a `tfrs.tasks.Ranking`, or a
+            function of (labels [n], logits [n]) to losses [n].
+          metrics: "click", "rating", or a function of a prefix to a list of `MergedMetric`; default: "rating" for "mse", else
+            "click".
           clip_norm: largest norm of the outer gradient, of dense weights and rows together, over all ranks; one more
             collective a step. None: not clipped.
           task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are equal. None: all.
@@ -108,8 +107,6 @@ class MetaModel(tf.keras.Model):
           prefetch: batches that `fit` makes ready on the device, ahead of the step.
           **kwargs: as for Keras, such as `steps_per_execution`.
         """
-        if isinstance(loss, str) and loss not in LOSSES:
-            raise ValueError(f"loss must be one of {sorted(LOSSES)} or a function. Received: loss={loss!r}. Pass one of these.")
         for name, value, least in (
             ("clip_norm", clip_norm, "above 0"),
             ("task_chunk", task_chunk, "at least 1"),
@@ -123,16 +120,17 @@ class MetaModel(tf.keras.Model):
             raise ValueError(f"sizes must ascend and be at least 1. Received: sizes={sizes}. Sort them.")
         self.sizes = tuple(sizes)
         self.clip_norm, self.task_chunk, self.prefetch, self.cold_share = clip_norm, task_chunk, prefetch, cold_share
-        self.loss_function = LOSSES[loss] if isinstance(loss, str) else loss
+        self.loss_function = loss_function(loss)
         super().compile(optimizer=optimizer, **kwargs)
         inner_loop = inner_loop or InnerLoop()
         self.rates = self._learned_rates(inner_loop)
         self.optimizer.build(self.dense_weights)
         self.embedding.use(row_optimizer or RowAdagrad())
-        self._train_metrics = [TaskLoss(self.loss_function), AUC()]
+        measured, of_training = metrics_named(metrics or ("rating" if self.loss_function is LOSSES["mse"] else "click"))
+        self._train_metrics = [TaskLoss(self.loss_function), *of_training()]
         self._step_metrics = StepMetrics() if step_metrics else None
-        self._test_metrics = [TaskLoss(self.loss_function), *click_metrics()]
-        self._unadapted_metrics = click_metrics("before_")
+        self._test_metrics = [TaskLoss(self.loss_function), *measured()]
+        self._unadapted_metrics = measured("before_")
         self.adapt_by(inner_loop)
 
     def adapt_by(self, inner_loop: InnerLoop):

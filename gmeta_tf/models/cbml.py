@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.first_weights import FirstWeights
-from gmeta_tf.meta.task_loop import weighted_mean
+from gmeta_tf.meta.losses import weighted_mean
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.schema import Schema
 

@@ -26,7 +26,9 @@ class Factorisation:
     def fit(self, batches) -> "Factorisation":
         """Factorises both sets of batches of (support, query); returns itself."""
         parts = [[self._flat(part) for part in batch] for batch in batches]
-        tasks = [tuple(np.concatenate([of_set[k][t] for of_set in batch]) for k in (0, 1)) for batch in parts for t in range(len(batch[0][0]))]
+        tasks = [
+            tuple(np.concatenate([of_set[k][t] for of_set in batch]) for k in (0, 1)) for batch in parts for t in range(len(batch[0][0]))
+        ]
         tasks = [(items, labels) for items, labels in tasks if len(items)]
         self.mean = float(np.concatenate([labels for _, labels in tasks]).mean())
         owner = np.repeat(np.arange(len(tasks)), [len(items) for items, _ in tasks])

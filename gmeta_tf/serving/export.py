@@ -40,7 +40,8 @@ def export(
         (`training.evaluation.load_run`).
       out: folder to make.
       manifest: of the data that the model was trained on.
-      support_size, query_size: the most samples of a request's sets; default: of the data's sets.
+      support_size: the most samples of a request's support set; default: of the data's.
+      query_size: the same of its query set.
       max_table_gib: the most memory for all rows.
       overwrite: replace what stands at `out`.
 

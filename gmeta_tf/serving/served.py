@@ -1,7 +1,7 @@
 """What an exported model computes: scores of samples, before and after adaptation to a task's support set."""
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.models.base import LOSSES
+from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.schema import EMPTY
 from gmeta_tf.serving.tables import WholeTables
 
@@ -12,7 +12,8 @@ class ServedModel(tf.Module):
     Args:
       model: a compiled `MetaModel`, whose weights are served as they are.
       tables: its tables.
-      support_size, query_size: the most samples of a request's sets, to which they are padded.
+      support_size: the most samples of a request's support set, to which it is padded.
+      query_size: the same of its query set.
 
     Attributes:
       functions: name -> concrete function, as `tf.saved_model.save` takes them.

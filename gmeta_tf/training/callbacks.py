@@ -25,6 +25,7 @@ class RequireFinite(tf.keras.callbacks.Callback):
             "loss": "Lower the learning rates",
             "val_loss": "Lower the learning rates",
             "val_auc": "Validate on tasks whose queries have labels of both classes",
+            "val_mae": "Lower the learning rates",
         }
         for name, remedy in remedies.items():
             if name in logs and not math.isfinite(logs[name]):
@@ -37,7 +38,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
     Args:
       folder: where checkpoints go.
       steps_per_epoch: of `fit`.
-      monitor: epoch log whose largest value is the best.
+      monitor: epoch log whose best value is the best epoch's.
+      mode: "max" or "min": which of its values is the best.
       stateful: callbacks whose counters are kept with the checkpoint, such as EarlyStopping; put them before this one.
       every_steps: saves within an epoch as well, every so many steps.
       resume: checkpoint folder to go on from, already loaded into the model.
@@ -45,10 +47,19 @@ class Checkpoints(tf.keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder, *, steps_per_epoch: int, monitor="val_auc", stateful=(), every_steps: int | None = None, resume=None, position=None
+        self,
+        folder,
+        *,
+        steps_per_epoch: int,
+        monitor="val_auc",
+        mode="max",
+        stateful=(),
+        every_steps: int | None = None,
+        resume=None,
+        position=None,
     ):
         super().__init__()
-        self.folder, self.steps_per_epoch, self.monitor = folder, steps_per_epoch, monitor
+        self.folder, self.steps_per_epoch, self.monitor, self.sign = folder, steps_per_epoch, monitor, -1 if mode == "min" else 1
         self.stateful, self.every_steps, self.resume = stateful, every_steps, resume
         self.position = position or dict(START)
 
@@ -82,7 +93,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Saves. Collective: the logs are merged over ranks, so every rank takes the same branch."""
         value = logs.get(self.monitor)
-        better = value is not None and (self.position["best"] is None or value > self.position["best"])
+        better = value is not None and (self.position["best"] is None or self.sign * (value - self.position["best"]) > 0)
         if better:
             self.position["best"] = float(value)
         self.position["finished"] = self.model.stop_training or epoch + 1 == self.params["epochs"]
@@ -102,7 +113,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
 
 
 class Progress(tf.keras.callbacks.Callback):
-    """One live line on rank 0: loss, AUC, samples a second. Adds `samples_per_second` to the epoch's logs.
+    """One live line on rank 0: loss, AUC or MAE, samples a second. Adds `samples_per_second` to the epoch's logs.
 
     The line goes to the terminal that the variable GMETA_TTY names (a launcher's pipe passes whole lines only), or to
     stderr where that is a terminal; otherwise every tenth epoch is a line of its own.
@@ -138,7 +149,7 @@ class Progress(tf.keras.callbacks.Callback):
         self.steps = done - self.first_step
         if self.live and comm.rank() == 0:
             rate = self.samples_per_epoch * self.steps / self.params["steps"] / (time.perf_counter() - self.began)
-            self.line.set_postfix_str(f"loss {logs['loss']:.4f}  auc {logs['auc']:.4f}  {rate:,.0f} samples/s", refresh=False)
+            self.line.set_postfix_str(f"{_shown(logs)}  {rate:,.0f} samples/s", refresh=False)
         self.line.update(self.epoch * self.params["steps"] + done - self.line.n)
 
     def on_test_begin(self, logs=None):
@@ -152,9 +163,7 @@ class Progress(tf.keras.callbacks.Callback):
             self._stop_clock()
         logs["samples_per_second"] = self.rate
         if not self.live and comm.rank() == 0 and (epoch + 1) % LINE_EVERY == 0:
-            shown = {name: logs[name] for name in ("loss", "auc", "val_auc") if name in logs}
-            text = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
-            self.screen.write(f"epoch {epoch + 1}  {text}  {self.rate:,.0f} samples/s\n")
+            self.screen.write(f"epoch {epoch + 1}  {_shown(logs)}  {self.rate:,.0f} samples/s\n")
             self.screen.flush()
 
     def on_train_end(self, logs=None):
@@ -164,3 +173,9 @@ class Progress(tf.keras.callbacks.Callback):
     def _stop_clock(self):
         self.rate = self.samples_per_epoch * self.steps / self.params["steps"] / (time.perf_counter() - self.began)
         self.steps = 0
+
+
+def _shown(logs):
+    """The loss and what epochs are monitored by."""
+    names = ("loss", *(f"{prefix}{name}" for prefix in ("", "val_") for name in ("auc", "mae")))
+    return "  ".join(f"{name} {logs[name]:.4f}" for name in names if name in logs)

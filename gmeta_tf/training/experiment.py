@@ -17,8 +17,10 @@ from gmeta_tf.embedding.initial_rows import Normal
 from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
 from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
+from gmeta_tf.metrics.named import METRICS, MONITORED
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
@@ -64,6 +66,9 @@ class Experiment:
       rates: of the inner loop: "fixed" at inner_lr, or learned, "per_step" for each weight and step, "per_element" (Meta-SGD).
       rule: of the inner loop: "gradient", or "newton" for a head in closed form (with adapt "head").
       reptile: the outer gradient is the way that the inner loop went, not that of a query loss.
+      loss: of both loops: "binary_crossentropy", "mse" or "pairwise".
+      metrics: of evaluation: "click"; "liked", for ratings of which those above 3.5 count as clicks; "rating"; "": as the loss
+        has it. The first of them, AUC or the MAE of ratings, says which epoch is best.
       cold_share: share of the outer loss that is the support set's before adaptation.
       learning_rate: of the dense weights (Adam).
       weight_decay: of the dense weights, decoupled.
@@ -74,7 +79,7 @@ class Experiment:
       average_decay: of the weights' moving average over epochs, which predicts in their place; 0 averages nothing.
       global_batch_tasks: tasks a step, over all ranks.
       epochs: at most.
-      patience: epochs without a better validation AUC before training stops.
+      patience: epochs without a better validation metric before training stops.
       cold_rate: probability that a training task's own id is out of vocabulary in an epoch.
       redraw: split training tasks' samples anew into support and query in every epoch.
       steps_per_execution: steps a call of the graph.
@@ -114,6 +119,8 @@ class Experiment:
     rates: str = "fixed"
     rule: str = "gradient"
     reptile: bool = False
+    loss: str = "binary_crossentropy"
+    metrics: str = ""
     cold_share: float = 0.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -142,6 +149,7 @@ class Experiment:
 
     def __post_init__(self):
         allowed = {"method": METHODS, "tower": TOWERS, "row_optimizer": tuple(ROW_OPTIMIZERS), "schedule": SCHEDULES}
+        allowed |= {"loss": tuple(LOSSES), "metrics": ("", *METRICS)}
         allowed["model"] = tuple(MODELS)
         allowed["wire_dtype"] = tuple(WIRE_BYTES)
         for name, values in allowed.items():
@@ -155,6 +163,11 @@ class Experiment:
         object.__setattr__(self, "sizes", tuple(self.sizes))
         object.__setattr__(self, "identity_features", tuple(self.identity_features))
         _ = self.adaptation  # which checks its part
+
+    @property
+    def measured_by(self) -> str:
+        """The name of its metrics."""
+        return self.metrics or ("rating" if self.loss == "mse" else "click")
 
     @property
     def inner_loop(self) -> InnerLoop:
@@ -248,6 +261,8 @@ def _built(experiment, schema, steps):
         inner_loop=experiment.inner_loop,
         clip_norm=experiment.clip_norm or None,
         cold_share=experiment.cold_share,
+        loss=experiment.loss,
+        metrics=experiment.measured_by,
         task_chunk=experiment.task_chunk or None,
         sizes=experiment.sizes,
         prefetch=experiment.prefetch,
@@ -281,7 +296,7 @@ def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
 
 
 def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: bool = False, profile: bool = False):
-    """Trains until validation AUC stops rising, or resumes a run; leaves a summary in the run's `train.json`.
+    """Trains until the best validation metric stays the best, or resumes a run; leaves a summary in the run's `train.json`.
 
     Collective.
 
@@ -299,10 +314,13 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
     average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
     last = checkpoint.find(run / "checkpoints") if resume else None
     position = checkpoint.load(last, model) if last else None
-    stop = tf.keras.callbacks.EarlyStopping("val_auc", mode="max", patience=experiment.patience)
+    metric, mode = MONITORED[experiment.measured_by]
+    stop = tf.keras.callbacks.EarlyStopping(f"val_{metric}", mode=mode, patience=experiment.patience)
     saving = Checkpoints(
         run / "checkpoints",
         steps_per_epoch=data.steps_per_epoch,
+        monitor=f"val_{metric}",
+        mode=mode,
         stateful=[stop],
         every_steps=experiment.checkpoint_every_steps or None,
         resume=last,

@@ -363,3 +363,29 @@ def test_figures_of_task_files():
     assert made["prepare_peak_gib"] == 1.5
     assert made["prepare_over_sql_export"] == 5
     assert made["prepare_cost_growth"] == 0.5
+
+
+def test_an_exported_model_serves_what_the_program_does(monkeypatch):
+    import serve_users
+
+    monkeypatch.setattr(serve_users, "USERS", 2)
+    model = serve_users.make_model()
+    support, query = serve_users.users()[1]
+    scores = serve_users.exported(model)(support, query)
+    np.testing.assert_allclose(scores, serve_users.in_program(model)(support, query), rtol=1e-4, atol=1e-6)
+
+
+def test_figures_of_serving():
+    from serving import figures, require_equal_logits
+
+    assert figures({"median": {"exported": 2.0, "program": 50.0}, "p95": {"exported": 4.0, "program": 80.0}}) == {
+        "serving_exported_median_ms": 2.0,
+        "serving_program_median_ms": 50.0,
+        "serving_exported_p95_ms": 4.0,
+        "serving_program_p95_ms": 80.0,
+        "serving_program_over_exported_median": 25.0,
+        "serving_program_over_exported_p95": 20.0,
+    }
+    require_equal_logits({"exported": [{"mean_logit": 0.1}], "program": [{"mean_logit": 0.10001}]})
+    with pytest.raises(RuntimeError, match=r"the exported model must compute what the program does. Received: mean logits 0.1 and 0.2"):
+        require_equal_logits({"exported": [{"mean_logit": 0.1}], "program": [{"mean_logit": 0.2}]})

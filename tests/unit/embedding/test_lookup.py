@@ -73,3 +73,15 @@ def test_weights_multiply_rows(combiner, expected):
     np.testing.assert_allclose(lookup.combine((rows,), tf.constant([[True, True, False]]), numeric), [expected])
     none = lookup.combine((tf.zeros_like(rows),), tf.constant([[False] * 3]), numeric)
     np.testing.assert_array_equal(none, [[0, 0]])
+
+
+def test_any_number_of_samples_is_combined():
+    """In a graph where their number is unknown, as a served model has it."""
+    rows = tuple(tf.concat([tf.zeros([1, dim]), tf.random.uniform([7, dim])], 0) for dim in LOOKUP.dims)
+    gathered = LOOKUP.gather(rows, tf.constant([INDEX]))
+    present = tf.constant([INDEX]) > 0
+    call = tf.function(lambda four, two, there: LOOKUP.combine((four, two), there))
+    unknown = [tf.TensorSpec([1, None, *t.shape[2:]], t.dtype) for t in (*gathered, present)]
+    made = call.get_concrete_function(*unknown)(*gathered, present)
+    np.testing.assert_array_equal(made, LOOKUP.combine(gathered, present))
+    np.testing.assert_array_equal(made[0, 0], np.concatenate([rows[0][4], rows[0][3], rows[0][4], rows[1][1]]))

@@ -8,8 +8,8 @@ from task_batch import SCHEMA, TASKS, batch, fetched, slope
 
 from gmeta_tf import InnerLoop, MetaModel, RowSGD
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.losses import task_losses
 from gmeta_tf.meta.low_rank import LowRankKernel
-from gmeta_tf.meta.task_loop import task_losses, weighted_mean
 from gmeta_tf.models.towers import DCN, DLRM, MLP, DeepFM, WideDeep
 
 LOOPS = {
@@ -270,11 +270,3 @@ def test_dropout_and_layer_norm_differ_by_task_and_train():
     assert np.abs(logits[0] - logits[1]).max() > 1e-6
     calm = query_logits(model, rows, index, support, query).numpy()
     np.testing.assert_allclose(calm[0], calm[1], rtol=1e-12)
-
-
-def test_weighted_mean_and_task_losses_by_hand():
-    np.testing.assert_allclose(
-        weighted_mean(tf.constant([[2.0, 4.0, 9.0], [1.0, 1.0, 1.0]]), tf.constant([[1.0, 1.0, 0], [0, 0, 0]])), [3.0, 0.0]
-    )
-    losses, real = task_losses(lambda y, p: (y - p) ** 2, tf.constant([[1.0, 0.0]]), tf.constant([[3.0, 5.0]]), tf.constant([[1.0, 0.0]]))
-    assert (losses.numpy().tolist(), real.numpy().tolist()) == ([4.0], [1.0])

@@ -1,28 +1,10 @@
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss, ndcg_score
+from metric_samples import measured, samples, update
+from sklearn.metrics import log_loss
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metrics.click import GAUC, NDCG, CountOf, LogLoss, click_metrics
-
-
-def update(metric, labels, logits, weights=None):
-    weights = np.ones(np.shape(labels)) if weights is None else weights
-    metric.update_state(*(tf.constant(values, tf.float32) for values in (labels, logits, weights)))
-    return metric
-
-
-def measured(metric, *args):
-    return float(update(metric, *args).result())
-
-
-def samples(seed=0, shape=(40, 12)):
-    """Labels with ties among the logits, and weights that leave out samples, whole tasks and classes."""
-    draw = np.random.default_rng(seed)
-    labels = (draw.random(shape) < 0.25).astype(float)
-    weights = (draw.random(shape) < 0.7).astype(float)
-    weights[3] = 0
-    return labels, np.round(draw.normal(size=shape), 1), weights
+from gmeta_tf.metrics.click import GAUC, CountOf, LogLoss, click_metrics
 
 
 def auc_by_pairs(labels, logits):
@@ -82,48 +64,7 @@ def test_count_of_follows_the_other_metric():
     assert float(count.result()) == 0
 
 
-def test_ndcg_by_hand():
-    # ranking: samples 2 (positive), 0, 3 (positive), 1
-    value = measured(NDCG(3), [[0, 0, 1, 1]], [[2, 0, 3, 1]])
-    assert value == pytest.approx((1 + 1 / 2) / (1 + 1 / np.log2(3)), rel=1e-12)
-
-
-def test_ndcg_is_cut_at_k():
-    assert measured(NDCG(1), [[0, 1, 1]], [[3, 2, 1]]) == 0
-    assert measured(NDCG(2), [[0, 1, 1]], [[3, 2, 1]]) == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)), rel=1e-12)
-    assert NDCG(2).name == "ndcg_at_2"
-
-
-def test_ndcg_of_fewer_samples_than_k():
-    assert measured(NDCG(5), [[0, 1]], [[1, 0]]) == pytest.approx(1 / np.log2(3), rel=1e-12)
-
-
-@pytest.mark.parametrize("k", [1, 5, 12])
-def test_ndcg_equals_sklearn_without_ties(k):
-    labels, _, weights = samples()
-    logits = np.random.default_rng(2).normal(size=labels.shape)
-    there = weights > 0
-    kept = [t for t in range(len(labels)) if labels[t][there[t]].any()]
-    assert 0 < len(kept) < len(labels)
-    metric = update(NDCG(k), labels, logits, weights)
-    expected = [ndcg_score([labels[t][there[t]]], [logits[t][there[t]]], k=k) for t in kept]
-    assert float(metric.count) == len(kept)
-    assert float(metric.result()) == pytest.approx(np.mean(expected), abs=1e-6)
-
-
-def test_ndcg_breaks_ties_by_the_order_of_samples():
-    assert measured(NDCG(1), [[1, 0, 0]], [[2, 2, 2]]) == 1
-    assert measured(NDCG(1), [[0, 1, 1]], [[2, 2, 2]]) == 0
-    many = np.zeros([1, 40])
-    assert measured(NDCG(40), np.eye(40)[7:8], many) == pytest.approx(1 / np.log2(9), rel=1e-12)
-
-
-def test_ndcg_puts_padding_last_whatever_its_score():
-    assert measured(NDCG(1), [[1, 0, 1]], [[9, 0, -5]], [[0, 0, 1]]) == 1
-    assert measured(NDCG(1), [[0, 1]], [[9, -50]], [[0, 1]]) == 1
-
-
-@pytest.mark.parametrize("make", [LogLoss, GAUC, NDCG])
+@pytest.mark.parametrize("make", [LogLoss, GAUC])
 def test_empty_tasks_and_ranks_count_nothing(make):
     metric = update(make(), np.zeros([0, 4]), np.zeros([0, 4]))
     update(metric, [[1, 0]], [[1, 2]], [[0, 0]])
@@ -131,7 +72,7 @@ def test_empty_tasks_and_ranks_count_nothing(make):
     assert np.isnan(metric.result())
 
 
-@pytest.mark.parametrize("make", [LogLoss, GAUC, NDCG])
+@pytest.mark.parametrize("make", [LogLoss, GAUC])
 def test_reset_state(make):
     metric = update(make(), [[1, 0]], [[-3, 2]])
     metric.reset_state()
@@ -139,7 +80,7 @@ def test_reset_state(make):
     assert measured(metric, [[1, 0]], [[3, -2]]) == measured(make(), [[1, 0]], [[3, -2]])
 
 
-@pytest.mark.parametrize("make", [LogLoss, GAUC, NDCG])
+@pytest.mark.parametrize("make", [LogLoss, GAUC])
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
 def test_takes_logits_of_lower_precision(make, dtype):
     labels, logits = tf.constant([[1.0, 0, 0]]), tf.constant([[0.0, 1, -1]])
@@ -150,9 +91,19 @@ def test_takes_logits_of_lower_precision(make, dtype):
 
 
 def test_click_metrics_are_named_with_the_prefix():
-    assert [metric.name for metric in click_metrics()] == ["auc", "gauc", "gauc_tasks", "logloss", "ndcg_at_5"]
+    at_5 = ["ndcg_at_5", "precision_at_5", "recall_at_5", "hit_rate_at_5", "mrr_at_5"]
+    names = ["auc", "gauc", "gauc_tasks", "logloss", "calibration", *at_5]
+    assert [metric.name for metric in click_metrics()] == names
     before = click_metrics("before_")
-    assert [metric.name for metric in before] == ["before_auc", "before_gauc", "before_gauc_tasks", "before_logloss", "before_ndcg_at_5"]
+    assert [metric.name for metric in before] == [f"before_{name}" for name in names]
     for metric in before:
         update(metric, [[1, 0], [1, 1]], [[1, 0], [1, 0]])
     assert float(before[2].result()) == 1
+
+
+def test_ratings_above_a_threshold_are_clicks():
+    labels, logits, weights = samples()
+    liked = click_metrics(threshold=3.5)
+    assert [metric.name for metric in liked] == [m.name for m in click_metrics() if m.name not in ("logloss", "calibration")]
+    for clicks, ratings in zip([m for m in click_metrics() if m.name not in ("logloss", "calibration")], liked, strict=True):
+        assert measured(ratings, 1 + 3 * labels, logits, weights) == measured(clicks, labels, logits, weights)

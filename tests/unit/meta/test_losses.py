@@ -1,0 +1,73 @@
+"""Losses of sets, by hand and through a task loop."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow_recommenders as tfrs
+from task_batch import SCHEMA, batch, fetched, slope
+
+from gmeta_tf import MLP, InnerLoop, MetaModel
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.losses import LOSSES, loss_function, set_loss, task_losses, weighted_mean
+
+LABELS, LOGITS, WEIGHTS = [1.0, 0.0, 2.0, 1.0], [0.3, 0.7, -0.2, 5.0], [1.0, 1.0, 1.0, 0.0]
+
+
+def test_weighted_mean_and_task_losses_by_hand():
+    np.testing.assert_allclose(
+        weighted_mean(tf.constant([[2.0, 4.0, 9.0], [1.0, 1.0, 1.0]]), tf.constant([[1.0, 1.0, 0], [0, 0, 0]])), [3.0, 0.0]
+    )
+    losses, real = task_losses(lambda y, p: (y - p) ** 2, tf.constant([[1.0, 0.0]]), tf.constant([[3.0, 5.0]]), tf.constant([[1.0, 0.0]]))
+    assert (losses.numpy().tolist(), real.numpy().tolist()) == ([4.0], [1.0])
+
+
+def test_pairwise_equals_a_double_loop():
+    pairs = [
+        (np.log1p(np.exp(LOGITS[j] - LOGITS[i])), WEIGHTS[i] * WEIGHTS[j])
+        for i, j in itertools.product(range(4), repeat=2)
+        if LABELS[i] > LABELS[j]
+    ]
+    expected = sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)
+    sets = [tf.constant([values, [1.0] * 4]) for values in (LABELS, LOGITS, WEIGHTS)]  # the second set has no pair
+    np.testing.assert_allclose(set_loss(LOSSES["pairwise"], *sets), [expected, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("adapt", ["all", "dense"])
+def test_pairwise_gradients_of_second_order_equal_finite_differences(adapt):
+    tf.keras.backend.set_floatx("float64")
+    try:
+        tf.keras.utils.set_random_seed(0)
+        model = MetaModel(SCHEMA, MLP((5,), activation="tanh"), embedding_dim=4)
+        model.compile("sgd", loss="pairwise", inner_loop=InnerLoop(2, 0.5, adapt=adapt))
+        for shard in model.embedding.shards:
+            shard.assign(10 * shard)
+        support, query = batch()
+        rows, index = fetched(model, support, query)
+        gathered = model.embedding.lookup.gather(rows, index)
+        now = tf.function(lambda: model.task_loop.outer_loss(gathered, index, support, query)[1])
+        with tf.GradientTape() as tape:
+            loss = now()
+        for variable, gradient in zip(model.dense_weights[:2], tape.gradient(loss, model.dense_weights[:2]), strict=True):
+            at = tuple(size // 2 for size in variable.shape)
+            np.testing.assert_allclose(gradient.numpy()[at], slope(variable, at, now), rtol=1e-6)
+            assert abs(gradient.numpy()[at]) > 1e-6
+    finally:
+        tf.keras.backend.set_floatx("float32")
+
+
+@pytest.mark.parametrize("wrap", [lambda loss: loss, lambda loss: tfrs.tasks.Ranking(loss=loss)], ids=["keras", "tfrs"])
+def test_losses_of_keras_and_tfrs_are_of_each_sample(wrap):
+    labels, values = tf.constant([LABELS]), tf.constant([LOGITS])
+    function = loss_function(wrap(tf.keras.losses.MeanSquaredError()))
+    np.testing.assert_allclose(function(labels, values), LOSSES["mse"](labels, values), rtol=1e-6)
+    function = loss_function(wrap(tf.keras.losses.Huber()))
+    np.testing.assert_allclose(function(labels, values)[0, 3], 4 - 0.5, rtol=1e-6)
+
+
+def test_a_function_is_itself_and_another_name_is_refused():
+    own = lambda labels, logits: labels - logits  # noqa: E731
+    assert loss_function(own) is own
+    for bad in ("hinge", 3):
+        with pytest.raises(ValueError, match=r"loss must be one of \['binary_crossentropy', 'mse', 'pairwise'\], .* Received: loss="):
+            loss_function(bad)
