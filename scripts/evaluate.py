@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gmeta_tf import comm
-from gmeta_tf.training.evaluation import METRICS, compare, load_run, support_curve
+from gmeta_tf.metrics.named import MONITORED
+from gmeta_tf.training.evaluation import SHOWN, compare, load_run, support_curve
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -23,12 +24,15 @@ SUPPORT_SIZES = (0, 1, 2, 5, 10, 20)
 NAMES = {
     "item_popularity": "item popularity (smoothed item mean)",
     "item_user_mean": "item mean + shrunk user mean",
+    "factorisation": "matrix factorisation, folded in",
     "joint": "joint training, not adapted",
     "joint_finetuned": "joint training, fine-tuned",
     "meta_before": "meta-trained, before adaptation",
     "meta_after": "meta-trained, after adaptation",
 }
 
+TITLES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "mae": "MAE", "rmse": "RMSE"}
+TITLES |= {f"{short}_at_{k}": f"{name}@{k}" for short, name in (("ndcg", "nDCG"), ("mrr", "MRR")) for k in (1, 3, 5)}
 CURVES = {"meta": "meta-trained", "joint": "joint, fine-tuned"}
 
 
@@ -48,8 +52,9 @@ def main():
         curves = {name: support_curve(*loaded, partition=options.partition, sizes=SUPPORT_SIZES) for name, loaded in runs.items()}
         if comm.rank() == 0:
             (run / "metrics.json").write_text(json.dumps(trained | rows, indent=1))
-            draw(run, curves)
-            show(rows, run)
+            measured_by = runs["meta"][0].measured_by
+            draw(run, curves, MONITORED[measured_by][0])
+            show(rows, run, SHOWN[measured_by])
 
 
 def training_summary(run: pathlib.Path) -> dict:
@@ -63,30 +68,31 @@ def training_summary(run: pathlib.Path) -> dict:
     return json.loads((run / "train.json").read_text())
 
 
-def show(rows, run):
+def show(rows, run, metrics):
     """Prints the table."""
-    users = int(rows["meta_after"]["gauc_tasks"])
-    table = Table("", "AUC", f"GAUC ({users} users)", "log loss", "nDCG@5", title="users never seen in training")
-    for name, metrics in rows.items():
-        table.add_row(NAMES[name], *(f"{metrics[metric]:.4f}" for metric in METRICS))
+    users = f" ({int(rows['meta_after']['gauc_tasks'])} users)" if "gauc" in metrics else ""
+    heads = [TITLES[metric] + (users if metric == "gauc" else "") for metric in metrics]
+    table = Table("", *heads, title="users never seen in training")
+    for name, values in rows.items():
+        table.add_row(NAMES[name], *(f"{values[metric]:.4f}" for metric in metrics))
     console = Console(width=100)
     console.print(table)
     console.print(f"metrics: {run}/metrics.json   picture: {run}/picture.png   logs: tensorboard --logdir {run}/tensorboard")
 
 
-def draw(run, curves):
+def draw(run, curves, metric):
     """Training curves, and the lift from adaptation by number of support samples."""
     with (run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
     epochs = [int(row["epoch"]) + 1 for row in history]
-    for name, label in (("auc", "training"), ("val_auc", "validation"), ("val_before_auc", "validation, before adaptation")):
+    for name, label in ((metric, "training"), (f"val_{metric}", "validation"), (f"val_before_{metric}", "validation, before adaptation")):
         left.plot(epochs, [float(row[name]) for row in history], label=label)
-    left.set(xlabel="epoch", ylabel="AUC", title="meta-training")
+    left.set(xlabel="epoch", ylabel=TITLES[metric], title="meta-training")
     for name, points in curves.items():
-        right.plot(range(len(points)), list(points.values()), marker="o", label=CURVES[name])
+        right.plot(range(len(points)), [values[metric] for values in points.values()], marker="o", label=CURVES[name])
     right.set_xticks(range(len(SUPPORT_SIZES)), SUPPORT_SIZES)
-    right.set(xlabel="support samples adapted to", ylabel="AUC on the query", title="users never seen in training")
+    right.set(xlabel="support samples adapted to", ylabel=f"{TITLES[metric]} on the query", title="users never seen in training")
     for axes in (left, right):
         axes.legend()
         axes.grid(alpha=0.3)

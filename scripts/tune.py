@@ -4,7 +4,7 @@
     python scripts/tune.py --config scripts/configs/movielens_100k_joint.yaml --space scripts/configs/finetuning_space.yaml
 
 A space is a YAML file of option -> values. A meta run's score is its best validation AUC; a joint run is trained once a
-seed, and its score is the validation AUC after fine-tuning, so that inner_steps and inner_lr can be searched. Prints the
+seed, and its score is that metric after fine-tuning, so that inner_steps and inner_lr can be searched. Prints the
 trials from the worst to the best. Data: runs/seeds/data-<seed>, as scripts/benchmarks/movielens_seeds.py leaves it.
 """
 
@@ -19,6 +19,7 @@ import jsonargparse
 import yaml
 
 from gmeta_tf import comm
+from gmeta_tf.metrics.named import MONITORED
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.evaluation import evaluate, load_run
 from gmeta_tf.training.experiment import Experiment, reader, train, training_data
@@ -48,7 +49,8 @@ def main():
             trials.append((sum(score(dataclasses.replace(one, **drawn)) for one in seeds) / len(seeds), drawn))
             print(f"{trials[-1][0]:.4f}  {json.dumps(drawn)}", flush=True)
     print("\nfrom the worst to the best:")
-    for value, drawn in sorted(trials, key=lambda trial: trial[0]):
+    least = MONITORED[base.measured_by][1] == "min"
+    for value, drawn in sorted(trials, key=lambda trial: trial[0], reverse=least):
         print(f"{value:.4f}  {json.dumps(drawn)}")
 
 
@@ -58,7 +60,7 @@ def at_seed(base: Experiment, seed: int, options) -> Experiment:
 
 
 def score(experiment: Experiment) -> float:
-    """Validation AUC: of the best epoch (meta), or of the best epoch's weights after fine-tuning (joint)."""
+    """Validation metric: of the best epoch (meta), or of the best epoch's weights after fine-tuning (joint)."""
     run = pathlib.Path(experiment.run)
     if experiment.method == "meta" or not trained_alike(experiment):
         shutil.rmtree(run, ignore_errors=True)
@@ -70,7 +72,7 @@ def score(experiment: Experiment) -> float:
         return json.loads((checkpoint.find(run / "checkpoints", "best") / "checkpoint.json").read_text())["state"]["best"]
     _, model = load_run(run)
     model.adapt_by(experiment.adaptation)
-    return evaluate(model, reader(experiment, "validation"))[1]["auc"]
+    return evaluate(model, reader(experiment, "validation"))[1][MONITORED[experiment.measured_by][0]]
 
 
 def trained_alike(experiment: Experiment) -> bool:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gmeta_tf.models.means import log_odds
+
 
 class Factorisation:
     """label ≈ mean + a_t + b_i + u_t · v_i, by alternating least squares; a new task's a and u are solved for from its support.
@@ -18,10 +20,14 @@ class Factorisation:
       ridge: weight of their squares; of biases' the same.
       sweeps: over both sides.
       seed: of the first v.
+      odds: as for `means.ItemMean`.
     """
 
-    def __init__(self, position: int, items: int, *, rank: int = 8, ridge: float = 3.0, sweeps: int = 10, seed: int = 0):
-        self.position, self.items, self.rank, self.ridge, self.sweeps, self.seed = position, items, rank, ridge, sweeps, seed
+    def __init__(
+        self, position: int, items: int, *, rank: int = 8, ridge: float = 3.0, sweeps: int = 10, seed: int = 0, odds: bool = False
+    ):
+        self.position, self.items, self.odds = position, items, odds
+        self.rank, self.ridge, self.sweeps, self.seed = rank, ridge, sweeps, seed
 
     def fit(self, batches) -> "Factorisation":
         """Factorises both sets of batches of (support, query); returns itself."""
@@ -47,14 +53,14 @@ class Factorisation:
         return self
 
     def logits(self, support, query) -> np.ndarray:
-        """[tasks, query samples] predicted labels of a batch, which rank as logits do."""
+        """[tasks, query samples] logits of a batch, or predicted labels."""
         asked = np.maximum(np.asarray(query["ids"])[..., self.position], 0)
         made = np.empty(asked.shape)
         for t, (items, labels) in enumerate(zip(*self._flat(support), strict=True)):
             user = self._solve(self._items, items, labels - self.mean)
             own = self._items[asked[t]]
             made[t] = self.mean + user[0] + own[:, 0] + own[:, 1:] @ user[1:]
-        return made
+        return log_odds(made) if self.odds else made
 
     def _solve(self, others, which, residual):
         """[bias, factors] of one side, from the rows of the other that it met."""

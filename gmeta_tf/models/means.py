@@ -4,16 +4,18 @@ import numpy as np
 
 
 class ItemMean:
-    """p(click) = the item's smoothed mean over training samples, plus the task's shrunk residual mean over its support.
+    """The item's smoothed mean over training samples, plus the task's shrunk residual mean over its support.
 
     Args:
       position: packed position of the item's id (see `Schema.positions`).
       items: rows of the item's table.
       item_prior: samples of the global mean that each item's mean is mixed with.
       task_prior: residuals of zero that each task's mean residual is mixed with; None leaves the task out.
+      odds: whether labels are clicks, so that the mean is a probability, and logits its log odds; else they are the mean.
     """
 
-    def __init__(self, position: int, items: int, *, item_prior: float = 5.0, task_prior: float | None = None):
+    def __init__(self, position: int, items: int, *, item_prior: float = 5.0, task_prior: float | None = None, odds: bool = True):
+        self.odds = odds
         self.position, self.items = position, items
         self.item_prior, self.task_prior = item_prior, task_prior
 
@@ -31,15 +33,20 @@ class ItemMean:
 
     def logits(self, support, query) -> np.ndarray:
         """[tasks, query samples] logits of a batch."""
-        probability = self.means[self._flat(query)[0]]
+        mean = self.means[self._flat(query)[0]]
         if self.task_prior is not None:
             item, label, there = self._flat(support)
             residual = np.where(there, label - self.means[item], 0).sum(1) / (there.sum(1) + self.task_prior)
-            probability = probability + residual[:, None]
-        probability = np.clip(probability, 1e-3, 1 - 1e-3)
-        return np.log(probability / (1 - probability))
+            mean = mean + residual[:, None]
+        return log_odds(mean) if self.odds else mean
 
     def _flat(self, part):
         """[tasks, samples] items, labels and whether the sample is there."""
         item = np.maximum(np.asarray(part["ids"])[..., self.position], 0)
         return item, np.asarray(part["label"]), np.asarray(part["weight"]) > 0
+
+
+def log_odds(mean: np.ndarray) -> np.ndarray:
+    """Logits of predicted shares of clicks, which may lie beyond 0 and 1."""
+    mean = np.clip(mean, 1e-3, 1 - 1e-3)
+    return np.log(mean / (1 - mean))

@@ -2,20 +2,27 @@
 
 import itertools
 import pathlib
+from collections.abc import Callable
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.reader import Reader
-from gmeta_tf.metrics.auc import AUC
-from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import merged_results
+from gmeta_tf.metrics.named import MONITORED, metrics_named
 from gmeta_tf.models.base import MetaModel
+from gmeta_tf.models.factorisation import Factorisation
 from gmeta_tf.models.means import ItemMean
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.experiment import Experiment, build_model, reader
 
-METRICS = ("auc", "gauc", "logloss", "ndcg_at_5")
+SHOWN = {
+    "click": ("auc", "gauc", "logloss", "ndcg_at_5"),
+    "liked": ("auc", "gauc", "ndcg_at_5", "mrr_at_5"),
+    "rating": ("mae", "rmse", "ndcg_at_1", "ndcg_at_3"),
+}
 ITEM_PRIORS = (2.0, 5.0, 10.0, 20.0)
 TASK_PRIORS = (2.0, 5.0, 10.0, 20.0)
+RANKS, RIDGES = (2, 4, 8), (1.0, 3.0, 6.0, 12.0)
+SUPPORT_SIZES = (0, 1, 2, 5, 10, 20, 50)
 
 
 def load_run(run, *, pointer: str = "best") -> tuple[Experiment, MetaModel]:
@@ -42,40 +49,58 @@ def evaluate(model: MetaModel, data: Reader) -> tuple[dict, dict]:
     return before, after
 
 
-def item_baselines(experiment: Experiment, test: Reader, *, item: str) -> dict[str, dict]:
-    """`item_popularity` and `item_user_mean` on test tasks; their priors are chosen on validation tasks.
+def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) -> dict[str, dict[str, dict]]:
+    """What knows items and tasks by their labels alone: row -> partition -> metric -> value.
+
+    Rows are `item_popularity`, `item_user_mean` and `factorisation`; their options are chosen on validation tasks. Collective.
 
     Args:
       experiment: names the data; every rank reads all of its training and validation tasks.
-      test: this rank's reader.
+      tests: partition -> this rank's reader.
       item: the feature whose values' means are taken.
     """
     train, validation = (list(reader(experiment, name, rank=0, size=1).dataset()) for name in ("train", "validation"))
-    names = [feature.name for feature in test.schema.positions]
+    schema = next(iter(tests.values())).schema
+    names = [feature.name for feature in schema.positions]
     if item not in names:
         raise ValueError(f"item must be a categorical feature, one of {sorted(set(names))}. Received: item={item!r}.")
-    position = names.index(item)
-    items = test.schema.tables[test.schema.positions[position].table]
-    rows = {}
-    for name, task_priors in (("item_popularity", (None,)), ("item_user_mean", TASK_PRIORS)):
-        tried = [ItemMean(position, items, item_prior=a, task_prior=b).fit(train) for a, b in itertools.product(ITEM_PRIORS, task_priors)]
-        best = max(tried, key=lambda means: float(score(means, validation, [AUC()])[0].result()))
-        rows[name] = {name: float(value) for name, value in merged_results(score(best, test.dataset(), click_metrics())).items()}
+    of = names.index(item), schema.tables[schema.positions[names.index(item)].table]
+    odds = experiment.measured_by == "click"
+    grids: dict[str, Callable] = {
+        "item_popularity": lambda: (ItemMean(*of, item_prior=a, odds=odds) for a in ITEM_PRIORS),
+        "item_user_mean": lambda: (
+            ItemMean(*of, item_prior=a, task_prior=b, odds=odds) for a, b in itertools.product(ITEM_PRIORS, TASK_PRIORS)
+        ),
+        "factorisation": lambda: (Factorisation(*of, rank=a, ridge=b, odds=odds) for a, b in itertools.product(RANKS, RIDGES)),
+    }
+    measured, _ = metrics_named(experiment.measured_by)
+    monitored, mode = MONITORED[experiment.measured_by]
+    sign = -1 if mode == "min" else 1
+
+    def value(model):
+        metrics = [metric for metric in measured() if metric.name == monitored]
+        return sign * float(score(model, validation, metrics)[0].result())
+
+    rows: dict[str, dict[str, dict]] = {}
+    for name, grid in grids.items():
+        best = max((model.fit(train) for model in grid()), key=value)
+        merged = {partition: merged_results(score(best, test.dataset(), measured())) for partition, test in tests.items()}
+        rows[name] = {partition: {name: float(v) for name, v in results.items()} for partition, results in merged.items()}
     return rows
 
 
-def score(means: ItemMean, batches, metrics: list) -> list:
+def score(model: ItemMean | Factorisation, batches, metrics: list) -> list:
     """The metrics, after they have seen the scores of every batch."""
     for support, query in batches:
-        logits = tf.constant(means.logits(support, query), tf.float32)
+        logits = tf.constant(model.logits(support, query), tf.float32)
         for metric in metrics:
             metric.update_state(query["label"], logits, query["weight"])
     return metrics
 
 
-def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, sizes: tuple[int, ...]) -> dict[int, float]:
-    """AUC after adaptation to the most recent so many support samples."""
-    return {size: evaluate(model, reader(experiment, partition, max_support=size))[1]["auc"] for size in sizes}
+def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, sizes: tuple[int, ...] = SUPPORT_SIZES) -> dict[int, dict]:
+    """Metrics after adaptation to the last so many support samples: size -> metric -> value. Collective."""
+    return {size: evaluate(model, reader(experiment, partition, max_support=size))[1] for size in sizes}
 
 
 def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "test", item: str = "item_id") -> dict[str, dict]:
@@ -91,7 +116,7 @@ def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "
     """
     experiment, meta = runs["meta"]
     test = reader(experiment, partition)
-    rows = item_baselines(experiment, test, item=item)
+    rows = {name: of[partition] for name, of in baselines(experiment, {partition: test}, item=item).items()}
     if "joint" in runs:
         rows["joint"], rows["joint_finetuned"] = evaluate(runs["joint"][1], test)
     rows["meta_before"], rows["meta_after"] = evaluate(meta, test)

@@ -8,6 +8,7 @@ from tiny_model import BATCH, make
 
 from gmeta_tf import MLP, InnerLoop, MetaModel, Reader, RowSGD
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.schema import Categorical, Schema
 
 
@@ -25,7 +26,7 @@ def test_fit_with_validation_callbacks_and_steps_per_execution(tiny):
     seen = []
     callbacks = [tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs)), tf.keras.callbacks.EarlyStopping()]
     model.fit(data.stream(), steps_per_epoch=4, epochs=2, validation_data=validation.dataset(), callbacks=callbacks, verbose=0)
-    names = {f"{before}{name}" for before in ("", "before_") for name in ("auc", "gauc", "gauc_tasks", "logloss", "ndcg_at_5")} | {"loss"}
+    names = {f"{before}{name}" for before in ("", "before_") for name in [m.name for m in click_metrics()]} | {"loss"}
     assert set(seen[0]) == {"loss", "auc"} | {f"val_{name}" for name in names}
 
 
@@ -181,7 +182,10 @@ def test_bad_arguments(tiny):
         make(data, optimizer="sgd", clip_norm=-1)
     with pytest.raises(ValueError, match=r"task_chunk must be at least 1. Received: task_chunk=0"):
         make(data, optimizer="sgd", task_chunk=0)
-    with pytest.raises(ValueError, match=r"loss must be one of \['binary_crossentropy', 'mse'\] or a function. Received: loss='hinge'"):
+    with pytest.raises(
+        ValueError,
+        match=r"loss must be one of \['binary_crossentropy', 'mse', 'pairwise'\], a Keras loss or a function. Received: loss='hinge'",
+    ):
         make(data, optimizer="sgd", loss="hinge")
 
     class WithBatchNorm(tf.keras.Model):

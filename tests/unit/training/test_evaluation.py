@@ -6,7 +6,7 @@ import pytest
 import training_job
 
 from gmeta_tf import Reader
-from gmeta_tf.training.evaluation import evaluate, item_baselines, support_curve
+from gmeta_tf.training.evaluation import baselines, evaluate, support_curve
 from gmeta_tf.training.experiment import Experiment
 
 
@@ -15,11 +15,14 @@ def experiment(tiny):
     return Experiment(data=str(tiny), global_batch_tasks=8)
 
 
-def test_item_baselines_score_by_the_same_metrics(experiment, tiny):
-    rows = item_baselines(experiment, Reader(tiny, "test", global_batch_tasks=8), item="item")
-    assert list(rows) == ["item_popularity", "item_user_mean"]
+def test_baselines_score_by_the_same_metrics(experiment, tiny):
+    tests = {name: Reader(tiny, name, global_batch_tasks=8) for name in ("test", "validation")}
+    rows = baselines(experiment, tests, item="item")
+    assert list(rows) == ["item_popularity", "item_user_mean", "factorisation"]
     assert rows["item_popularity"] != rows["item_user_mean"]
-    assert all(0 < row["logloss"] < 2 for row in rows.values())
+    assert all(0 < of[name]["logloss"] < 2 for of in rows.values() for name in tests)
+    rated = baselines(dataclasses.replace(experiment, loss="mse"), tests, item="item")
+    assert all(0 < of["test"]["mae"] < 1 for of in rated.values())  # labels of 0 and 1 as if they were ratings
 
 
 def test_a_curve_begins_without_adaptation_and_ends_with_all_support(experiment, tiny):
@@ -27,5 +30,5 @@ def test_a_curve_begins_without_adaptation_and_ends_with_all_support(experiment,
     model = training_job.build(data.schema, "all_rows_adapt")
     before, after = evaluate(model, data)
     curve = support_curve(dataclasses.replace(experiment), model, partition="test", sizes=(0, 2, 6))
-    assert curve[0] == pytest.approx(before["auc"])
-    assert curve[6] == pytest.approx(after["auc"])
+    assert curve[0]["auc"] == pytest.approx(before["auc"])
+    assert curve[6]["auc"] == pytest.approx(after["auc"])
