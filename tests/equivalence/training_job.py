@@ -3,11 +3,12 @@
 python tests/equivalence/training_job.py TINY FEW OUT
 """
 
+import functools
 import json
 import pathlib
 import sys
 
-from gmeta_tf import InnerLoop, MetaModel, Reader, RowAdagrad, RowAdam, RowSGD, RowwiseAdagrad, comm
+from gmeta_tf import CBML, InnerLoop, MetaEmb, MetaModel, Reader, RowAdagrad, RowAdam, RowSGD, RowwiseAdagrad, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.towers import DLRM, MLP
@@ -24,7 +25,10 @@ TABLES = {
     "few_tasks": SHARDED,
     "every_option": {"placement": {"item": "sharded"}},
     "bfloat16_wire": SHARDED | {"wire_dtype": "bfloat16"},
+    "closed_form": SHARDED,
+    "reptile": SHARDED,
 }
+MODELS = {"few_tasks": CBML, "mixed_dims": functools.partial(MetaEmb, identity="item")}
 CosineDecay = tf.keras.optimizers.schedules.CosineDecay
 
 
@@ -33,17 +37,18 @@ def build(schema, name, *, dim=4, **options):
     tf.keras.utils.set_random_seed(1)
     widths = {"user": 4, "item": 4, "shop": 2, "tags": 6} if name in ("mixed_dims", "few_tasks") else dim
     tower = DLRM(4, bottom=(5,), top=(8,), activation="tanh") if name == "dlrm_dense" else MLP((8,), activation="tanh")
-    model = MetaModel(schema, tower, embedding_dim=widths, seed=5, **TABLES[name])
+    model = MODELS.get(name, MetaModel)(schema, tower, embedding_dim=widths, seed=5, **TABLES[name])
     compiled = {
         "all_rows_adapt": {"inner_loop": InnerLoop(2, 0.3, adapt="all"), "row_optimizer": RowAdagrad(0.1)},
         "mixed_dims": {
             "inner_loop": InnerLoop(1, 0.3, second_order=False, adapt=lambda weight: weight.name in ("item", "shop")),
             "row_optimizer": RowSGD(0.5),
+            "cold_share": 0.2,
         },
         "dlrm_dense": {"inner_loop": InnerLoop(1, 0.3), "row_optimizer": RowAdagrad(0.1), "steps_per_execution": 2},
-        "few_tasks": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowAdagrad(0.1)},
+        "few_tasks": {"inner_loop": InnerLoop(2, 0.3, adapt="all", rates="per_step"), "row_optimizer": RowAdagrad(0.1)},
         "every_option": {
-            "inner_loop": InnerLoop(1, 0.3, adapt="all"),
+            "inner_loop": InnerLoop(1, 0.3, adapt="all", rates="per_element"),
             "row_optimizer": RowAdam(CosineDecay(0.05, 50)),
             "clip_norm": 0.05,
             "task_chunk": 3,
@@ -51,6 +56,8 @@ def build(schema, name, *, dim=4, **options):
             "steps_per_execution": 2,
         },
         "bfloat16_wire": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowwiseAdagrad(0.1)},
+        "closed_form": {"inner_loop": InnerLoop(2, 0.5, adapt="head", rule="newton", rates="per_element"), "metrics": "rating"},
+        "reptile": {"inner_loop": InnerLoop(2, 0.3, adapt="all", reptile=True)},
     }[name]
     model.compile(tf.keras.optimizers.Adam(0.01), **(compiled | options))
     if name == "all_rows_adapt":
@@ -62,10 +69,10 @@ def arrays(model):
     """All that training changes: dense weights, outer slots, rows, row slots, averages."""
     slots = [slot for slots in model.embedding.slots for slot in slots]
     averages = [*model.average.dense, *model.average.shards] if model.average else []
-    return [v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots, *averages]]
+    return [v.numpy() for v in [*model.dense_variables, *model.optimizer.variables, *model.embedding.shards, *slots, *averages]]
 
 
-SCENARIOS = ("all_rows_adapt", "mixed_dims", "dlrm_dense", "few_tasks", "every_option", "bfloat16_wire")
+SCENARIOS = tuple(TABLES)
 IDLE = "dlrm_dense"  # where the last rank, unless it is alone, has no task in the whole job
 
 

