@@ -1,6 +1,7 @@
 """One part of method_statistics.py: trains an experiment, or fits the baselines, and writes metrics by partition.
 
 python scripts/benchmarks/method_run.py --config scripts/configs/methods/maml.yaml --data data/ml-100k --run runs/x --scores runs/x.json
+horovodrun -np 2 python scripts/benchmarks/method_run.py …                  the same on two ranks
 """
 
 import json
@@ -10,6 +11,7 @@ import shutil
 import jsonargparse
 
 from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
 from gmeta_tf.training.evaluation import baselines, evaluate, load_run, support_curve
 from gmeta_tf.training.experiment import Experiment, reader, train, training_data
 
@@ -22,10 +24,13 @@ def main():
     parser.add_argument("--partitions", type=list[str], default=["test"], help="tasks to evaluate on")
     parser.add_argument("--curve", action="store_true", help="evaluate by support size as well")
     parser.add_argument("--baselines", type=str, help="item feature of the baselines, which are fitted in place of a training")
+    parser.add_argument("--float64", action="store_true", help="compute in double precision")
     parser.add_class_arguments(Experiment)
     options = vars(parser.parse_args())
     del options["config"]
     scores, partitions, curve, item = (options.pop(name) for name in ("scores", "partitions", "curve", "baselines"))
+    if options.pop("float64"):
+        tf.keras.backend.set_floatx("float64")
     experiment = Experiment(**options)
     with comm.session():
         result: dict = {}
@@ -35,16 +40,19 @@ def main():
             result["rows"], model = trained(experiment, partitions)
             if curve:
                 result["curve"] = support_curve(experiment, model, partition=partitions[0])
-    pathlib.Path(scores).write_text(json.dumps(result))
+        if comm.rank() == 0:
+            pathlib.Path(scores).write_text(json.dumps(result))
 
 
 def trained(experiment, partitions):
     """(rows `before` and `after` adaptation, the model with its best weights)."""
     run = pathlib.Path(experiment.run)
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir(parents=True)
     data, validation = training_data(experiment)
-    experiment.save(data.manifest)
+    if comm.rank() == 0:
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(parents=True)
+        experiment.save(data.manifest)
+    comm.barrier()
     train(experiment, data, validation)
     _, model = load_run(run)
     pairs = {name: evaluate(model, reader(experiment, name)) for name in partitions}

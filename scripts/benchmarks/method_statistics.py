@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/method_statistics.py                                        # hours on two cores
     python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml ridge --seeds 3
-    python scripts/benchmarks/method_statistics.py --render                               # the tables of docs/results.md from the results
+    python scripts/benchmarks/method_statistics.py --render                               # the tables of the docs from the results
 
 Results are kept by protocol, method and seed in docs/results/statistics.json; what is run again is replaced. A protocol's
 training options stand in scripts/configs/protocols, a method's in scripts/configs/methods; they were chosen on validation
@@ -71,7 +71,7 @@ def main():
     parser.add_argument("--work", type=str, default="runs/statistics", help="folder for data and runs")
     parser.add_argument("--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m")
     parser.add_argument("--json", type=str, default=str(ROOT / "docs/results/statistics.json"), help="file of all results")
-    parser.add_argument("--render", action="store_true", help="only write the tables of docs/results.md anew")
+    parser.add_argument("--render", action="store_true", help="only write the tables of docs/results.md and docs/methods.md anew")
     options = parser.parse_args()
     results = pathlib.Path(options.json)
     if not options.render:
@@ -85,7 +85,7 @@ def main():
             for key, future in made.items():
                 keep(results, key, future.result())
                 print(*key, flush=True)
-    method_tables.render(results, ROOT / "docs/results.md")
+    method_tables.render(results, [ROOT / "docs/results.md", ROOT / "docs/methods.md"])
 
 
 def fetch(source: str, raw: str | None, work: pathlib.Path) -> pathlib.Path:

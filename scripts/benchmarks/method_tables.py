@@ -41,20 +41,29 @@ RANKINGS = ("precision_at_5", "recall_at_5", "hit_rate_at_5", "ndcg_at_5", "mrr_
 SHOWN = {"clicks_recbole": ("auc", "gauc", "logloss", *RANKINGS), "ratings_recbole": ("auc", "gauc", *RANKINGS)}
 
 
-def render(results: pathlib.Path, page: pathlib.Path):
-    """Replaces what stands between `<!-- name -->` and `<!-- end -->` in the page, for every table."""
-    kept = json.loads(results.read_text())
+def render(results: pathlib.Path, pages: list[pathlib.Path]):
+    """Replaces what stands between `<!-- name -->` and `<!-- end -->` in the pages, for every table that there is."""
+    tables = tables_of(json.loads(results.read_text()))
+    for name, file, make in (("world size", "world_size.json", by_ranks), ("cost", "method_cost.json", by_cost)):
+        if (results.parent / file).exists():
+            tables[name] = make(json.loads((results.parent / file).read_text()))
+    for page in pages:
+        text = page.read_text()
+        for name, table in tables.items():
+            place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+            text = place.sub(rf"\g<1>\n{table}\n\n\g<2>", text)
+        page.write_text(text)
+
+
+def tables_of(kept: dict) -> dict[str, str]:
+    """Name -> table of all results of methods."""
     tables = {name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept}
     tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if name in kept}
     if "melu" in kept:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
     if "ratings_recbole" in kept:
         tables["paired"] = paired(kept["ratings_recbole"], "ridge", ("auc", "gauc", "ndcg_at_5"))
-    text = page.read_text()
-    for name, table in tables.items():
-        place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = place.sub(rf"\g<1>{table}\n\g<2>", text)
-    page.write_text(text)
+    return tables
 
 
 def rows_of(methods: dict) -> dict[str, dict[str, dict]]:
@@ -94,6 +103,23 @@ def by_support(methods: dict) -> str:
     for method in (method for method in NAMES if method in trained):
         curves = [made["curve"] for made in trained[method].values()]
         lines.append([NAMES[method], *(short(np.mean([curve[size]["auc"] for curve in curves])) for size in sizes)])
+    return markdown(lines)
+
+
+def by_ranks(made: dict) -> str:
+    """Precision × ranks: AUC on new users."""
+    lines = [["AUC", *(f"{ranks} ranks" for ranks in next(iter(made["metrics"].values())))]]
+    for precision, ranks in made["metrics"].items():
+        lines.append([precision.replace("_", " "), *(f"{of['auc']:.6f}" for of in ranks.values())])
+    return markdown(lines)
+
+
+def by_cost(made: dict) -> str:
+    """Method: milliseconds of a step, and how many times those of joint training."""
+    figures = made["figures"]
+    lines = [["", "ms a step", "over joint training"]]
+    for method in (method for method in NAMES if f"{method}_step_ms" in figures):
+        lines.append([NAMES[method], f"{figures[f'{method}_step_ms']:.1f}", f"{figures.get(f'{method}_over_joint', 1):.2f}"])
     return markdown(lines)
 
 

@@ -1,0 +1,67 @@
+"""The methods' configurations, and the tables of their results."""
+
+import json
+import pathlib
+import sys
+
+import pytest
+import yaml
+
+from gmeta_tf.training.experiment import Experiment
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "scripts/configs"
+METHODS = sorted((CONFIGS / "methods").glob("*.yaml"))
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    """The module that makes the tables."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts/benchmarks"))
+    import method_tables
+
+    yield method_tables
+    sys.modules.pop("method_tables")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("base", [CONFIGS / "movielens_100k.yaml", *sorted((CONFIGS / "protocols").glob("*.yaml"))], ids=lambda p: p.stem)
+def test_a_method_is_an_experiment_on_any_base(method, base):
+    experiment = Experiment(**(yaml.safe_load(base.read_text()) | yaml.safe_load(method.read_text())))
+    assert (experiment.inner_loop.steps > 0) == (method.stem != "joint")
+
+
+def test_every_method_has_a_name_and_a_section(tables):
+    page = (ROOT / "docs/methods.md").read_text()
+    for method in METHODS:
+        assert method.stem in tables.NAMES
+        assert f"`{method.name}`" in page
+
+
+def test_a_table_by_hand(tables, tmp_path):
+    metrics = lambda auc: dict.fromkeys(tables.SHOWN["ratings_recbole"], auc)  # noqa: E731
+    trained = lambda auc: {"rows": {"after": {"test": metrics(auc)}}, "curve": {"0": {"auc": 0.5}, "10": {"auc": auc}}}  # noqa: E731
+    kept = {
+        "baselines": {"0": {"rows": {"item_popularity": {"test": metrics(0.6)}}}},
+        "ridge": {"0": trained(0.7), "1": trained(0.8)},
+    }
+    (tmp_path / "kept.json").write_text(json.dumps({"ratings_recbole": kept}))
+    page = tmp_path / "page.md"
+    page.write_text("<!-- ratings_recbole -->\nold\n<!-- end -->\nkept\n<!-- paired -->\n<!-- end -->\n")
+    tables.render(tmp_path / "kept.json", [page])
+    text = page.read_text()
+    assert "| closed-form head | 2 | .7500 ± .0500 |" in text
+    assert "| item popularity (smoothed item mean) | 1 | .6000 ± nan |" in text
+    assert "| item popularity (smoothed item mean) | 1 | +.1000 ± nan |" in text
+    assert "old" not in text
+    assert "\nkept\n" in text
+    tables.render(tmp_path / "kept.json", [page])
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["results.md", "methods.md"])
+def test_pages_show_the_results(tables, tmp_path, name):
+    page = tmp_path / name
+    page.write_text((ROOT / "docs" / name).read_text())
+    tables.render(ROOT / "docs/results/statistics.json", [page])
+    assert page.read_text() == (ROOT / "docs" / name).read_text()
