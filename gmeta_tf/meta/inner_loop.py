@@ -110,15 +110,15 @@ class InnerLoop:
             return []
         if callable(self.adapt):
             return [variable for variable in variables if self.adapt(variable)]
-        policy = self.adapt.split("+")[0]
+        policy, _ = policy_and_tables(self.adapt)
         if policy == "head":
             chosen = {id(variable) for variable in _head(tower).trainable_variables}
             return [variable for variable in variables if id(variable) in chosen]
-        return list(variables) if policy in POLICIES else []
+        return list(variables) if policy else []
 
     def require_known(self, tables: set[str]):
         """Raises ValueError if the policy names a table that is not among `tables`."""
-        unknown = sorted(set(self._tables) - tables)
+        unknown = sorted(set(self._tables()) - tables)
         if unknown:
             raise ValueError(
                 f"adapt must name {POLICIES} or tables of the schema, {sorted(tables)}. Received: adapt={self.adapt!r}, with {unknown}. "
@@ -127,14 +127,17 @@ class InnerLoop:
 
     def adapts_rows(self, table) -> bool:
         """Whether the policy adapts the rows of a table."""
-        chosen = self.adapt(table) if callable(self.adapt) else self.adapt == "all" or table.name in self._tables
+        chosen = self.adapt(table) if callable(self.adapt) else self.adapt == "all" or table.name in self._tables()
         return self.steps > 0 and bool(chosen)
 
-    @property
     def _tables(self):
-        """Tables that the policy names."""
-        names = [] if callable(self.adapt) else self.adapt.split("+")
-        return names[1:] if names[:1] and names[0] in POLICIES else names
+        return [] if callable(self.adapt) else policy_and_tables(self.adapt)[1]
+
+
+def policy_and_tables(adapt: str) -> tuple[str, list[str]]:
+    """What a policy in words names: one of `POLICIES`, or "" for no dense weight; and tables."""
+    names = adapt.split("+")
+    return (names[0], names[1:]) if names[0] in POLICIES else ("", names)
 
 
 def _head(tower):

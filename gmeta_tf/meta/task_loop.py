@@ -91,7 +91,10 @@ class TaskLoop:
         """What the outer loop descends, in training: ([tasks, query samples] logits, scalar, summed over tasks).
 
         Args:
-          gathered, index, support, query: as for `query_logits`.
+          gathered: as for `query_logits`.
+          index: as for `query_logits`.
+          support: of the batch.
+          query: of the batch.
         """
         if self._adapts and self.inner_loop.reptile:
             return self._reptile(gathered, index, support, query)

@@ -18,7 +18,7 @@ class RankingMetric(MeanMetric):
 
     Args:
       k: how many of a ranking count.
-      name: default: the class's with `_at_<k>`.
+      name: default: as `ndcg_at_5`.
       threshold: a label above it is relevant.
     """
 

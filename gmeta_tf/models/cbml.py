@@ -67,8 +67,10 @@ class CBML(MetaModel):
     Reference: Song et al., "CBML: A Cluster-based Meta-learning Model for Session-based Recommendation", CIKM 2021.
 
     Args:
-      schema, tower: as for `MetaModel`.
-      clusters, width: as for `ClusterGates`.
+      schema: as for `MetaModel`.
+      tower: as for `MetaModel`.
+      clusters: as for `ClusterGates`.
+      width: as for `ClusterGates`.
       **options: as for `MetaModel`.
     """
 

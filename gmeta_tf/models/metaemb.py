@@ -52,7 +52,8 @@ class MetaEmb(MetaModel):
     SIGIR 2019 (arXiv:1904.11547), equations 9 to 15.
 
     Args:
-      schema, tower: as for `MetaModel`.
+      schema: as for `MetaModel`.
+      tower: as for `MetaModel`.
       identity: categorical feature whose row is generated; default: the task key.
       features: id features to generate it from; default: all others.
       **options: as for `MetaModel`.

@@ -8,7 +8,7 @@ from gmeta_tf.embedding.exchange import WIRE_BYTES
 from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.partition import Table
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, replicated_tables
-from gmeta_tf.meta.inner_loop import POLICIES
+from gmeta_tf.meta.inner_loop import POLICIES, policy_and_tables
 from gmeta_tf.models.towers import TOWERS
 from gmeta_tf.planning.checks import require
 from gmeta_tf.planning.distinct import expected_distinct
@@ -47,7 +47,7 @@ class Job:
       query: samples of a task to score.
       inner_steps: of the inner loop.
       second_order: MAML; otherwise FOMAML.
-      adapt: "all", "dense" or "head", or with tables added to these ("head+user_id").
+      adapt: "all", "dense", "head", tables ("user_id"), or these together ("head+user_id").
       optimizer: of the dense weights.
       row_optimizer: of the rows.
       wire_dtype: of rows and their gradients in transit.
@@ -81,9 +81,8 @@ class Job:
         require(self, "tasks", "be above 0", self.tasks > 0)
         require(self, "query", "be at least 1", self.query >= 1)
         require(self, "task_chunk", "be at least 1", self.task_chunk is None or self.task_chunk >= 1)
-        dense, *tables = self.adapt.split("+")
-        unknown = set(tables) - {table.name for table in self.tables}
-        require(self, "adapt", f"be one of {POLICIES}, with or without tables of the schema", dense in POLICIES and not unknown)
+        unknown = set(policy_and_tables(self.adapt)[1]) - {table.name for table in self.tables}
+        require(self, "adapt", f"be one of {POLICIES}, with or without tables of the schema, or such tables", not unknown)
         _ = self._replicated  # which checks its part
 
     @property
@@ -93,12 +92,13 @@ class Job:
 
     def adapts_rows(self, table: TableUse) -> bool:
         """Whether the inner loop adapts the rows of a table."""
-        policy, *tables = self.adapt.split("+")
+        policy, tables = policy_and_tables(self.adapt)
         return self.inner_steps > 0 and (policy == "all" or table.name in tables)
 
     def adapts(self, op: Op) -> bool:
         """Whether the inner loop adapts the weights of a layer."""
-        return self.inner_steps > 0 and not op.dots and (op.last or not self.adapt.startswith("head"))
+        policy, _ = policy_and_tables(self.adapt)
+        return self.inner_steps > 0 and not op.dots and bool(policy) and (op.last or policy != "head")
 
     def replicated(self, table: TableUse) -> bool:
         """Whether every rank holds the whole table."""

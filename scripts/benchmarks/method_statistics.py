@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--only", type=str, nargs="+", default=list(PROTOCOLS), help=f"protocols, of {list(PROTOCOLS)}")
     parser.add_argument("--methods", type=str, nargs="+", default=methods, help=f"of {methods}")
     parser.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
+    parser.add_argument("--first_seed", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each")
     parser.add_argument("--work", type=str, default="runs/statistics", help="folder for data and runs")
     parser.add_argument("--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m")
@@ -76,7 +77,7 @@ def main():
     results = pathlib.Path(options.json)
     if not options.render:
         work = pathlib.Path(options.work).resolve()
-        seeds = {name: range(options.seeds or PROTOCOLS[name].seeds) for name in options.only}
+        seeds = {name: range(options.first_seed, options.first_seed + (options.seeds or PROTOCOLS[name].seeds)) for name in options.only}
         jobs = [(name, method, seed) for name in options.only for seed in seeds[name] for method in options.methods]
         raw = {source: fetch(source, options.raw, work) for source in {PROTOCOLS[name].source for name in options.only}}
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

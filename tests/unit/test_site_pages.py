@@ -23,7 +23,9 @@ def test_every_public_module_has_its_place(site_pages):
     listed = site_pages.modules()
     public = {str(path.relative_to(ROOT).with_suffix("")).replace("/", ".") for path in (ROOT / "gmeta_tf").rglob("[!_]*.py")}
     assert {module for modules in listed.values() for module in modules} == {m for m in public if not m.startswith("gmeta_tf.cli.")}
-    assert listed["gmeta_tf.metrics"] == [f"gmeta_tf.metrics.{name}" for name in ("auc", "click", "merged", "step")]
+    assert listed["gmeta_tf.metrics"] == [
+        f"gmeta_tf.metrics.{name}" for name in ("auc", "calibration", "click", "merged", "named", "ranking", "rating", "step")
+    ]
     assert "gmeta_tf.metaio.sources.files" in listed["gmeta_tf.metaio"]
     assert {"gmeta_tf.comm", "gmeta_tf.launch", "gmeta_tf.schema", "gmeta_tf.watchdog"} < set(listed["gmeta_tf"])
 

@@ -18,7 +18,8 @@ def make_tower(name: str, *, dim: int, bottom=(), top=(), cross_layers: int = 2,
       dim: width of every embedding row.
       bottom: widths of the bottom MLP's hidden layers (dlrm).
       top: widths of the other hidden layers.
-      cross_layers, cross_rank: number of cross layers, and the rank of their kernels (dcn).
+      cross_layers: number of cross layers (dcn).
+      cross_rank: of the kernels of cross layers; 0 keeps them whole (dcn).
       **hidden: `activation` and `dropout`.
 
     Raises:

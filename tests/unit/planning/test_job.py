@@ -62,6 +62,8 @@ def test_what_a_policy_adapts():
     assert [job(adapt="dense").adapts(op) for op in (body, head)] == [True, True]
     assert [job(adapt="head+item").adapts(op) for op in (body, head)] == [False, True]
     assert [job(adapt="head+item").adapts_rows(table) for table in (user, item)] == [False, True]
+    assert [job(adapt="item").adapts(op) for op in (body, head)] == [False, False]
+    assert [job(adapt="item").adapts_rows(table) for table in (user, item)] == [False, True]
     assert job(adapt="all").adapts_rows(user)
     assert not job(adapt="all", inner_steps=0).adapts_rows(user)
     assert not job(inner_steps=0).adapts(head)

@@ -99,8 +99,8 @@ def test_towers_are_built_by_name(tiny):
             Experiment(**{name: value})
     with pytest.raises(ValueError, match=r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'"):
         Experiment(tower="cnn")
-    with pytest.raises(ValueError, match=r"adapt must be one of .*Received: adapt='x'"):
-        Experiment(adapt="x")
+    with pytest.raises(ValueError, match=r"adapt must be one of .*Received: adapt='x\+head'"):
+        Experiment(adapt="x+head")
     with pytest.raises(ValueError, match=r"method must be one of \('meta', 'joint'\). Received: method='x'"):
         Experiment(method="x")
 
