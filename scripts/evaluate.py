@@ -1,7 +1,8 @@
-"""Evaluates trained runs on tasks never seen in training: a table, a picture, metrics.json.
+"""Evaluates trained runs on tasks never seen in training: a table a partition, a picture, metrics.json, support_curve.json.
 
 python scripts/evaluate.py --run runs/quickstart --joint runs/quickstart/joint
 horovodrun -np 2 python scripts/evaluate.py --run runs/quickstart      (a run may be evaluated on any number of ranks)
+python scripts/evaluate.py --run runs/mine --partitions '[train_cold_items, test_cold_items]'      (metrics_<partition>.json, too)
 """
 
 import csv
@@ -20,7 +21,7 @@ from gmeta_tf.training.evaluation import SHOWN, compare, load_run, support_curve
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-SUPPORT_SIZES = (0, 1, 2, 5, 10, 20)
+PARTITIONS = {"test": "users never seen in training"}
 NAMES = {
     "item_popularity": "item popularity (smoothed item mean)",
     "item_user_mean": "item mean + shrunk user mean",
@@ -41,20 +42,26 @@ def main():
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=str, required=True, help="folder of a meta-trained run")
     parser.add_argument("--joint", type=str, help="folder of a jointly trained run of the same tower")
-    parser.add_argument("--partition", type=str, default="test", help="tasks to evaluate on: train, validation or test")
+    parser.add_argument("--partition", type=str, default="test", help="tasks to evaluate on, any partition of the data")
+    parser.add_argument("--partitions", type=list[str], default=[], help="others, of which each gets a table, too")
     parser.add_argument("--item", type=str, default="item_id", help="feature whose values' means are the baselines")
     options = parser.parse_args()
     run = pathlib.Path(options.run)
     with comm.session(run if run.is_dir() else None):
         trained = training_summary(run)
         runs = {"meta": load_run(run)} | ({"joint": load_run(options.joint)} if options.joint else {})
-        rows = compare(runs, partition=options.partition, item=options.item)
-        curves = {name: support_curve(*loaded, partition=options.partition, sizes=SUPPORT_SIZES) for name, loaded in runs.items()}
+        measured_by = runs["meta"][0].measured_by
+        for partition in (options.partition, *options.partitions):
+            rows = compare(runs, partition=partition, item=options.item)
+            if comm.rank() == 0:
+                file = "metrics.json" if partition == options.partition else f"metrics_{partition}.json"
+                (run / file).write_text(json.dumps(trained | rows, indent=1))
+                show(rows, SHOWN[measured_by], partition=partition)
+        curves = {name: support_curve(*loaded, partition=options.partition) for name, loaded in runs.items()}
         if comm.rank() == 0:
-            (run / "metrics.json").write_text(json.dumps(trained | rows, indent=1))
-            measured_by = runs["meta"][0].measured_by
-            draw(run, curves, MONITORED[measured_by][0])
-            show(rows, run, SHOWN[measured_by])
+            (run / "support_curve.json").write_text(json.dumps(curves, indent=1))
+            draw(run, curves, MONITORED[measured_by][0], partition=options.partition)
+            print(f"metrics: {run}/metrics.json   picture: {run}/picture.png   logs: tensorboard --logdir {run}/tensorboard")
 
 
 def training_summary(run: pathlib.Path) -> dict:
@@ -68,19 +75,17 @@ def training_summary(run: pathlib.Path) -> dict:
     return json.loads((run / "train.json").read_text())
 
 
-def show(rows, run, metrics):
-    """Prints the table."""
+def show(rows, metrics, *, partition):
+    """Prints the table of a partition."""
     users = f" ({int(rows['meta_after']['gauc_tasks'])} users)" if "gauc" in metrics else ""
     heads = [TITLES[metric] + (users if metric == "gauc" else "") for metric in metrics]
-    table = Table("", *heads, title="users never seen in training")
+    table = Table("", *heads, title=PARTITIONS.get(partition, partition))
     for name, values in rows.items():
         table.add_row(NAMES[name], *(f"{values[metric]:.4f}" for metric in metrics))
-    console = Console(width=100)
-    console.print(table)
-    console.print(f"metrics: {run}/metrics.json   picture: {run}/picture.png   logs: tensorboard --logdir {run}/tensorboard")
+    Console(width=100).print(table)
 
 
-def draw(run, curves, metric):
+def draw(run, curves, metric, *, partition):
     """Training curves, and the lift from adaptation by number of support samples."""
     with (run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
@@ -91,8 +96,8 @@ def draw(run, curves, metric):
     left.set(xlabel="epoch", ylabel=TITLES[metric], title="meta-training")
     for name, points in curves.items():
         right.plot(range(len(points)), [values[metric] for values in points.values()], marker="o", label=CURVES[name])
-    right.set_xticks(range(len(SUPPORT_SIZES)), SUPPORT_SIZES)
-    right.set(xlabel="support samples adapted to", ylabel=f"{TITLES[metric]} on the query", title="users never seen in training")
+    right.set_xticks(range(len(curves["meta"])), list(curves["meta"]))
+    right.set(xlabel="support samples adapted to", ylabel=f"{TITLES[metric]} on the query", title=PARTITIONS.get(partition, partition))
     for axes in (left, right):
         axes.legend()
         axes.grid(alpha=0.3)

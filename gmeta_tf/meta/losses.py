@@ -38,17 +38,25 @@ def loss_function(loss) -> Callable:
       A `Pairwise`, or such a function.
 
     Raises:
-      ValueError: an unknown name, or none of these.
+      ValueError: an unknown name, none of these, or a Keras loss of probabilities.
     """
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]
     if isinstance(loss, tfrs.tasks.Ranking):
-        loss = loss._loss
+        loss = loss._loss  # which has no public name
     if isinstance(loss, tf.keras.losses.Loss):
+        if loss.get_config().get("from_logits") is False:
+            raise ValueError(f"loss must take logits. Received: loss={loss.name!r}, of probabilities. Make it with from_logits=True.")
         return lambda labels, logits: loss.call(labels[..., None], logits[..., None])  # a sample is an output of width 1
     if isinstance(loss, str) or not callable(loss):
         raise ValueError(f"loss must be one of {sorted(LOSSES)}, a Keras loss or a function. Received: loss={loss!r}. Pass one of these.")
     return loss
+
+
+def of_ratings(loss) -> bool:
+    """Whether a loss, as `loss_function` takes it, is the squared error."""
+    loss = loss._loss if isinstance(loss, tfrs.tasks.Ranking) else loss
+    return loss == "mse" or isinstance(loss, tf.keras.losses.MeanSquaredError)
 
 
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
 from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.losses import LOSSES, loss_function
+from gmeta_tf.meta.losses import loss_function, of_ratings
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
@@ -126,7 +126,7 @@ class MetaModel(tf.keras.Model):
         self.rates = self._learned_rates(inner_loop)
         self.optimizer.build(self.dense_weights)
         self.embedding.use(row_optimizer or RowAdagrad())
-        measured, of_training = metrics_named(metrics or ("rating" if self.loss_function is LOSSES["mse"] else "click"))
+        measured, of_training = metrics_named(metrics or ("rating" if of_ratings(loss) else "click"))
         self._train_metrics = [TaskLoss(self.loss_function), *of_training()]
         self._step_metrics = StepMetrics() if step_metrics else None
         self._test_metrics = [TaskLoss(self.loss_function), *measured()]

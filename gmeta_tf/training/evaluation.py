@@ -99,8 +99,12 @@ def score(model: ItemMean | Factorisation, batches, metrics: list) -> list:
 
 
 def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, sizes: tuple[int, ...] = SUPPORT_SIZES) -> dict[int, dict]:
-    """Metrics after adaptation to the last so many support samples: size -> metric -> value. Collective."""
-    return {size: evaluate(model, reader(experiment, partition, max_support=size))[1] for size in sizes}
+    """Metrics after adaptation to the last so many support samples: size -> metric -> value. Collective.
+
+    A task of fewer samples adapts to all that it has; sizes beyond those of any task are left out.
+    """
+    readers = {size: reader(experiment, partition, max_support=size) for size in sizes}
+    return {size: evaluate(model, data)[1] for size, data in readers.items() if size <= data.support_size}
 
 
 def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "test", item: str = "item_id") -> dict[str, dict]:

@@ -9,7 +9,7 @@ from task_batch import SCHEMA, batch, fetched, slope
 
 from gmeta_tf import MLP, InnerLoop, MetaModel
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.losses import LOSSES, loss_function, set_loss, task_losses, weighted_mean
+from gmeta_tf.meta.losses import LOSSES, loss_function, of_ratings, set_loss, task_losses, weighted_mean
 
 LABELS, LOGITS, WEIGHTS = [1.0, 0.0, 2.0, 1.0], [0.3, 0.7, -0.2, 5.0], [1.0, 1.0, 1.0, 0.0]
 
@@ -60,9 +60,19 @@ def test_pairwise_gradients_of_second_order_equal_finite_differences(adapt):
 def test_losses_of_keras_and_tfrs_are_of_each_sample(wrap):
     labels, values = tf.constant([LABELS]), tf.constant([LOGITS])
     function = loss_function(wrap(tf.keras.losses.MeanSquaredError()))
+    assert [of_ratings(wrap(loss())) for loss in (tf.keras.losses.MeanSquaredError, tf.keras.losses.Huber)] == [True, False]
     np.testing.assert_allclose(function(labels, values), LOSSES["mse"](labels, values), rtol=1e-6)
     function = loss_function(wrap(tf.keras.losses.Huber()))
     np.testing.assert_allclose(function(labels, values)[0, 3], 4 - 0.5, rtol=1e-6)
+
+
+def test_a_loss_of_probabilities_is_refused():
+    with pytest.raises(
+        ValueError, match=r"loss must take logits. Received: loss='binary_crossentropy', of probabilities. Make it with from_"
+    ):
+        loss_function(tf.keras.losses.BinaryCrossentropy())
+    function = loss_function(tf.keras.losses.BinaryCrossentropy(from_logits=True))
+    np.testing.assert_allclose(function(tf.constant([1.0]), tf.constant([0.0])), [np.log(2)], rtol=1e-6)
 
 
 def test_a_function_is_itself_and_another_name_is_refused():

@@ -52,8 +52,7 @@ def loss_of(model, rows, index, support, query):
     return model.task_loop.outer_loss(gathered, index, support, query)[1]
 
 
-@pytest.mark.parametrize("low_rank", [True, False])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "low_rank"), [*((name, True) for name in METHODS), ("cbml", False)])
 def test_outer_gradients_equal_finite_differences(name, low_rank, monkeypatch):
     monkeypatch.setattr(LowRankKernel, "pays", lambda shape, *, rank: low_rank)
     make, options = METHODS[name]

@@ -132,10 +132,12 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     jobs.succeed(1, *train, "--resume")  # it is finished already, but for the summary
     assert json.loads((run / "train.json").read_text())["epochs"] == 2
     jobs.succeed(1, *train, "--method", "joint", "--run", run / "joint", "--epochs", 1)
-    jobs.succeed(1, "scripts/evaluate.py", "--run", run, "--joint", run / "joint", "--item", "item")
+    jobs.succeed(1, "scripts/evaluate.py", "--run", run, "--joint", run / "joint", "--item", "item", "--partitions", "[validation]")
+    assert (run / "metrics_validation.json").exists()
+    assert set(json.loads((run / "support_curve.json").read_text())["joint"]) == {"0", "1", "2", "5"}
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"ranks", "train_seconds", "samples_per_second"} < set(metrics)
-    for row in ("item_popularity", "item_user_mean", "joint", "joint_finetuned", "meta_before", "meta_after"):
+    for row in ("item_popularity", "item_user_mean", "factorisation", "joint", "joint_finetuned", "meta_before", "meta_after"):
         assert {"auc", "gauc", "logloss", "ndcg_at_5"} < set(metrics[row])
     assert (run / "picture.png").stat().st_size > 10_000
     for options, message in (
