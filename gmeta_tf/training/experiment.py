@@ -54,6 +54,7 @@ class Experiment:
       activation: of the hidden layers.
       dropout: rate after each of the layers of `top`.
       row_scale: deviation of the rows' first values.
+      first_output: what the tower gives at first, about, by its head's bias: the mean rating, say.
       model: "meta", or one whose first weights depend on the task: "cbml" (gates of soft clusters) or "metaemb" (a row that
         is generated from features).
       clusters: number of soft clusters (cbml).
@@ -108,6 +109,7 @@ class Experiment:
     activation: str = "relu"
     dropout: float = 0.0
     row_scale: float = 0.05
+    first_output: float = 0.0
     model: str = "meta"
     clusters: int = 4
     identity: str = ""
@@ -254,6 +256,7 @@ def _built(experiment, schema, steps):
         wire_dtype=experiment.wire_dtype,
         **own.get(experiment.model, {}),
     )
+    model.tower.head.bias.assign_add([experiment.first_output])
     scheduled = lambda rate: tf.keras.optimizers.schedules.CosineDecay(rate, steps) if experiment.schedule == "cosine" else rate  # noqa: E731
     model.compile(
         tf.keras.optimizers.Adam(scheduled(experiment.learning_rate), weight_decay=experiment.weight_decay or None),

@@ -44,6 +44,7 @@ def build(schema, name, *, dim=4, **options):
             "inner_loop": InnerLoop(1, 0.3, second_order=False, adapt=lambda weight: weight.name in ("item", "shop")),
             "row_optimizer": RowSGD(0.5),
             "cold_share": 0.2,
+            "loss": "pairwise",
         },
         "dlrm_dense": {"inner_loop": InnerLoop(1, 0.3), "row_optimizer": RowAdagrad(0.1), "steps_per_execution": 2},
         "few_tasks": {"inner_loop": InnerLoop(2, 0.3, adapt="all", rates="per_step"), "row_optimizer": RowAdagrad(0.1)},

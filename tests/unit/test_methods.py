@@ -65,3 +65,13 @@ def test_pages_show_the_results(tables, tmp_path, name):
     page.write_text((ROOT / "docs" / name).read_text())
     tables.render(ROOT / "docs/results/statistics.json", [page])
     assert page.read_text() == (ROOT / "docs" / name).read_text()
+
+
+def test_figures_of_cost(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts/benchmarks"))
+    import method_cost
+
+    made = method_cost.figures({"joint": 409_600.0, "maml": 204_800.0})
+    assert made == {"joint_step_ms": 10.0, "maml_step_ms": 20.0, "maml_over_joint": 2.0}
+    assert sorted(method_cost.METHODS) == [path.stem for path in METHODS]
+    sys.modules.pop("method_cost")

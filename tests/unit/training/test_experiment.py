@@ -14,6 +14,7 @@ from rich.console import Console
 from gmeta_tf import DLRM, MLP, RowAdam
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.models.towers import TOWERS
 from gmeta_tf.training.experiment import Experiment, build_model, placement_table
 
 ROOT = pathlib.Path(jobs.HERE).parent
@@ -74,6 +75,13 @@ def test_options_reach_the_model(tiny):
     for bad in ({"row_optimizer": "lamb"}, {"schedule": "linear"}):
         with pytest.raises(ValueError, match=r"(row_optimizer|schedule) must be one of \(.*\). Received: "):
             Experiment(**bad)
+
+
+def test_the_first_output_is_the_heads_bias(tiny):
+    schema = Manifest.load(tiny).schema
+    for tower in TOWERS:
+        model = build_model(Experiment(data=str(tiny), tower=tower, first_output=3.5), schema)
+        assert model.tower.head.bias.numpy().tolist() == [3.5]
 
 
 def test_the_placement_of_tables_is_shown(tiny):
