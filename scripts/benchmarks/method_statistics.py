@@ -19,6 +19,7 @@ import sys
 import zipfile
 
 import jsonargparse
+import method_picture
 import method_tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -54,6 +55,7 @@ COLD_ITEMS = '{"column": "item_id", "since": 1998, "age_column": "published"}'
 MELU = ("--label", "rating", "--fields", "melu", "--split.fractions", "[0.75, 0.05, 0.2]", "--split.cold_items", COLD_ITEMS)
 STATES = ("test", "train", "train_cold_items", "test_cold_items")
 PROTOCOLS = {
+    "clicks_last": Protocol("ml-100k", ("--label", "click")),
     "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS)),
     "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS)),
     "melu": Protocol("ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5),
@@ -72,7 +74,9 @@ def main():
     parser.add_argument("--work", type=str, default="runs/statistics", help="folder for data and runs")
     parser.add_argument("--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m")
     parser.add_argument("--json", type=str, default=str(ROOT / "docs/results/statistics.json"), help="file of all results")
-    parser.add_argument("--render", action="store_true", help="only write the tables of docs/results.md and docs/methods.md anew")
+    parser.add_argument(
+        "--render", action="store_true", help="only write the tables and the picture of docs/results.md and docs/methods.md anew"
+    )
     options = parser.parse_args()
     results = pathlib.Path(options.json)
     if not options.render:
@@ -86,6 +90,7 @@ def main():
             for key, future in made.items():
                 keep(results, key, future.result())
                 print(*key, flush=True)
+    method_picture.draw(results, ROOT / "docs/results/statistics.png")
     method_tables.render(results, [ROOT / "docs/results.md", ROOT / "docs/methods.md"])
 
 

@@ -38,7 +38,11 @@ TITLES = {
 }
 STATES = {"train": "existing", "test": "new user", "train_cold_items": "new item", "test_cold_items": "both new"}
 RANKINGS = ("precision_at_5", "recall_at_5", "hit_rate_at_5", "ndcg_at_5", "mrr_at_5")
-SHOWN = {"clicks_recbole": ("auc", "gauc", "logloss", *RANKINGS), "ratings_recbole": ("auc", "gauc", *RANKINGS)}
+SHOWN = {
+    "clicks_last": ("auc", "gauc", "logloss", "ndcg_at_5"),
+    "clicks_recbole": ("auc", "gauc", "logloss", *RANKINGS),
+    "ratings_recbole": ("auc", "gauc", *RANKINGS),
+}
 
 
 def render(results: pathlib.Path, pages: list[pathlib.Path]):
