@@ -76,6 +76,7 @@ def rows_of(methods: dict) -> dict[str, dict[str, dict]]:
     for seed, made in methods.get("baselines", {}).items():
         for row, partitions in made["rows"].items():
             rows.setdefault(row, {})[seed] = partitions
+    rows = {row: rows[row] for row in NAMES if row in rows}
     for method in NAMES:
         if method in methods:
             rows[method] = {seed: made["rows"]["after"] for seed, made in methods[method].items()}
