@@ -5,7 +5,7 @@ import pathlib
 
 import matplotlib
 import numpy as np
-from method_tables import NAMES
+from method_tables import NAMES, complete
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -16,8 +16,9 @@ def draw(results: pathlib.Path, picture: pathlib.Path, *, protocol: str = "ratin
     methods = json.loads(results.read_text()).get(protocol, {})
     figure, axes = pyplot.subplots(figsize=(8, 5))
     sizes: list[str] = []
-    for method in (method for method in NAMES if method in methods):
-        curves = [made["curve"] for made in methods[method].values()]
+    trained = complete({method: seeds for method, seeds in methods.items() if method != "baselines"})
+    for method in (method for method in NAMES if method in trained):
+        curves = [made["curve"] for made in trained[method].values()]
         sizes = sorted(curves[0], key=int)
         values = np.array([[curve[size]["auc"] for size in sizes] for curve in curves])
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None

@@ -66,7 +66,7 @@ def tables_of(kept: dict) -> dict[str, str]:
     if "melu" in kept:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
     if "ratings_recbole" in kept:
-        tables["paired"] = paired(kept["ratings_recbole"], "ridge", ("auc", "gauc", "ndcg_at_5"))
+        tables["paired"] = paired(kept["ratings_recbole"], "joint", ("auc", "gauc", "ndcg_at_5"))
     return tables
 
 
@@ -84,24 +84,24 @@ def rows_of(methods: dict) -> dict[str, dict[str, dict]]:
 
 
 def by_method(methods: dict, metrics: tuple[str, ...]) -> str:
-    """Method × metric on the partition `test`."""
+    """Method × metric on the partition `test`, for methods of all seeds."""
     lines = [["", "seeds", *(TITLES[m] for m in metrics)]]
-    for row, seeds in rows_of(methods).items():
+    for row, seeds in complete(rows_of(methods)).items():
         lines.append([NAMES[row], str(len(seeds)), *(mean_and_error([of["test"][m] for of in seeds.values()]) for m in metrics)])
     return markdown(lines)
 
 
 def by_state(methods: dict, metric: str) -> str:
-    """Method × state of MeLU's protocol."""
+    """Method × state of MeLU's protocol, for methods of all seeds."""
     lines = [["", "seeds", *(f"{TITLES[metric]}, {state}" for state in STATES.values())]]
-    for row, seeds in rows_of(methods).items():
+    for row, seeds in complete(rows_of(methods)).items():
         lines.append([NAMES[row], str(len(seeds)), *(mean_and_error([of[p][metric] for of in seeds.values()]) for p in STATES)])
     return markdown(lines)
 
 
 def by_support(methods: dict) -> str:
-    """Method × support size: AUC."""
-    trained = {method: seeds for method, seeds in methods.items() if method != "baselines"}
+    """Method × support size: AUC, for methods of all seeds."""
+    trained = complete({method: seeds for method, seeds in methods.items() if method != "baselines"})
     sizes = list(next(iter(next(iter(trained.values())).values()))["curve"])
     sizes.sort(key=int)
     lines = [["AUC, support samples", *sizes]]
@@ -128,16 +128,22 @@ def by_cost(made: dict) -> str:
     return markdown(lines)
 
 
-def paired(methods: dict, best: str, metrics: tuple[str, ...]) -> str:
-    """A method minus every other, paired over the seeds that both have."""
+def paired(methods: dict, base: str, metrics: tuple[str, ...]) -> str:
+    """Every method minus one, paired over the seeds that both have."""
     rows = rows_of(methods)
-    lines = [[f"{NAMES[best]} minus", "seeds", *(TITLES[m] for m in metrics)]]
+    lines = [[f"minus {NAMES[base]}", "seeds", *(TITLES[m] for m in metrics)]]
     for row, seeds in rows.items():
-        common = sorted(set(seeds) & set(rows.get(best, {})))
-        if row != best and common:
-            gains = {m: [rows[best][s]["test"][m] - seeds[s]["test"][m] for s in common] for m in metrics}
+        common = sorted(set(seeds) & set(rows.get(base, {})))
+        if row != base and common:
+            gains = {m: [seeds[s]["test"][m] - rows[base][s]["test"][m] for s in common] for m in metrics}
             lines.append([NAMES[row], str(len(common)), *(mean_and_error(values, sign="+") for values in gains.values())])
     return markdown(lines)
+
+
+def complete(rows: dict[str, dict]) -> dict[str, dict]:
+    """The rows of the most seeds: others have means over other users, and are compared by pairs only."""
+    most = max(map(len, rows.values()))
+    return {row: seeds for row, seeds in rows.items() if len(seeds) == most}
 
 
 def mean_and_error(values: list[float], *, sign: str = "") -> str:
