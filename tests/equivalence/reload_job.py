@@ -1,4 +1,4 @@
-"""Loads every scenario's checkpoint, whatever number of ranks wrote it, and saves it again.
+"""Loads scenarios' checkpoints, whatever number of ranks wrote it, and saves it again.
 
 horovodrun -np 2 python tests/equivalence/reload_job.py TINY FEW FROM TO
 """
@@ -16,7 +16,7 @@ from gmeta_tf.training import checkpoint
 
 def main(tiny, few, source, target):
     """One rank of a job."""
-    for name in training_job.SCENARIOS:
+    for name in training_job.RELOADED:
         model = training_job.build(Manifest.load(few if name == "few_tasks" else tiny).schema, name)
         state = checkpoint.load(checkpoint.find(pathlib.Path(source) / name), model)
         checkpoint.save(pathlib.Path(target) / name, model, step=1, pointers=("last",), state=state)

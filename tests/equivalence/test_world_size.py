@@ -104,7 +104,7 @@ def test_logs_equal_those_of_one_rank(trained, ranks, name):
 @pytest.mark.parametrize(("saved", "loaded"), [(3, 2), (1, 3), (2, 1)])
 def test_what_some_ranks_save_any_number_loads(trained, tiny, few, schema_of, tmp_path, saved, loaded):
     jobs.succeed(loaded, "tests/equivalence/reload_job.py", tiny, few, trained[saved], tmp_path)
-    for name in training_job.SCENARIOS:
+    for name in training_job.RELOADED:
         states = [json.loads((checkpoint.find(f / name) / "checkpoint.json").read_text()) for f in (trained[saved], tmp_path)]
         assert [state["size"] for state in states] == [saved, loaded]
         assert states[0]["state"] == states[1]["state"]

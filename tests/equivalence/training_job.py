@@ -21,11 +21,11 @@ SHARDED = {"replicate_rows": 0}
 TABLES = {
     "all_rows_adapt": SHARDED,
     "mixed_dims": {"placement": {"item": "sharded", "shop": "sharded"}},
-    "dlrm_dense": {},  # all replicated: the tables are small
+    "dlrm_dense": {},
+    "closed_form": {},  # all replicated: the tables are small
     "few_tasks": SHARDED,
     "every_option": {"placement": {"item": "sharded"}},
     "bfloat16_wire": SHARDED | {"wire_dtype": "bfloat16"},
-    "closed_form": SHARDED,
     "reptile": SHARDED,
 }
 MODELS = {"few_tasks": CBML, "mixed_dims": functools.partial(MetaEmb, identity="item")}
@@ -36,7 +36,7 @@ def build(schema, name, *, dim=4, **options):
     """The compiled model of a scenario."""
     tf.keras.utils.set_random_seed(1)
     widths = {"user": 4, "item": 4, "shop": 2, "tags": 6} if name in ("mixed_dims", "few_tasks") else dim
-    tower = DLRM(4, bottom=(5,), top=(8,), activation="tanh") if name == "dlrm_dense" else MLP((8,), activation="tanh")
+    tower = DLRM(4, bottom=(5,), top=(8,), activation="tanh") if name in ("closed_form", "dlrm_dense") else MLP((8,), activation="tanh")
     model = MODELS.get(name, MetaModel)(schema, tower, embedding_dim=widths, seed=5, **TABLES[name])
     compiled = {
         "all_rows_adapt": {"inner_loop": InnerLoop(2, 0.3, adapt="all"), "row_optimizer": RowAdagrad(0.1)},
@@ -47,6 +47,12 @@ def build(schema, name, *, dim=4, **options):
             "loss": "pairwise",
         },
         "dlrm_dense": {"inner_loop": InnerLoop(1, 0.3), "row_optimizer": RowAdagrad(0.1), "steps_per_execution": 2},
+        "closed_form": {
+            "inner_loop": InnerLoop(2, 0.5, adapt="head", rule="newton", rates="per_element"),
+            "row_optimizer": RowAdagrad(0.1),
+            "steps_per_execution": 2,
+            "metrics": "rating",
+        },
         "few_tasks": {"inner_loop": InnerLoop(2, 0.3, adapt="all", rates="per_step"), "row_optimizer": RowAdagrad(0.1)},
         "every_option": {
             "inner_loop": InnerLoop(1, 0.3, adapt="all", rates="per_element"),
@@ -57,7 +63,6 @@ def build(schema, name, *, dim=4, **options):
             "steps_per_execution": 2,
         },
         "bfloat16_wire": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowwiseAdagrad(0.1)},
-        "closed_form": {"inner_loop": InnerLoop(2, 0.5, adapt="head", rule="newton", rates="per_element"), "metrics": "rating"},
         "reptile": {"inner_loop": InnerLoop(2, 0.3, adapt="all", reptile=True)},
     }[name]
     model.compile(tf.keras.optimizers.Adam(0.01), **(compiled | options))
@@ -73,8 +78,9 @@ def arrays(model):
     return [v.numpy() for v in [*model.dense_variables, *model.optimizer.variables, *model.embedding.shards, *slots, *averages]]
 
 
-SCENARIOS = tuple(TABLES)
-IDLE = "dlrm_dense"  # where the last rank, unless it is alone, has no task in the whole job
+SCENARIOS = tuple(name for name in TABLES if name != "dlrm_dense")  # which is for tests of one rank
+RELOADED = ("all_rows_adapt", "mixed_dims", "few_tasks", "every_option")  # every kind of table, slot and dense part
+IDLE = "closed_form"  # where the last rank, unless it is alone, has no task in the whole job
 
 
 def batches(data, name, *, rank, size):

@@ -13,7 +13,6 @@ SILENT = rf"must answer within its time limit\. Received: no answer: it is stopp
 
 CASES = [  # ranks, how, where, which rank, what is said
     (2, "raise", "step", 1, rf"rank 1 of 2: {PAID}"),
-    (3, "raise", "step", 0, rf"rank 0 of 3: {PAID}"),
     (2, "raise", "validation", 1, rf"rank 1 of 2: {PAID}"),
     (2, "raise", "save", 0, rf"rank 0 of 2: {PAID}"),
     (2, "exit", "step", 1, r"rank 1 of 2: SystemExit: 3"),

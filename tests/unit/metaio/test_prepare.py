@@ -180,14 +180,17 @@ def fork():
     return child
 began = time.perf_counter()
 assert os.waitpid(fork(), 0)[1] == 0
-taken, whole, killed = time.perf_counter() - began, set(), 0
-for number in range(20):
+taken, whole, killed, number = time.perf_counter() - began, set(), 0, 0
+while killed < 20 and number < 100:
+    number += 1
     if number % 2:
         shutil.rmtree(folder / "data", ignore_errors=True)
     child = fork()
-    time.sleep(draw.uniform(0, 1.1 * taken))
+    time.sleep(draw.uniform(0, taken))
     os.kill(child, signal.SIGKILL)
-    killed += os.waitpid(child, 0)[1] == signal.SIGKILL
+    in_time = os.waitpid(child, 0)[1] == signal.SIGKILL
+    killed += in_time
+    taken *= 1.02 if in_time else 0.95  # however fast this machine is just now
     try:
         whole.add(Manifest.load(folder / "data").digest)
     except FileNotFoundError:
@@ -203,8 +206,7 @@ def test_twenty_killed_preparations_leave_whole_data_or_none(tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     (tmp_path / "in").mkdir()
     found = json.loads(jobs.succeed(1, tmp_path / "killed.py", tmp_path / "in").splitlines()[-1])
-    assert found.pop("killed") >= 10
-    assert found == {"digests": 1, "names": ["data", "log.csv"], "problems": []}
+    assert found == {"killed": 20} | {"digests": 1, "names": ["data", "log.csv"], "problems": []}
 
 
 SMALL_FILES = """

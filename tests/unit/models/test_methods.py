@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from task_batch import SCHEMA, TASKS, batch, fetched, slope
 
-from gmeta_tf import CBML, MLP, InnerLoop, MeLU, MetaEmb, MetaModel, RowSGD
+from gmeta_tf import CBML, MLP, InnerLoop, MetaEmb, MetaModel, RowSGD
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.low_rank import LowRankKernel
 from gmeta_tf.meta.outer_loop import outer_gradients
@@ -22,7 +22,6 @@ METHODS = {
         {"inner_loop": InnerLoop(2, 0.5, adapt="head", rule="newton", rates="per_element")},
     ),
     "ridge": (lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), {"inner_loop": InnerLoop(1, 0.5, adapt="head", rule="newton"), "loss": "mse"}),
-    "melu": (lambda: MeLU(SCHEMA, units=(5,), **SHARDED), {"inner_loop": InnerLoop(2, 0.05)}),
     "cbml": (lambda: CBML(SCHEMA, TOWER(), clusters=3, width=4, **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="all")}),
     "metaemb": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="item")}),
     "metaemb, cold": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", **SHARDED), {"cold_share": 0.4}),
