@@ -42,8 +42,7 @@ def loss_function(loss) -> Callable:
     """
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]
-    if isinstance(loss, tfrs.tasks.Ranking):
-        loss = loss._loss  # which has no public name
+    loss = _of_task(loss)
     if isinstance(loss, tf.keras.losses.Loss):
         if loss.get_config().get("from_logits") is False:
             raise ValueError(f"loss must take logits. Received: loss={loss.name!r}, of probabilities. Make it with from_logits=True.")
@@ -55,8 +54,13 @@ def loss_function(loss) -> Callable:
 
 def of_ratings(loss) -> bool:
     """Whether a loss, as `loss_function` takes it, is the squared error."""
-    loss = loss._loss if isinstance(loss, tfrs.tasks.Ranking) else loss
+    loss = _of_task(loss)
     return loss == "mse" or isinstance(loss, tf.keras.losses.MeanSquaredError)
+
+
+def _of_task(loss):
+    """The loss of a `tfrs.tasks.Ranking`, which has no public name for it; any other loss is itself."""
+    return loss._loss if isinstance(loss, tfrs.tasks.Ranking) else loss
 
 
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -44,7 +44,8 @@ class ClusterGates(FirstWeights):
         """
         if len(weights) != len(self.gates):
             raise ValueError(
-                f"adapt must be 'dense' or 'all' with CBML, which gates all dense weights. Received: {len(weights)} of {len(self.gates)}."
+                f"adapt must be 'dense' or 'all' with CBML, which gates all dense weights. Received: {len(weights)} of {len(self.gates)}. "
+                "Adapt them all."
             )
         return [2 * gate * weight for gate, weight in zip(self._gates(support), weights, strict=True)]
 

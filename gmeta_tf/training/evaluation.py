@@ -63,7 +63,7 @@ def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) ->
     schema = next(iter(tests.values())).schema
     names = [feature.name for feature in schema.positions]
     if item not in names:
-        raise ValueError(f"item must be a categorical feature, one of {sorted(set(names))}. Received: item={item!r}.")
+        raise ValueError(f"item must be a categorical feature, one of {sorted(set(names))}. Received: item={item!r}. Name one of these.")
     of = names.index(item), schema.tables[schema.positions[names.index(item)].table]
     odds = experiment.measured_by == "click"
     grids: dict[str, Callable] = {

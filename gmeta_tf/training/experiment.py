@@ -17,7 +17,7 @@ from gmeta_tf.embedding.initial_rows import Normal
 from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.losses import LOSSES
+from gmeta_tf.meta.losses import LOSSES, of_ratings
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.metrics.named import METRICS, MONITORED
@@ -169,7 +169,7 @@ class Experiment:
     @property
     def measured_by(self) -> str:
         """The name of its metrics."""
-        return self.metrics or ("rating" if self.loss == "mse" else "click")
+        return self.metrics or ("rating" if of_ratings(self.loss) else "click")
 
     @property
     def inner_loop(self) -> InnerLoop:

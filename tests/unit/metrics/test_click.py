@@ -5,6 +5,9 @@ from sklearn.metrics import log_loss
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.click import GAUC, CountOf, LogLoss, click_metrics
+from gmeta_tf.metrics.ranking import RANKINGS
+
+EVERY = [LogLoss, GAUC, *RANKINGS.values()]  # means over samples or tasks
 
 
 def auc_by_pairs(labels, logits):
@@ -64,7 +67,7 @@ def test_count_of_follows_the_other_metric():
     assert float(count.result()) == 0
 
 
-@pytest.mark.parametrize("make", [LogLoss, GAUC])
+@pytest.mark.parametrize("make", EVERY)
 def test_empty_tasks_and_ranks_count_nothing(make):
     metric = update(make(), np.zeros([0, 4]), np.zeros([0, 4]))
     update(metric, [[1, 0]], [[1, 2]], [[0, 0]])
@@ -72,7 +75,7 @@ def test_empty_tasks_and_ranks_count_nothing(make):
     assert np.isnan(metric.result())
 
 
-@pytest.mark.parametrize("make", [LogLoss, GAUC])
+@pytest.mark.parametrize("make", EVERY)
 def test_reset_state(make):
     metric = update(make(), [[1, 0]], [[-3, 2]])
     metric.reset_state()
@@ -80,7 +83,7 @@ def test_reset_state(make):
     assert measured(metric, [[1, 0]], [[3, -2]]) == measured(make(), [[1, 0]], [[3, -2]])
 
 
-@pytest.mark.parametrize("make", [LogLoss, GAUC])
+@pytest.mark.parametrize("make", EVERY)
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
 def test_takes_logits_of_lower_precision(make, dtype):
     labels, logits = tf.constant([[1.0, 0, 0]]), tf.constant([[0.0, 1, -1]])

@@ -3,7 +3,6 @@ import pytest
 from metric_samples import measured, samples, update
 from sklearn.metrics import ndcg_score
 
-from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.ranking import MRR, NDCG, RANKINGS, HitRate, Precision, Recall
 
 ALL = list(RANKINGS.values())
@@ -48,32 +47,6 @@ def test_ndcg_breaks_ties_by_the_order_of_samples():
 def test_ndcg_puts_padding_last_whatever_its_score():
     assert measured(NDCG(1), [[1, 0, 1]], [[9, 0, -5]], [[0, 0, 1]]) == 1
     assert measured(NDCG(1), [[0, 1]], [[9, -50]], [[0, 1]]) == 1
-
-
-@pytest.mark.parametrize("make", ALL)
-def test_empty_tasks_and_ranks_count_nothing(make):
-    metric = update(make(), np.zeros([0, 4]), np.zeros([0, 4]))
-    update(metric, [[1, 0]], [[1, 2]], [[0, 0]])
-    assert float(metric.count) == 0
-    assert np.isnan(metric.result())
-
-
-@pytest.mark.parametrize("make", ALL)
-def test_reset_state(make):
-    metric = update(make(), [[1, 0]], [[-3, 2]])
-    metric.reset_state()
-    assert [float(variable) for variable in metric.variables] == [0, 0]
-    assert measured(metric, [[1, 0]], [[3, -2]]) == measured(make(), [[1, 0]], [[3, -2]])
-
-
-@pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
-def test_takes_logits_of_lower_precision(make, dtype):
-    labels, logits = tf.constant([[1.0, 0, 0]]), tf.constant([[0.0, 1, -1]])
-    metric, exact = make(), make()
-    metric.update_state(labels, tf.cast(logits, dtype), tf.ones([1, 3]))
-    exact.update_state(labels, logits, tf.ones([1, 3]))
-    assert float(metric.result()) == pytest.approx(float(exact.result()), rel=1e-2)
 
 
 # ranking: samples 2, 0 (relevant), 3 (relevant), 1
