@@ -60,6 +60,7 @@ def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) ->
       item: the feature whose values' means are taken.
     """
     train, validation = (list(reader(experiment, name, rank=0, size=1).dataset()) for name in ("train", "validation"))
+    tested = {name: list(test.dataset()) for name, test in tests.items()}
     schema = next(iter(tests.values())).schema
     names = [feature.name for feature in schema.positions]
     if item not in names:
@@ -84,7 +85,7 @@ def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) ->
     rows: dict[str, dict[str, dict]] = {}
     for name, grid in grids.items():
         best = max((model.fit(train) for model in grid()), key=value)
-        merged = {partition: merged_results(score(best, test.dataset(), measured())) for partition, test in tests.items()}
+        merged = {partition: merged_results(score(best, batches, measured())) for partition, batches in tested.items()}
         rows[name] = {partition: {name: float(v) for name, v in results.items()} for partition, results in merged.items()}
     return rows
 

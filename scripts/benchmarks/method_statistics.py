@@ -2,11 +2,13 @@
 
     python scripts/benchmarks/method_statistics.py                                        # hours on two cores
     python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml ridge --seeds 3
+    python scripts/benchmarks/method_statistics.py --only ratings_recbole --methods "maml --adapt head"  # with options over its file
     python scripts/benchmarks/method_statistics.py --render                               # the tables of the docs from the results
 
 Results are kept by protocol, method and seed in docs/results/statistics.json; what is run again is replaced. A protocol's
 training options stand in scripts/configs/protocols, a method's in scripts/configs/methods; they were chosen on validation
-users, and are the same for all seeds. Data comes from PyPI, unless --raw has it.
+users, and are the same for all seeds. With options after its name a method is varied: the table of ablations has such rows.
+Data comes from PyPI, unless --raw has it.
 """
 
 import concurrent.futures
@@ -42,6 +44,7 @@ class Protocol:
       item: feature of the baselines.
       partitions: to evaluate on, the first by support size as well.
       seeds: by default.
+      options: name of the file of training options; "": the protocol's own.
     """
 
     source: str
@@ -49,6 +52,7 @@ class Protocol:
     item: str = "item_id"
     partitions: tuple[str, ...] = ("test",)
     seeds: int = 10
+    options: str = ""
 
 
 COLD_ITEMS = '{"column": "item_id", "since": 1998, "age_column": "published"}'
@@ -58,6 +62,7 @@ PROTOCOLS = {
     "clicks_last": Protocol("ml-100k", ("--label", "click")),
     "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS)),
     "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS)),
+    "ratings_anonymous": Protocol("ml-100k", ("--label", "rating", "--fields", "anonymous", *RATINGS), options="ratings_recbole"),
     "melu": Protocol("ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5),
 }
 
@@ -67,7 +72,7 @@ def main():
     methods = [BASELINES, *sorted(path.stem for path in (CONFIGS / "methods").glob("*.yaml"))]
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", type=str, nargs="+", default=list(PROTOCOLS), help=f"protocols, of {list(PROTOCOLS)}")
-    parser.add_argument("--methods", type=str, nargs="+", default=methods, help=f"of {methods}")
+    parser.add_argument("--methods", type=str, nargs="+", default=methods, help=f"of {methods}, each with options over its file, if any")
     parser.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each")
@@ -119,10 +124,12 @@ def prepared(name: str, seed: int, raw: dict, work: pathlib.Path) -> pathlib.Pat
 
 def run(name: str, method: str, seed: int, data: concurrent.futures.Future, work: pathlib.Path) -> dict:
     """Trains a method, or fits the baselines, on a protocol's seed: rows, and a curve by support size."""
-    protocol, folder = PROTOCOLS[name], work / f"{name}-{seed}-{method}"
-    scores = folder.with_suffix(".json")
-    own = ["--baselines", protocol.item] if method == BASELINES else ["--curve"]
-    configs = [CONFIGS / "protocols" / f"{name}.yaml", *([CONFIGS / "methods" / f"{method}.yaml"] if method != BASELINES else [])]
+    protocol, folder = PROTOCOLS[name], work / "-".join([name, str(seed), *method.split()])
+    scores = folder.with_name(f"{folder.name}.json")
+    method, *own = method.split()
+    own += ["--baselines", protocol.item] if method == BASELINES else ["--curve"]
+    configs = [CONFIGS / "protocols" / f"{protocol.options or name}.yaml"]
+    configs += [CONFIGS / "methods" / f"{method}.yaml"] if method != BASELINES else []
     where = ["--data", data.result(), "--run", folder, "--seed", seed, "--scores", scores, "--partitions", json.dumps(protocol.partitions)]
     call(ROOT / "scripts/benchmarks/method_run.py", *(part for config in configs for part in ("--config", config)), *where, *own)
     return json.loads(scores.read_text())

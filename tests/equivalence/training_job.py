@@ -59,7 +59,7 @@ def build(schema, name, *, dim=4, **options):
             "row_optimizer": RowAdam(CosineDecay(0.05, 50)),
             "clip_norm": 0.05,
             "task_chunk": 3,
-            "sizes": (2, 5),
+            "sizes": (2,),
             "steps_per_execution": 2,
         },
         "bfloat16_wire": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowwiseAdagrad(0.1)},

@@ -12,7 +12,6 @@ PAID = r"ValueError: the price must be paid\. Received: nothing\."
 SILENT = rf"must answer within its time limit\. Received: no answer: it is stopped, .* raise GMETA_WATCHDOG_SECONDS \(now {LIMIT}\)"
 
 CASES = [  # ranks, how, where, which rank, what is said
-    (2, "raise", "step", 1, rf"rank 1 of 2: {PAID}"),
     (2, "raise", "validation", 1, rf"rank 1 of 2: {PAID}"),
     (2, "raise", "save", 0, rf"rank 0 of 2: {PAID}"),
     (2, "exit", "step", 1, r"rank 1 of 2: SystemExit: 3"),

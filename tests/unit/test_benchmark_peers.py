@@ -63,7 +63,7 @@ def test_a_worker_takes_the_steps_of_the_loop_written_by_hand():
 
 def test_two_workers_learn_and_end_where_the_process_that_started_them_is_killed():
     with parameter_server(workers=2, how="vectorized", repeats=80) as (losses, process, started):
-        assert max(losses[-4:]) < 0.3 < 0.6 < losses[0]
+        assert np.mean(losses[-20:]) < 0.4 < 0.6 < losses[0]  # of one batch each, and which one is the workers' race
         assert len(started) == 3
         process.kill()
         _, alive = psutil.wait_procs(started, timeout=10)

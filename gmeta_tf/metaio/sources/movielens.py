@@ -36,7 +36,7 @@ class Parts(NamedTuple):
 
 
 def movielens(
-    folder, *, label: Literal["click", "rating"] = "click", clicked: float = 4.0, fields: Literal["plain", "melu"] = "plain"
+    folder, *, label: Literal["click", "rating"] = "click", clicked: float = 4.0, fields: Literal["plain", "anonymous", "melu"] = "plain"
 ) -> Source:
     """Ratings, a task a user, in whichever form the folder holds them.
 
@@ -46,9 +46,10 @@ def movielens(
       folder: holds the files of one release.
       label: "click": 1 for a rating of at least `clicked`, else 0; "rating": as it is.
       clicked: see `label`.
-      fields: "plain": ids of user and film, what the release says of the user, genres and year; "melu": the contents
-        that MeLU (Lee et al., KDD 2019) adapts on, without ids: gender, age, occupation and area of the user, year and
-        genres of the film, and its rate, directors and actors where the folder holds MeLU's `movies_extrainfos.dat`.
+      fields: "plain": ids of user and film, what the release says of the user, genres and year; "anonymous": these without
+        what it says of the user; "melu": the contents that MeLU (Lee et al., KDD 2019) adapts on, without ids: gender, age,
+        occupation and area of the user, year and genres of the film, and its rate, directors and actors where the folder
+        holds MeLU's `movies_extrainfos.dat`.
 
     Raises:
       FileNotFoundError: the folder holds no release, or a file of it is missing.
@@ -74,7 +75,7 @@ def movielens(
     sql = f"SELECT {', '.join(columns)} FROM ({parts.ratings}) i LEFT JOIN ({parts.items}) m ON m.item_id = i.item_id"
     sql += f" LEFT JOIN ({parts.users}) u ON u.user_id = i.user_id" if parts.users else ""
     sql += f" LEFT JOIN ({extra}) x ON x.item_id = i.item_id" if extra else ""
-    features = _plain(bool(parts.users)) if fields == "plain" else _melu(bool(extra))
+    features = _melu(bool(extra)) if fields == "melu" else _plain(bool(parts.users) and fields == "plain")
     return Source(schema=Schema("user_id", label, features), sql=sql, order_by=("time", "item_order"))
 
 
