@@ -10,7 +10,7 @@ import functools
 from gmeta_tf._tensorflow import tf, without_autotuning
 from gmeta_tf.metaio.folder import join
 from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.schema import OUT_OF_VOCABULARY, Categorical
+from gmeta_tf.schema import EMPTY, OUT_OF_VOCABULARY, Categorical
 
 HASH_BUCKETS = 1 << 24
 PARSED_AT_A_TIME = 2  # batches
@@ -31,6 +31,8 @@ class Reader:
         that the model learns from tasks whose id it knows nothing of, as it will meet them.
       redraw: in `stream`, every epoch splits a task's samples of both sets anew into support and query, at random; so
         that all of them come to be query samples. The sets keep their sizes; a short task's support set is the shorter.
+      fewer_support: in `stream`, probability that a task keeps only some of its support set's first samples in an epoch, from
+        none to all of them, each number as likely: so that the model learns to adapt to few as well as to many.
       joined: in `stream`, the query set holds the samples of both sets, for training without an inner loop.
       max_support: at most so many of each task's most recent support samples.
       shuffle_tasks: tasks of a lane among which the next is drawn.
@@ -62,6 +64,7 @@ class Reader:
         seed: int = 0,
         cold_rate: float = 0.0,
         redraw: bool = False,
+        fewer_support: float = 0.0,
         joined: bool = False,
         max_support: int | None = None,
         shuffle_tasks: int = 10_000,
@@ -80,12 +83,18 @@ class Reader:
                 "Prepare the data with a larger fraction of tasks for it."
             )
         self._check(global_batch_tasks, size, cold_rate, max_support)
+        if not 0 <= fewer_support <= 1:
+            raise ValueError(
+                f"fewer_support must lie in [0, 1]. Received: fewer_support={fewer_support}. Leave it out to keep every sample."
+            )
+        if fewer_support and joined:
+            raise ValueError(f"fewer_support must be 0 with joined sets. Received: {fewer_support}. Leave it out.")
         for name, value in (("prefetch", prefetch), ("size_window", size_window)):
             if value < 0:
                 raise ValueError(f"{name} must be at least 0. Received: {name}={value}. Leave it out for the default.")
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
         self.seed, self.cold_rate, self.redraw, self.joined, self.shuffle_tasks = seed, cold_rate, redraw, joined, shuffle_tasks
-        self.prefetch, self.size_window = prefetch, size_window
+        self.prefetch, self.size_window, self.fewer_support = prefetch, size_window, fewer_support
         self.support_size = self.manifest.support_size
         self.max_support = self.support_size if max_support is None else min(max_support, self.support_size)
         self._lane_tasks = global_batch_tasks // len(self.lanes)
@@ -191,6 +200,8 @@ class Reader:
         with tf.control_dependencies([tf.debugging.assert_equal(task, same, message=message)]):
             if epoch is not None and self.redraw:
                 support, query = self._redrawn(support, query, task, epoch)
+            if epoch is not None and self.fewer_support:
+                support = self._fewer(support, task, epoch)
             if epoch is not None and self.cold_rate:
                 cold = self._is_cold(task, epoch)
                 support["ids"], query["ids"] = (self._without_task_id(part["ids"], cold) for part in (support, query))
@@ -243,6 +254,17 @@ class Reader:
         size = self.manifest.query_size
         query = tf.nest.map_structure(lambda part: part[:, :size], drawn)
         return tf.nest.map_structure(lambda part: part[:, size:], drawn), query
+
+    def _fewer(self, support, task, epoch):
+        """The support sets, of some tasks their first samples only."""
+        samples = support["weight"].shape[1]
+        lengths = tf.cast(tf.reduce_sum(support["weight"], 1), tf.int64)
+        some = self._hash("some", task, epoch) * (lengths + 1) // HASH_BUCKETS
+        kept = tf.where(self._hash("fewer", task, epoch) < int(self.fewer_support * HASH_BUCKETS), some, lengths)
+        there = tf.sequence_mask(kept, samples)
+        nothing = {"ids": EMPTY, "numeric": 0, "label": 0, "weight": 0}
+        keep = lambda part, none: tf.where(tf.reshape(there, [-1, samples, *[1] * (len(part.shape) - 2)]), part, tf.cast(none, part.dtype))  # noqa: E731
+        return {name: keep(part, nothing[name]) for name, part in support.items()}
 
     def _is_cold(self, task, epoch):
         """[tasks] bool."""

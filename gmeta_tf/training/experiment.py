@@ -83,6 +83,8 @@ class Experiment:
       patience: epochs without a better validation metric before training stops.
       cold_rate: probability that a training task's own id is out of vocabulary in an epoch.
       redraw: split training tasks' samples anew into support and query in every epoch.
+      fewer_support: probability that a training task adapts to some of its support samples only, in an epoch, for a model
+        that is to adapt to few as well as to many; of no effect on the joint method.
       steps_per_execution: steps a call of the graph.
       task_chunk: tasks of a rank to work on at a time, to bound the memory; 0 takes all at once.
       sizes: places of a set to do with, ascending, for batches of smaller tasks; the results are equal.
@@ -136,6 +138,7 @@ class Experiment:
     patience: int = 10
     cold_rate: float = 1.0
     redraw: bool = True
+    fewer_support: float = 0.0
     steps_per_execution: int = 1
     task_chunk: int = 0
     sizes: tuple[int, ...] = ()
@@ -294,7 +297,7 @@ def reader(experiment: Experiment, partition: str, **options) -> Reader:
 def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     """This rank's readers of training and validation tasks."""
     own = {"cold_rate": experiment.cold_rate, "redraw": experiment.redraw, "joined": experiment.method == "joint"}
-    own |= {"size_window": experiment.size_window}
+    own |= {"size_window": experiment.size_window, "fewer_support": 0.0 if own["joined"] else experiment.fewer_support}
     return reader(experiment, "train", **own), reader(experiment, "validation")
 
 

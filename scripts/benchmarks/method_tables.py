@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,6 +22,25 @@ NAMES = {
     "cbml": "CBML",
     "metaemb": "Meta-Embedding",
     "ridge": "closed-form head",
+}
+MAML = "MAML: second order, three inner steps, all weights and rows adapt, DLRM"
+ABLATIONS = {
+    "maml": MAML,
+    "maml --second_order false": "first order",
+    "maml --inner_steps 1": "one inner step",
+    "maml --inner_steps 5": "five inner steps",
+    "maml --adapt dense": "no row adapts",
+    "maml --adapt head": "the head alone adapts",
+    "maml --redraw false": "support and query sets as they are in the files, in every epoch",
+    "maml --average_decay 0": "weights not averaged over epochs",
+    "ratings_anonymous": "no features of the user",
+}
+TOWER_NAMES = {
+    "maml": MAML,
+    "maml --tower mlp": "MLP",
+    "maml --tower dcn": "DCN-v2",
+    "maml --tower deepfm": "DeepFM",
+    "maml --tower wide_deep": "Wide & Deep",
 }
 TITLES = {
     "auc": "AUC",
@@ -66,21 +86,22 @@ def tables_of(kept: dict) -> dict[str, str]:
     if "melu" in kept:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
     if "ratings_recbole" in kept:
-        tables["paired"] = paired(kept["ratings_recbole"], "joint", ("auc", "gauc", "ndcg_at_5"))
+        rows = rows_of(kept["ratings_recbole"], {**NAMES, **ABLATIONS, **TOWER_NAMES})
+        rows["ratings_anonymous"] = rows_of(kept.get("ratings_anonymous", {})).get("maml", {})
+        for name, base, names in (("paired", "joint", NAMES), ("ablations", "maml", ABLATIONS), ("towers", "maml", TOWER_NAMES)):
+            tables[name] = paired(rows, base, names, ("auc", "gauc", "ndcg_at_5"))
     return tables
 
 
-def rows_of(methods: dict) -> dict[str, dict[str, dict]]:
-    """row -> seed -> partition -> metrics, baselines first."""
+def rows_of(methods: dict, names: Iterable[str] = NAMES) -> dict[str, dict[str, dict]]:
+    """row -> seed -> partition -> metrics of what is named, in that order."""
     rows: dict[str, dict[str, dict]] = {}
     for seed, made in methods.get("baselines", {}).items():
         for row, partitions in made["rows"].items():
             rows.setdefault(row, {})[seed] = partitions
-    rows = {row: rows[row] for row in NAMES if row in rows}
-    for method in NAMES:
-        if method in methods:
-            rows[method] = {seed: made["rows"]["after"] for seed, made in methods[method].items()}
-    return rows
+    for method in set(methods) - {"baselines"}:
+        rows[method] = {seed: made["rows"]["after"] for seed, made in methods[method].items()}
+    return {row: rows[row] for row in names if row in rows}
 
 
 def by_method(methods: dict, metrics: tuple[str, ...]) -> str:
@@ -128,15 +149,14 @@ def by_cost(made: dict) -> str:
     return markdown(lines)
 
 
-def paired(methods: dict, base: str, metrics: tuple[str, ...]) -> str:
-    """Every method minus one, paired over the seeds that both have."""
-    rows = rows_of(methods)
-    lines = [[f"minus {NAMES[base]}", "seeds", *(TITLES[m] for m in metrics)]]
-    for row, seeds in rows.items():
-        common = sorted(set(seeds) & set(rows.get(base, {})))
+def paired(rows: dict[str, dict], base: str, names: dict[str, str], metrics: tuple[str, ...]) -> str:
+    """Every named row minus one, paired over the seeds that both have."""
+    lines = [[f"minus {names[base]}", "seeds", *(TITLES[m] for m in metrics)]]
+    for row in names:
+        common = sorted(set(rows.get(row, {})) & set(rows.get(base, {})), key=int)
         if row != base and common:
-            gains = {m: [seeds[s]["test"][m] - rows[base][s]["test"][m] for s in common] for m in metrics}
-            lines.append([NAMES[row], str(len(common)), *(mean_and_error(values, sign="+") for values in gains.values())])
+            gains = {m: [rows[row][s]["test"][m] - rows[base][s]["test"][m] for s in common] for m in metrics}
+            lines.append([names[row], str(len(common)), *(mean_and_error(values, sign="+") for values in gains.values())])
     return markdown(lines)
 
 

@@ -47,10 +47,12 @@ def test_a_table_by_hand(tables, tmp_path):
         "joint": {"0": trained(0.65), "1": trained(0.75)},
         "ridge": {"0": trained(0.7), "1": trained(0.82)},
         "maml": {"1": trained(0.9)},
+        "maml --adapt head": {"0": trained(0.1), "1": trained(0.85)},
     }
-    (tmp_path / "kept.json").write_text(json.dumps({"ratings_recbole": kept}))
+    anonymous = {"maml": {"1": trained(0.8)}}
+    (tmp_path / "kept.json").write_text(json.dumps({"ratings_recbole": kept, "ratings_anonymous": anonymous}))
     page = tmp_path / "page.md"
-    page.write_text("<!-- ratings_recbole -->\nold\n<!-- end -->\nkept\n<!-- paired -->\n<!-- end -->\n")
+    page.write_text("<!-- ratings_recbole -->\nold\n<!-- end -->\nkept\n<!-- paired -->\n<!-- end -->\n<!-- ablations -->\n<!-- end -->\n")
     tables.render(tmp_path / "kept.json", [page])
     text = page.read_text()
     assert "| closed-form head | 2 | .7600 ± .0600 |" in text
@@ -58,6 +60,8 @@ def test_a_table_by_hand(tables, tmp_path):
     assert "| MAML | 1 | .9" not in text  # a mean over other users than the others'
     assert "| MAML | 1 | +.1500 ± nan |" in text
     assert "| closed-form head | 2 | +.0600 ± .0100 |" in text
+    assert "| the head alone adapts | 1 | -.0500 ± nan |" in text
+    assert "| no features of the user | 1 | -.1000 ± nan |" in text
     assert "old" not in text
     assert "\nkept\n" in text
     tables.render(tmp_path / "kept.json", [page])

@@ -34,7 +34,7 @@ def global_batches(folder, size, steps, *, epoch=0, step=0, **options):
     return [sorted(sum(parts, [])) for parts in zip(*per_rank, strict=True)]
 
 
-@pytest.mark.parametrize("options", [{}, {"cold_rate": 0.5, "redraw": True, "size_window": 2}])
+@pytest.mark.parametrize("options", [{}, {"cold_rate": 0.5, "redraw": True, "size_window": 2, "fewer_support": 0.5}])
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_a_global_batch_is_the_same_for_any_number_of_ranks(tiny, size, options):
     steps = 2 * Reader(tiny, "train", global_batch_tasks=BATCH).steps_per_epoch
@@ -109,6 +109,24 @@ def test_redrawn_sets_hold_the_tasks_samples(tiny):
             assert other[1]["weight"][t].numpy().sum() == min(3, len(contents[0]))
 
 
+def test_some_tasks_keep_the_first_of_their_support_samples(tiny):
+    plain, fewer = (Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, fewer_support=rate) for rate in (0, 0.5))
+    lengths = []
+    for one, other in zip(plain.stream().take(20), fewer.stream().take(20), strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, one[1], other[1])
+        there = other[0]["weight"].numpy() > 0
+        assert (there[:, :-1] >= there[:, 1:]).all()
+        for name, part in one[0].items():
+            np.testing.assert_array_equal(other[0][name].numpy()[there], part.numpy()[there])
+            assert len(np.unique(other[0][name].numpy()[~there])) <= 1  # as the place of no sample
+        lengths += [*zip(one[0]["weight"].numpy().sum(1), there.sum(1), strict=True)]
+    kept = np.array([kept for length, kept in lengths if length == 6])
+    assert 0.4 < np.mean(kept == 6) < 0.7  # half of them, and a seventh of the others
+    assert set(kept) == set(range(7))
+    again = next(iter(fewer.stream(epoch=1)))[0]["weight"].numpy().sum(1)
+    assert (again != next(iter(fewer.stream(epoch=2)))[0]["weight"].numpy().sum(1)).any()
+
+
 def test_tasks_of_like_size_go_together(tiny):
     spread, seen = {}, []
     for window in (0, 4):
@@ -126,6 +144,10 @@ def test_bad_arguments(tiny):
     for name in ("prefetch", "size_window"):
         with pytest.raises(ValueError, match=rf"{name} must be at least 0. Received: {name}=-1"):
             Reader(tiny, "train", global_batch_tasks=8, **{name: -1})
+    with pytest.raises(ValueError, match=r"fewer_support must lie in \[0, 1\]. Received: fewer_support=1.5"):
+        Reader(tiny, "train", global_batch_tasks=8, fewer_support=1.5)
+    with pytest.raises(ValueError, match=r"fewer_support must be 0 with joined sets. Received: 0.5"):
+        Reader(tiny, "train", global_batch_tasks=8, fewer_support=0.5, joined=True)
     with pytest.raises(ValueError, match=r"partition must be one of \['test', 'train', 'validation'\]. Received: partition='dev'"):
         Reader(tiny, "dev", global_batch_tasks=8)
     with pytest.raises(ValueError, match=r"global_batch_tasks must be a multiple of the 4 lanes of .*. Received: 6"):
