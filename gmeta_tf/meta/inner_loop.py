@@ -52,6 +52,8 @@ class InnerLoop:
     def __post_init__(self):
         if self.steps < 0:
             raise ValueError(f"steps must be at least 0. Received: steps={self.steps}.")
+        if self.learning_rate < 0 or (self.reptile and not self.learning_rate):
+            raise ValueError(f"learning_rate must be at least 0, and above it with reptile. Received: {self.learning_rate}. Raise it.")
         if self.rates not in RATES:
             raise ValueError(f"rates must be one of {RATES}. Received: rates={self.rates!r}. Choose one of these.")
         if self.rule not in RULES:

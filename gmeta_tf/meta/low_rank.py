@@ -35,6 +35,10 @@ class LowRankKernel:
         """Whether a kernel of `shape` takes fewer multiplications this way, after steps on `rank` samples altogether."""
         return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
 
+    def unused(self) -> "LowRankKernel":
+        """The same kernel, which nothing was given to yet."""
+        return LowRankKernel(self.kernel, self.inputs, self.moves)
+
     def matmul(self, given: tf.Tensor) -> tf.Tensor:
         """[..., out] for [..., in]."""
         flat = tf.reshape(given, [-1, given.shape[-1]])
@@ -47,12 +51,14 @@ class LowRankKernel:
 
     def way(self) -> tf.Tensor:
         """[in, out]: Xᵀ M, how far the steps have moved the kernel."""
-        return tf.zeros_like(self.kernel) if self.inputs is None else tf.matmul(self.inputs, self.moves, transpose_a=True)
+        if self.inputs is None:
+            return tf.zeros_like(self.kernel)
+        return tf.cast(tf.matmul(self.inputs, self.moves, transpose_a=True), self.kernel.dtype)
 
     def moved(self, gradients: list[tf.Tensor], *, learning_rate: float | tf.Tensor, second_order: bool) -> "LowRankKernel":
         """The kernel after a step; gradients: of the support loss at each of `outputs`; learning_rate: a scalar."""
         inputs = [x if second_order else tf.stop_gradient(x) for x in self.seen]
-        moves = [-learning_rate * (g if second_order else tf.stop_gradient(g)) for g in gradients]
+        moves = [-tf.cast(learning_rate, g.dtype) * (g if second_order else tf.stop_gradient(g)) for g in gradients]
         before = ([], []) if self.inputs is None else ([self.inputs], [self.moves])
         return LowRankKernel(self.kernel, tf.concat([*before[0], *inputs], 0), tf.concat([*before[1], *moves], 0))
 

@@ -4,7 +4,7 @@
 
 The loss is a sum over samples, so a task's own evidence counts as much as it has samples: with one, w* stays near w⁰. For
 the squared error one step is exact, which is ridge regression; for cross-entropy it is a step of iteratively reweighted
-least squares. The outer loop differentiates through the solution, and learns w⁰ and the precision Λ beside the tower.
+least squares, halved while it raises the sum. The outer loop differentiates through the solution, and learns w⁰ and the precision Λ beside the tower.
 
 Reference: Bertinetto et al., "Meta-learning with differentiable closed-form solvers", ICLR 2019 (arXiv:1805.08136),
 sections 3.1 and 3.2, which have w⁰ = 0 and Λ a multiple of the identity.
@@ -14,6 +14,9 @@ from collections.abc import Callable
 
 from gmeta_tf._tensorflow import tf
 
+SHARES = tuple(0.5**k for k in range(8))  # of a step: the first that does not raise the sum is taken
+ROUNDING = 1e-6
+
 
 def most_likely(
     loss: Callable,
@@ -21,6 +24,7 @@ def most_likely(
     labels: tf.Tensor,
     weights: tf.Tensor,
     *,
+    offset: tf.Tensor,
     prior: tf.Tensor,
     precision: tf.Tensor,
     steps: int,
@@ -33,6 +37,7 @@ def most_likely(
       inputs: [n, d] x.
       labels: [n].
       weights: [n] of the samples; 0 is padding.
+      offset: [n] what is added to x·w.
       prior: [d] w⁰.
       precision: [d], the diagonal of Λ, above zero.
       steps: at least 1.
@@ -41,13 +46,22 @@ def most_likely(
     Returns:
       [d].
     """
+
+    def objective(logits, w):
+        return tf.reduce_sum(weights * loss(labels, logits)) + tf.reduce_sum(precision * (w - prior) ** 2) / 2
+
     w = prior
     for _ in range(steps):
-        slope, curvature = _derivatives(loss, labels, tf.linalg.matvec(inputs, w))
+        logits = tf.linalg.matvec(inputs, w) + offset
+        slope, curvature = _derivatives(loss, labels, logits)
         weighted = inputs * (weights * curvature)[:, None]
         normal = tf.matmul(inputs, weighted, transpose_a=True) + tf.linalg.diag(precision)  # [d, d]
         gradient = tf.linalg.matvec(inputs, weights * slope, transpose_a=True) + precision * (w - prior)
-        w -= tf.linalg.cholesky_solve(tf.linalg.cholesky(normal), gradient[:, None])[:, 0]
+        move = -tf.linalg.cholesky_solve(tf.linalg.cholesky(normal), gradient[:, None])[:, 0]
+        turn, before = tf.linalg.matvec(inputs, move), objective(logits, w)
+        after = tf.stack([objective(logits + share * turn, w + share * move) for share in SHARES])
+        falls = tf.concat([(after <= before + ROUNDING * tf.abs(before))[:-1], [True]], 0)
+        w += tf.gather(tf.constant(SHARES, w.dtype), tf.argmax(tf.cast(falls, tf.int32))) * move
     return w if second_order else prior + tf.stop_gradient(w - prior)
 
 

@@ -60,6 +60,8 @@ class TaskLoop:
         self.adapts_rows = any(mask.any() for mask in self._row_masks)
         if inner_loop.steps and not (self.variables or self.adapts_rows):
             raise ValueError(f"adapt must choose some weight. Received: adapt={inner_loop.adapt!r}, which chooses none. Use steps=0.")
+        if inner_loop.reptile and inner_loop.steps and cold_share:
+            raise ValueError(f"cold_share must be 0 with reptile, which has no outer loss. Received: cold_share={cold_share}. Leave one out.")
         stay = len(self.variables) < len(tower.trainable_variables) or not all(mask.all() for mask in self._row_masks)
         if inner_loop.steps and inner_loop.reptile and stay:
             raise ValueError(
@@ -75,7 +77,7 @@ class TaskLoop:
           support: of the batch.
           query: of the batch.
           training: passed to the tower.
-          adapt: False scores with the weights before adaptation.
+          adapt: False scores with the weights before adaptation, those of a task without support.
 
         Returns:
           [tasks, query samples] logits.
@@ -104,7 +106,8 @@ class TaskLoop:
             first = self._first_rows(gathered, index, support, query)
             scores = self._unadapted(first, index, support, slice(support["ids"].shape[1]), training=True)
             cold, _ = task_losses(self.loss, support["label"], scores, support["weight"])
-            losses = self.cold_share * tf.where(_has_any(query), cold, 0.0) + (1 - self.cold_share) * losses
+            share = tf.where(_has_any(support), tf.cast(self.cold_share, losses.dtype), 0.0)  # no support, no cold loss
+            losses = share * tf.where(_has_any(query), cold, 0.0) + (1 - share) * losses
         return logits, tf.reduce_sum(losses)
 
     def _reptile(self, gathered, index, support, query):
@@ -156,7 +159,7 @@ class TaskLoop:
         """`_adapted` by `meta.newton`: the fast kernel and bias of the head."""
         (kernel, *bias), rows = first
         probe = LowRankKernel(kernel)
-        self._tower([probe, *bias], self._embedded(task, rows, "support"), task["support_numeric"], training=training)
+        scores = self._tower([probe, *bias], self._embedded(task, rows, "support"), task["support_numeric"], training=training)
         inputs = tf.cast(probe.seen[0], kernel.dtype)
         inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1) if bias else inputs
         flat = lambda parts: tf.concat([tf.reshape(part, [-1]) for part in parts], 0)  # noqa: E731
@@ -168,6 +171,7 @@ class TaskLoop:
             inputs,
             task["support_label"],
             task["support_weight"],
+            offset=tf.cast(scores, prior.dtype) - tf.linalg.matvec(inputs, prior),  # what the tower adds to its head
             prior=prior,
             precision=1 / variance,
             steps=self.inner_loop.steps,
@@ -189,6 +193,17 @@ class TaskLoop:
             raise ValueError(
                 "tower must end in one linear Dense layer to the logit for rule 'newton'. Received: a head of shapes "
                 f"{shapes}, activation {activation}. Give the tower such a layer as `head`."
+            )
+        probes = [LowRankKernel(scale * tf.ones_like(self.variables[0])) for scale in (1.0, 3.0)]
+        embedded, numeric = (
+            tf.ones([2, width], self.tower.variable_dtype) for width in (self.lookup.width, self.lookup.schema.numeric_width)
+        )
+        one, three = (self._tower([probe, *self.variables[1:]], embedded, numeric, training=False) for probe in probes)
+        moved = 2 * tf.reduce_sum(tf.cast(probes[0].seen[0], one.dtype), 1)
+        if len(probes[0].seen) != 1 or not np.allclose(three - one, moved, rtol=0.02, atol=1e-3):
+            raise ValueError(
+                "tower must give what its head gives, once, or add to it, for rule 'newton'. Received: logits of "
+                f"{self.tower.name!r} that are something else. Use it as they are, or another rule."
             )
 
     def _only_multiplied(self, kernels):
@@ -233,9 +248,16 @@ class TaskLoop:
         """Logits of the samples of a set, which stand at some places of both sets side by side, without adaptation."""
         gathered, index = [g[:, places] for g in gathered], index[:, places]
         embedded = self.lookup.combine(gathered, index > 0, part["numeric"])  # [tasks, samples, width]
-        numeric = tf.cast(part["numeric"][..., : self._numbers], embedded.dtype)
-        flat = {"embedded": tf.reshape(embedded, [-1, embedded.shape[-1]]), "numeric": tf.reshape(numeric, [-1, numeric.shape[-1]])}
-        return tf.cast(tf.reshape(self.tower(flat, training=training), tf.shape(part["label"])), embedded.dtype)
+        numeric = tf.reshape(tf.cast(part["numeric"], embedded.dtype), [-1, part["numeric"].shape[-1]])
+        logits = self._tower(self._without_support(), tf.reshape(embedded, [-1, embedded.shape[-1]]), numeric, training=training)
+        return tf.reshape(logits, tf.shape(part["label"]))
+
+    def _without_support(self):
+        """The adapted dense weights of a task without support."""
+        tensors = list(map(tf.convert_to_tensor, self.variables))
+        dtype = tf.keras.backend.floatx()
+        nothing = {"embedded": [1, self.lookup.width], "numeric": [1, self._numbers], "label": [1], "weight": [1]}
+        return list(self.first.dense(tensors, {name: tf.zeros(shape, dtype) for name, shape in nothing.items()}))
 
     def _tower(self, dense, embedded, numeric, *, training):
         with self._substitution(dense):

@@ -1,19 +1,19 @@
-"""Area under the ROC curve from histograms of logits."""
+"""Area under the ROC curve from histograms of scores."""
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.merged import MergedMetric
 
-BINS = 1 << 13
-LARGEST_LOGIT = 8.0
+PER_UNIT, EVEN, REACH = 512, 8.0, 24.0  # bins a unit of score, up to where they are even, and half their range
+BINS = int(2 * REACH * PER_UNIT)
 CLICKED = 0.5  # a label above it is a click, where it is no rating
 
 
 class AUC(MergedMetric):
     """Probability that a random positive sample scores above a random negative one; half for equal scores.
 
-    Logits fall into 8,192 bins of 1/512, those beyond ±8 into the outermost; scores within a bin count as equal. Counts
-    are int64: they stay exact (Keras's AUC counts in float32, which stops at 2²⁴) and add up over ranks. NaN where a class
-    is absent.
+    Scores fall into bins, and within a bin count as equal: bins of 1/512 up to ±8, and beyond of a width that grows with
+    the score, up to ±9·10⁶. Counts are int64: they stay exact (Keras's AUC counts in float32, which stops at 2²⁴) and add
+    up over ranks. NaN where a class is absent.
     """
 
     def __init__(self, name="auc", *, threshold=CLICKED):
@@ -23,7 +23,9 @@ class AUC(MergedMetric):
 
     def update_state(self, labels, logits, weights):
         """Counts samples of weight > 0. Args: [tasks, samples] each; a label above the threshold is positive."""
-        scaled = (tf.cast(logits, tf.float32) / LARGEST_LOGIT + 1) * (BINS / 2)
+        scores = tf.cast(logits, tf.float32)
+        beyond = EVEN + tf.math.log1p(tf.maximum(tf.abs(scores) - EVEN, 0))
+        scaled = (tf.where(tf.abs(scores) > EVEN, tf.sign(scores) * beyond, scores) + REACH) * PER_UNIT
         scaled = tf.where(tf.math.is_nan(scaled), 0.0, scaled)  # the loss tells of it
         place = tf.cast(tf.clip_by_value(scaled, 0, BINS - 1), tf.int32) + BINS * tf.cast(labels > self.threshold, tf.int32)
         self.histogram.scatter_add(tf.IndexedSlices(tf.cast(weights > 0, tf.int64), place))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.low_rank import LowRankKernel
 
 
 class AdaptedTask:
@@ -19,7 +20,8 @@ class AdaptedTask:
     def __init__(self, model, support: Mapping[str, np.ndarray]):
         self._model = model
         self._support = _one_task(support)
-        self._weights = model.task_loop.adapt(self._task(self._support), training=False)
+        self._task_loop = model.task_loop  # the rule that it adapts by, whatever the model does later
+        self._dense, self._rows = self._task_loop.adapt(self._task(self._support), training=False)
 
     def predict(self, query: Mapping[str, Any]) -> np.ndarray:
         """Scores samples of the task.
@@ -33,11 +35,12 @@ class AdaptedTask:
           [n] logits.
         """
         task = self._task(_one_task(self._model.schema.pack(query)))
-        return self._model.task_loop.logits(task, self._weights, training=False).numpy()
+        dense = [weight.unused() if isinstance(weight, LowRankKernel) else weight for weight in self._dense]
+        return self._task_loop.logits(task, (dense, self._rows), training=False).numpy()
 
     def _task(self, query):
         index, gathered = self._model.look_up(self._support, query)
-        return self._model.task_loop.first_task(gathered, index, self._support, query)
+        return self._task_loop.first_task(gathered, index, self._support, query)
 
 
 def _one_task(samples):

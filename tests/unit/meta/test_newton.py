@@ -17,9 +17,10 @@ def problem(samples=12, width=3):
     return inputs, labels, weights
 
 
-def solved(loss, inputs, labels, weights, *, prior, precision, steps):
+def solved(loss, inputs, labels, weights, *, prior, precision, steps, offset=0.0):
     given = (tf.constant(part) for part in (inputs, labels, weights))
-    return most_likely(loss, *given, prior=tf.constant(prior), precision=tf.constant(precision), steps=steps, second_order=True).numpy()
+    of_head = {"prior": tf.constant(prior), "precision": tf.constant(precision), "offset": tf.constant(np.full(len(labels), offset))}
+    return most_likely(loss, *given, **of_head, steps=steps, second_order=True).numpy()
 
 
 def test_one_step_is_ridge_regression_towards_the_prior():
@@ -38,6 +39,33 @@ def test_steps_converge_to_logistic_regression():
     np.testing.assert_allclose(made, model.coef_[0], rtol=1e-5)
 
 
+def test_what_is_added_to_the_head_is_known():
+    inputs, labels, weights = problem()
+    own = {"prior": np.zeros(3), "precision": np.ones(3), "steps": 1}
+    np.testing.assert_allclose(
+        solved(SQUARED, inputs, labels, weights, offset=2.0, **own), solved(SQUARED, inputs, labels - 2, weights, **own), rtol=1e-10
+    )
+
+
+def test_no_step_raises_the_sum():
+    draw = np.random.default_rng(1)
+    inputs, labels, weights = draw.normal(size=(20, 17)), (draw.random(20) < 0.5).astype(float), np.ones(20)
+
+    def total(w, prior, precision):
+        logits = inputs @ w
+        return np.sum(np.logaddexp(0, logits) - labels * logits) + np.sum(precision * (w - prior) ** 2) / 2
+
+    for seed in range(5):
+        prior = np.random.default_rng(seed).normal(size=17) * 3
+        for precision in (np.full(17, 0.1), np.full(17, 0.01)):
+            totals = [total(prior, prior, precision)] + [
+                total(solved(ENTROPY, inputs, labels, weights, prior=prior, precision=precision, steps=steps), prior, precision)
+                for steps in (1, 2, 3, 4)
+            ]
+            assert (np.diff(totals) <= 1e-5 * totals[0]).all()
+            assert totals[-1] < totals[0]
+
+
 def test_without_samples_the_prior_stays():
     inputs, labels, _ = problem()
     prior = np.array([1.0, 2.0, 3.0])
@@ -49,7 +77,8 @@ def test_first_order_stops_at_the_way_from_the_prior():
     prior = tf.constant([1.0, 2.0, 3.0], tf.float64)
     with tf.GradientTape() as tape:
         tape.watch([prior, inputs])
-        head = most_likely(SQUARED, inputs, labels, weights, prior=prior, precision=tf.ones(3, tf.float64), steps=1, second_order=False)
+        of_head = {"prior": prior, "precision": tf.ones(3, tf.float64), "offset": tf.zeros(12, tf.float64)}
+        head = most_likely(SQUARED, inputs, labels, weights, **of_head, steps=1, second_order=False)
     of_prior, of_inputs = tape.gradient(head, [prior, inputs], unconnected_gradients=tf.UnconnectedGradients.ZERO)
     np.testing.assert_array_equal(of_prior, np.ones(3))
     np.testing.assert_array_equal(of_inputs, np.zeros(inputs.shape))

@@ -30,7 +30,8 @@ def test_ties_count_half():
 
 def test_equals_sklearn_up_to_the_bins():
     labels, logits = samples()
-    binned = np.clip(np.floor(logits * 512), -4096, 4095)
+    logits = np.clip(logits, -7.9, 7.9)
+    binned = np.floor(logits * 512)
     assert measured(labels, logits) == pytest.approx(roc_auc_score(labels.ravel(), binned.ravel()), abs=1e-12)
     assert measured(labels, logits) == pytest.approx(roc_auc_score(labels.ravel(), logits.ravel()), abs=1e-4)
 
@@ -40,9 +41,11 @@ def test_the_resolution_is_1_512():
     assert measured([[1, 0]], [[0.9 / 512, 0.0]]) == 0.5
 
 
-def test_logits_beyond_the_bins_fall_into_the_outermost():
-    assert measured([[1, 0, 0, 1]], [[50.0, 9.0, -9.0, -1e30]]) == (0.5 + 1 + 0 + 0.5) / 4
+def test_large_scores_keep_their_order():
+    assert measured([[1, 0, 0, 1]], [[50.0, 9.0, -9.0, -1e30]]) == (1 + 1 + 0 + 0) / 4
+    assert measured([[1, 0, 1, 0]], [[8.01, 8.0, -8.0, -8.01]]) == (1 + 1 + 0 + 1) / 4
     assert measured([[1, 0]], [[np.inf, -np.inf]]) == 1.0
+    assert measured([[1, 0]], [[1e30, 1e8]]) == 0.5
 
 
 def test_padding_is_not_counted():
@@ -80,7 +83,7 @@ def test_counts_beyond_2_24_stay_exact():
     counts[0], counts[BINS] = 3 * 2**40, 2**40  # negatives and positives in the lowest bin
     counts[BINS - 1], counts[2 * BINS - 1] = 2**40, 2**24  # and in the highest
     metric.histogram.assign(counts)
-    metric.update_state(tf.constant([[1.0, 0.0]]), tf.constant([[9.0, 9.0]]), tf.ones([1, 2]))
+    metric.update_state(tf.constant([[1.0, 0.0]]), tf.constant([[1e30, 1e30]]), tf.ones([1, 2]))
     after = metric.histogram.numpy()
     assert (after[2 * BINS - 1], after[BINS - 1]) == (2**24 + 1, 2**40 + 1)
     low, high = 2**40, 2**24 + 1
