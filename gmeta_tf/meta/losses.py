@@ -20,6 +20,8 @@ class Pairwise:
         return tf.math.divide_no_nan(tf.reduce_sum(losses * pairs, [-2, -1]), tf.reduce_sum(pairs, [-2, -1]))
 
 
+KERAS = tf.keras.losses
+RATING_LOSSES = (KERAS.MeanSquaredError, KERAS.MeanAbsoluteError, KERAS.Huber, KERAS.LogCosh)
 LOSSES: dict[str, Callable] = {
     "binary_crossentropy": lambda labels, logits: tf.nn.sigmoid_cross_entropy_with_logits(labels, logits),
     "mse": lambda labels, values: tf.math.squared_difference(labels, values),
@@ -35,7 +37,7 @@ def loss_function(loss) -> Callable:
         a function of (labels [n], logits [n]) to losses [n].
 
     Returns:
-      A `Pairwise`, or such a function.
+      A `Pairwise`, or such a function, which raises ValueError where a loss of samples is of another shape than they are.
 
     Raises:
       ValueError: an unknown name, none of these, or a Keras loss of probabilities.
@@ -46,16 +48,29 @@ def loss_function(loss) -> Callable:
     if isinstance(loss, tf.keras.losses.Loss):
         if loss.get_config().get("from_logits") is False:
             raise ValueError(f"loss must take logits. Received: loss={loss.name!r}, of probabilities. Make it with from_logits=True.")
-        return lambda labels, logits: loss.call(labels[..., None], logits[..., None])  # a sample is an output of width 1
+        return _of_samples(lambda labels, logits: loss.call(labels[..., None], logits[..., None]))  # a sample is an output of width 1
     if isinstance(loss, str) or not callable(loss):
         raise ValueError(f"loss must be one of {sorted(LOSSES)}, a Keras loss or a function. Received: loss={loss!r}. Pass one of these.")
-    return loss
+    return _of_samples(loss)
+
+
+def _of_samples(loss):
+    def losses(labels, logits):
+        made = loss(labels, logits)
+        if not made.shape.is_compatible_with(logits.shape):
+            raise ValueError(
+                f"loss must give one value a sample. Received: shape {made.shape} for logits of {logits.shape}. Average nothing in it: a "
+                "Keras loss is passed as an object, such as tf.keras.losses.Huber()."
+            )
+        return made
+
+    return losses
 
 
 def of_ratings(loss) -> bool:
-    """Whether a loss, as `loss_function` takes it, is the squared error."""
+    """Whether a loss, as `loss_function` takes it, is one of ratings: the squared error, or another of Keras's regressions."""
     loss = _of_task(loss)
-    return loss == "mse" or isinstance(loss, tf.keras.losses.MeanSquaredError)
+    return loss == "mse" or isinstance(loss, RATING_LOSSES)
 
 
 def _of_task(loss):

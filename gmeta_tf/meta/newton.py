@@ -4,7 +4,8 @@
 
 The loss is a sum over samples, so a task's own evidence counts as much as it has samples: with one, w* stays near w⁰. For
 the squared error one step is exact, which is ridge regression; for cross-entropy it is a step of iteratively reweighted
-least squares, halved while it raises the sum. The outer loop differentiates through the solution, and learns w⁰ and the precision Λ beside the tower.
+least squares, halved while it raises the sum. The outer loop differentiates through the solution, and learns w⁰ and the
+precision Λ beside the tower.
 
 Reference: Bertinetto et al., "Meta-learning with differentiable closed-form solvers", ICLR 2019 (arXiv:1805.08136),
 sections 3.1 and 3.2, which have w⁰ = 0 and Λ a multiple of the identity.

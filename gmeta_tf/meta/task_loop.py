@@ -61,7 +61,9 @@ class TaskLoop:
         if inner_loop.steps and not (self.variables or self.adapts_rows):
             raise ValueError(f"adapt must choose some weight. Received: adapt={inner_loop.adapt!r}, which chooses none. Use steps=0.")
         if inner_loop.reptile and inner_loop.steps and cold_share:
-            raise ValueError(f"cold_share must be 0 with reptile, which has no outer loss. Received: cold_share={cold_share}. Leave one out.")
+            raise ValueError(
+                f"cold_share must be 0 with reptile, which has no outer loss. Received: cold_share={cold_share}. Leave one out."
+            )
         stay = len(self.variables) < len(tower.trainable_variables) or not all(mask.all() for mask in self._row_masks)
         if inner_loop.steps and inner_loop.reptile and stay:
             raise ValueError(
@@ -272,7 +274,7 @@ class TaskLoop:
         elements["query_numeric"] = tf.cast(query["numeric"], gathered[0].dtype)
         if self.adapts_rows:
             flat = [tf.reshape(g, [-1, g.shape[1] * g.shape[2], g.shape[3]]) for g in gathered]
-            first = [_first_occurrence(i) for i in self.lookup.index_by_dim(index)]
+            first = [first_occurrence(i) for i in self.lookup.index_by_dim(index)]
             return elements | {"rows": flat, "first": first, "present": index > 0}
         embedded = self.lookup.combine(gathered, index > 0, tf.concat([support["numeric"], query["numeric"]], 1))
         return elements | {"support_embedded": embedded[:, :samples], "query_embedded": embedded[:, samples:]}
@@ -311,7 +313,7 @@ def _pull(first, fast):
     return total
 
 
-def _first_occurrence(index):
+def first_occurrence(index):
     """[tasks, places] int32 of [tasks, samples, positions]: the first place of the task that holds the same row."""
     tasks, places = tf.shape(index)[0], index.shape[1] * index.shape[2]
     flat = tf.reshape(index, [-1, places])

@@ -51,15 +51,15 @@ class CountOf(MergedMetric):
         return tf.identity(states[0])
 
 
-def click_metrics(prefix: str = "", *, threshold: float = CLICKED) -> list[MergedMetric]:
+def click_metrics(prefix: str = "", *, threshold: float = CLICKED, odds: bool = True) -> list[MergedMetric]:
     """Area under the curve, per-task and the number of its tasks, log loss, calibration and ranking at 5, named with a prefix.
 
     Args:
       prefix: of every name.
-      threshold: labels above it are clicks; but for the default, logits are no log odds, and log loss and calibration are
-        left out.
+      threshold: labels above it are clicks.
+      odds: whether scores are log odds; otherwise log loss and calibration are left out.
     """
     gauc = GAUC(f"{prefix}gauc", threshold=threshold)
-    of_odds = [LogLoss(f"{prefix}logloss"), Calibration(f"{prefix}calibration")] if threshold == CLICKED else []
+    of_odds = [LogLoss(f"{prefix}logloss"), Calibration(f"{prefix}calibration")] if odds else []
     at_5 = [make(5, f"{prefix}{name}_at_5", threshold=threshold) for name, make in RANKINGS.items()]
     return [AUC(f"{prefix}auc", threshold=threshold), gauc, CountOf(gauc), *of_odds, *at_5]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from gmeta_tf.meta.losses import of_ratings
 from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import MergedMetric
@@ -11,18 +12,24 @@ from gmeta_tf.metrics.rating import MAE, rating_metrics
 LIKED = 3.5  # a rating above it is a click, of ratings from 1 to 5
 METRICS: dict[str, tuple[Callable, Callable]] = {
     "click": (click_metrics, lambda: [AUC()]),
-    "liked": (partial(click_metrics, threshold=LIKED), lambda: [AUC(threshold=LIKED)]),
+    "ranking": (partial(click_metrics, odds=False), lambda: [AUC()]),
+    "liked": (partial(click_metrics, threshold=LIKED, odds=False), lambda: [AUC(threshold=LIKED)]),
     "rating": (rating_metrics, lambda: [MAE()]),
 }
-MONITORED = {"click": ("auc", "max"), "liked": ("auc", "max"), "rating": ("mae", "min")}  # by which an epoch is the best
+MONITORED = {name: ("mae", "min") if name == "rating" else ("auc", "max") for name in METRICS}  # by which an epoch is the best
+
+
+def default_metrics(loss) -> str:
+    """The name of the metrics that fit a loss, as `losses.loss_function` takes it."""
+    return "rating" if of_ratings(loss) else "ranking" if loss == "pairwise" else "click"
 
 
 def metrics_named(metrics: str | Callable) -> tuple[Callable, Callable]:
     """What makes the metrics of evaluation, from a prefix, and those of training.
 
     Args:
-      metrics: "click"; "liked" for ratings of which those above 3.5 count as clicks; "rating"; or a function from a prefix
-        to a list of `MergedMetric`, whose metrics serve training as well.
+      metrics: "click"; "ranking", the same for scores that are no log odds; "liked", for ratings of which those above 3.5 count
+        as clicks; "rating"; or a function from a prefix to a list of `MergedMetric`, whose metrics serve training as well.
 
     Raises:
       ValueError: an unknown name.

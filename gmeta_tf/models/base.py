@@ -14,12 +14,12 @@ from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
 from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.losses import loss_function, of_ratings
+from gmeta_tf.meta.losses import LOSSES, loss_function
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.merged import TaskLoss, merged_results
-from gmeta_tf.metrics.named import metrics_named
+from gmeta_tf.metrics.named import default_metrics, metrics_named
 from gmeta_tf.metrics.step import StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
 from gmeta_tf.models.run_ahead import PlannedStep, ids_of, once, with_next_ids
@@ -94,8 +94,8 @@ class MetaModel(tf.keras.Model):
           inner_loop: the adaptation rule; default `InnerLoop()`.
           loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a `tfrs.tasks.Ranking`, or a
             function of (labels [n], logits [n]) to losses [n].
-          metrics: "click", "rating", or a function of a prefix to a list of `MergedMetric`; default: "rating" for "mse", else
-            "click".
+          metrics: "click", "ranking", "liked", "rating", or a function of a prefix to a list of `MergedMetric`; default: "rating"
+            for regressions, "ranking" for "pairwise", else "click".
           clip_norm: largest norm of the outer gradient, of dense weights and rows together, over all ranks; one more
             collective a step. None: not clipped.
           task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are equal. None: all.
@@ -126,7 +126,7 @@ class MetaModel(tf.keras.Model):
         self.rates = self._learned_rates(inner_loop)
         self.optimizer.build(self.dense_weights)
         self.embedding.use(row_optimizer or RowAdagrad())
-        measured, of_training = metrics_named(metrics or ("rating" if of_ratings(loss) else "click"))
+        measured, of_training = metrics_named(metrics or default_metrics(loss))
         self._train_metrics = [TaskLoss(self.loss_function), *of_training()]
         self._step_metrics = StepMetrics() if step_metrics else None
         self._test_metrics = [TaskLoss(self.loss_function), *measured()]
@@ -191,6 +191,7 @@ class MetaModel(tf.keras.Model):
         mark = self._step_metrics.mark if self._step_metrics else lambda tensors: tensors
         step, weights, lookup = tf.identity(self.optimizer.iterations), self.dense_weights, self.embedding.lookup
         support, query = mark((support, query))
+        self._require_chances(support, query, step=step)
         plan = self._plan_of(support, query, kept=bool(next_ids))
         if next_ids:
             following = self.embedding.plan(next_ids[0], step=step + 1, name="next_keys")
@@ -233,6 +234,18 @@ class MetaModel(tf.keras.Model):
         index, gathered = self.look_up(support, query)
         return self.task_loop.query_logits(gathered, index, support, query, training=False)
 
+    def _require_chances(self, *parts, step):
+        """An error in the step where labels are no chances, which cross-entropy takes them for."""
+        if self.loss_function is not LOSSES["binary_crossentropy"]:
+            return
+        labels = tf.concat([tf.where(part["weight"] > 0, part["label"], 0) for part in parts], 1)
+        rule = (
+            f"label must lie in [0, 1] for the loss binary_crossentropy. Received: {{}} to {{}}, at step {{}} on rank {comm.rank()} of "
+            f"{comm.size()}. Use the loss mse for ratings, or prepare clicks."
+        )
+        ends = [tf.reduce_min(labels), tf.reduce_max(labels)]
+        tf.debugging.Assert((ends[0] >= 0) & (ends[1] <= 1), [tf.strings.format(rule, [*ends, step])])
+
     def look_up(self, support, query) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """The rows of both sets of a batch, by one exchange: (index, gathered) as `TaskLoop.query_logits` takes them. Collective."""
         plan = self._plan_of(support, query, kept=False)
@@ -250,7 +263,7 @@ class MetaModel(tf.keras.Model):
           The adapted model; this one is unchanged.
 
         Raises:
-          ValueError: the label is missing or not finite, or as `Schema.pack`.
+          ValueError: the label is missing, not finite, or no chance for cross-entropy; or as `Schema.pack`.
         """
         packed = self.schema.pack(support)
         if self.schema.label not in support or not np.isfinite(packed["label"]).all():
@@ -258,6 +271,8 @@ class MetaModel(tf.keras.Model):
                 f"support must have a finite {self.schema.label!r} for every sample. Received: {support.get(self.schema.label)!r}. "
                 "Leave out samples without one."
             )
+        if self.loss_function is LOSSES["binary_crossentropy"] and not ((packed["label"] >= 0) & (packed["label"] <= 1)).all():
+            raise ValueError(f"{self.schema.label!r} must lie in [0, 1] for the loss. Received: {packed['label']}. Give clicks.")
         return AdaptedTask(self, packed)
 
     @property

@@ -8,12 +8,13 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.lookup import Lookup
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.meta.task_loop import first_occurrence
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.schema import Categorical, Schema
 
 
 class GeneratedRows(FirstWeights):
-    """Adds γ · tanh(W [vectors of the features] + b) to the row of an id.
+    """Adds γ · tanh(W [vectors of the features] + b) to the row of an id: one row a task and id, from the first sample that has it.
 
     Args:
       lookup: of the model's embedding.
@@ -33,8 +34,8 @@ class GeneratedRows(FirstWeights):
     def rows(self, gathered, index, numeric):
         """As `FirstWeights.rows`."""
         vectors = tf.gather(self._lookup.combine(gathered, index > 0, numeric), self._columns, axis=-1)  # [tasks, samples, inputs]
-        there = self._lookup.index_by_dim(index > 0)[self._dim][..., self._place, None]
-        made = tf.where(there, self._scale * self.generator(vectors), 0.0)
+        own = self._lookup.index_by_dim(index)[self._dim][..., self._place, None]  # [tasks, samples, 1]
+        made = tf.where(own > 0, self._scale * self.generator(tf.gather(vectors, first_occurrence(own), batch_dims=1)), 0.0)
         rows = gathered[self._dim]
         at = tf.one_hot(self._place, rows.shape[-2], dtype=rows.dtype)[:, None]  # [positions, 1]
         return (*gathered[: self._dim], rows + made[..., None, :] * at, *gathered[self._dim + 1 :])
@@ -55,20 +56,20 @@ class MetaEmb(MetaModel):
       schema: as for `MetaModel`.
       tower: as for `MetaModel`.
       identity: categorical feature whose row is generated; default: the task key.
-      features: id features to generate it from; default: all others.
+      features: id features to generate it from, such as an ad's own: each says the same in all samples of an id.
       **options: as for `MetaModel`.
 
     Raises:
       ValueError: a feature is not of the kind named, or there is none to generate from.
     """
 
-    def __init__(self, schema: Schema, tower, *, identity: str | None = None, features: Sequence[str] = (), **options):
+    def __init__(self, schema: Schema, tower, *, features: Sequence[str], identity: str | None = None, **options):
         identity = identity or (schema.task if isinstance(schema.task, str) else "")
         categorical = [feature.name for feature in schema.id_features if isinstance(feature, Categorical)]
         if identity not in categorical:
             raise ValueError(f"identity must be a categorical feature, one of {categorical}. Received: identity={identity!r}. Name one.")
         others = [feature.name for feature in schema.id_features if feature.name != identity]
-        features = tuple(features) or tuple(others)
+        features = tuple(features)
         if not features or not set(features) <= set(others):
             raise ValueError(f"features must be some of {others}. Received: features={features}. Name those of the task, such as an ad's.")
         super().__init__(schema, tower, **options)

@@ -16,6 +16,7 @@ from gmeta_tf.training.experiment import Experiment, build_model, reader
 
 SHOWN = {
     "click": ("auc", "gauc", "logloss", "ndcg_at_5"),
+    "ranking": ("auc", "gauc", "ndcg_at_5", "mrr_at_5"),
     "liked": ("auc", "gauc", "ndcg_at_5", "mrr_at_5"),
     "rating": ("mae", "rmse", "ndcg_at_1", "ndcg_at_3"),
 }

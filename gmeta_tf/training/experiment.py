@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 import pathlib
 import statistics
 
@@ -17,10 +18,10 @@ from gmeta_tf.embedding.initial_rows import Normal
 from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.losses import LOSSES, of_ratings
+from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
-from gmeta_tf.metrics.named import METRICS, MONITORED
+from gmeta_tf.metrics.named import METRICS, MONITORED, default_metrics
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
@@ -33,6 +34,13 @@ from gmeta_tf.training.profile import Profile
 METHODS = ("meta", "joint")
 MODELS: dict[str, type[MetaModel]] = {"meta": MetaModel, "cbml": CBML, "metaemb": MetaEmb}
 SCHEDULES = ("constant", "cosine")
+RANGES = (
+    ("embedding_dim cross_layers clusters global_batch_tasks epochs steps_per_execution prefetch", lambda v: v >= 1, "at least 1"),
+    ("cross_rank inner_steps task_chunk size_window replicate_rows checkpoint_every_steps patience", lambda v: v >= 0, "at least 0"),
+    ("row_scale inner_lr learning_rate row_learning_rate weight_decay clip_norm", lambda v: 0 <= v < math.inf, "finite and at least 0"),
+    ("dropout cold_share average_decay", lambda v: 0 <= v < 1, "in [0, 1)"),
+    ("cold_rate fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
+)
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
@@ -59,7 +67,7 @@ class Experiment:
         is generated from features).
       clusters: number of soft clusters (cbml).
       identity: categorical feature whose row is generated (metaemb); "": the task key.
-      identity_features: features that it is generated from (metaemb); none: all other ids.
+      identity_features: features that it is generated from (metaemb), which say the same in all samples of an id.
       adapt: weights that the inner loop adapts: "all", "dense", "head", tables ("user_id"), or these together ("head+user_id").
       inner_steps: steps of the inner loop; for "joint", of the fine-tuning to a new task.
       inner_lr: its learning rate.
@@ -68,8 +76,8 @@ class Experiment:
       rule: of the inner loop: "gradient", or "newton" for a head in closed form (with adapt "head").
       reptile: the outer gradient is the way that the inner loop went, not that of a query loss.
       loss: of both loops: "binary_crossentropy", "mse" or "pairwise".
-      metrics: of evaluation: "click"; "liked", for ratings of which those above 3.5 count as clicks; "rating"; "": as the loss
-        has it. The first of them, AUC or the MAE of ratings, says which epoch is best.
+      metrics: of evaluation: "click"; "ranking", the same where scores are no log odds; "liked", for ratings of which those
+        above 3.5 count as clicks; "rating"; "": as the loss has it. The first of them, AUC or the MAE of ratings, says which epoch is best.
       cold_share: share of the outer loss that is the support set's before adaptation.
       learning_rate: of the dense weights (Adam).
       weight_decay: of the dense weights, decoupled.
@@ -160,9 +168,22 @@ class Experiment:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}. Choose one of these.")
-        for name, least in (("cross_layers", 1), ("cross_rank", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}. Received: {name}={getattr(self, name)}. Leave it out for the default.")
+        for names, holds, rule in RANGES:
+            for name in names.split():
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must be {rule}. Received: {name}={getattr(self, name)}. Leave it out for the default.")
+        if self.measured_by in ("click", "rating") and self.measured_by != default_metrics(self.loss):
+            raise ValueError(
+                f"metrics must fit the loss. Received: metrics={self.metrics!r} with loss={self.loss!r}. Leave metrics out, or choose "
+                "'ranking' or 'liked'."
+            )
+        if self.method == "joint" and (self.model == "cbml" or self.rates != "fixed"):
+            raise ValueError(
+                "method must be 'meta' for what an inner loop trains. Received: method='joint' with "
+                f"model={self.model!r}, rates={self.rates!r}. Leave these out."
+            )
+        if self.model == "cbml" and self.rule == "newton":
+            raise ValueError("rule must be 'gradient' with model 'cbml', which gates all dense weights. Received: 'newton'. Leave one out.")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         object.__setattr__(self, "sizes", tuple(self.sizes))
@@ -172,7 +193,7 @@ class Experiment:
     @property
     def measured_by(self) -> str:
         """The name of its metrics."""
-        return self.metrics or ("rating" if of_ratings(self.loss) else "click")
+        return self.metrics or default_metrics(self.loss)
 
     @property
     def inner_loop(self) -> InnerLoop:

@@ -30,7 +30,7 @@ def make(workload: Workload, method: str = "maml"):
     experiment = dataclasses.replace(Experiment(**yaml.safe_load((METHODS / f"{method}.yaml").read_text())), inner_steps=1)
     if experiment.model == "metaemb":
         experiment = dataclasses.replace(experiment, adapt="table_0")
-    own = {"metaemb": {"identity": "field_0"}}.get(experiment.model, {})
+    own = {"metaemb": {"identity": "field_0", "features": [f"field_{f}" for f in range(1, workload.fields)]}}.get(experiment.model, {})
     model = MODELS[experiment.model](schema_of(workload), MLP(workload.hidden), embedding_dim=workload.dim, **own)
     model.compile(
         tf.keras.optimizers.SGD(workload.outer_lr),

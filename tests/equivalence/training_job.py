@@ -28,7 +28,7 @@ TABLES = {
     "bfloat16_wire": SHARDED | {"wire_dtype": "bfloat16"},
     "reptile": SHARDED,
 }
-MODELS = {"few_tasks": CBML, "mixed_dims": functools.partial(MetaEmb, identity="item")}
+MODELS = {"few_tasks": CBML, "mixed_dims": functools.partial(MetaEmb, identity="item", features=("shop", "tags"))}
 CosineDecay = tf.keras.optimizers.schedules.CosineDecay
 
 

@@ -60,7 +60,8 @@ def test_pairwise_gradients_of_second_order_equal_finite_differences(adapt):
 def test_losses_of_keras_and_tfrs_are_of_each_sample(wrap):
     labels, values = tf.constant([LABELS]), tf.constant([LOGITS])
     function = loss_function(wrap(tf.keras.losses.MeanSquaredError()))
-    assert [of_ratings(wrap(loss())) for loss in (tf.keras.losses.MeanSquaredError, tf.keras.losses.Huber)] == [True, False]
+    losses = (tf.keras.losses.MeanSquaredError(), tf.keras.losses.Huber(), tf.keras.losses.BinaryCrossentropy(from_logits=True))
+    assert [of_ratings(wrap(loss)) for loss in losses] == [True, True, False]
     np.testing.assert_allclose(function(labels, values), LOSSES["mse"](labels, values), rtol=1e-6)
     function = loss_function(wrap(tf.keras.losses.Huber()))
     np.testing.assert_allclose(function(labels, values)[0, 3], 4 - 0.5, rtol=1e-6)
@@ -75,9 +76,11 @@ def test_a_loss_of_probabilities_is_refused():
     np.testing.assert_allclose(function(tf.constant([1.0]), tf.constant([0.0])), [np.log(2)], rtol=1e-6)
 
 
-def test_a_function_is_itself_and_another_name_is_refused():
-    own = lambda labels, logits: labels - logits  # noqa: E731
-    assert loss_function(own) is own
+def test_a_function_gives_a_value_a_sample_and_another_name_is_refused():
+    labels, values = tf.constant([LABELS]), tf.constant([LOGITS])
+    np.testing.assert_array_equal(loss_function(lambda labels, logits: labels - logits)(labels, values), labels - values)
+    with pytest.raises(ValueError, match=r"loss must give one value a sample. Received: shape \(1,\) for logits of \(1, .*\). Average"):
+        loss_function(tf.keras.losses.mean_squared_error)(labels, values)
     for bad in ("hinge", 3):
         with pytest.raises(ValueError, match=r"loss must be one of \['binary_crossentropy', 'mse', 'pairwise'\], .* Received: loss="):
             loss_function(bad)

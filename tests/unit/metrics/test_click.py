@@ -106,7 +106,7 @@ def test_click_metrics_are_named_with_the_prefix():
 
 def test_ratings_above_a_threshold_are_clicks():
     labels, logits, weights = samples()
-    liked = click_metrics(threshold=3.5)
+    liked = click_metrics(threshold=3.5, odds=False)
     assert [metric.name for metric in liked] == [m.name for m in click_metrics() if m.name not in ("logloss", "calibration")]
     for clicks, ratings in zip([m for m in click_metrics() if m.name not in ("logloss", "calibration")], liked, strict=True):
         assert measured(ratings, 1 + 3 * labels, logits, weights) == measured(clicks, labels, logits, weights)

@@ -30,7 +30,10 @@ def test_one_adapted_task_scores_as_in_a_batch(tiny):
     for task in range(2):
         adapted = model.adapt(columns(support, task, data.schema))
         there = query["weight"][task].numpy() > 0
-        np.testing.assert_allclose(adapted.predict(columns(query, task, data.schema)), logits[task][there], rtol=1e-4, atol=1e-6)
+        asked = columns(query, task, data.schema)
+        np.testing.assert_allclose(adapted.predict(asked), logits[task][there], rtol=1e-4, atol=1e-6)
+    model.adapt_by(InnerLoop(1, 0.3, adapt="head"))  # what is adapted stays so
+    np.testing.assert_allclose(adapted.predict(asked), logits[task][there], rtol=1e-4, atol=1e-6)
 
 
 def test_a_new_task_must_have_labels_to_adapt_to(tiny):
@@ -41,6 +44,8 @@ def test_a_new_task_must_have_labels_to_adapt_to(tiny):
     for bad in (unlabelled, support | {"click": np.full_like(support["click"], np.nan)}):
         with pytest.raises(ValueError, match=r"^support must have a finite 'click' for every sample. Received: "):
             model.adapt(bad)
+    with pytest.raises(ValueError, match=r"^'click' must lie in \[0, 1\] for the loss. Received: .*5.* Give clicks."):
+        model.adapt(support | {"click": np.full_like(support["click"], 5)})
 
 
 @pytest.mark.parametrize("adapt", ["dense", "all"])

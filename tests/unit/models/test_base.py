@@ -174,6 +174,13 @@ def test_a_regression_trains_with_mse(tiny):
     data = Reader(tiny, "train", global_batch_tasks=BATCH)
     model = make(data, optimizer="sgd", loss="mse")
     assert np.isfinite(model.fit(data.stream(), steps_per_epoch=1, verbose=0).history["loss"][0])
+    rated = data.dataset().map(lambda support, query: (support, query | {"label": query["label"] + 4}))
+    model = make(data, optimizer="sgd")
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"label must lie in \[0, 1\] for the loss binary_crossentropy. Received: 0 to 5, at step 0 on rank 0 of 1. Use",
+    ):
+        model.fit(rated, steps_per_epoch=1, verbose=0)
 
 
 def test_bad_arguments(tiny):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from task_batch import SCHEMA, TASKS, batch, fetched, slope
 
-from gmeta_tf import CBML, MLP, InnerLoop, MetaEmb, MetaModel, RowSGD
+from gmeta_tf import CBML, MLP, DeepFM, InnerLoop, MetaEmb, MetaModel, RowSGD
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.low_rank import LowRankKernel
 from gmeta_tf.meta.outer_loop import outer_gradients
@@ -23,8 +23,11 @@ METHODS = {
     ),
     "ridge": (lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), {"inner_loop": InnerLoop(1, 0.5, adapt="head", rule="newton"), "loss": "mse"}),
     "cbml": (lambda: CBML(SCHEMA, TOWER(), clusters=3, width=4, **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="all")}),
-    "metaemb": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", **SHARDED), {"inner_loop": InnerLoop(2, 0.5, adapt="item")}),
-    "metaemb, cold": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", **SHARDED), {"cold_share": 0.4}),
+    "metaemb": (
+        lambda: MetaEmb(SCHEMA, TOWER(), identity="item", features=("tags",), **SHARDED),
+        {"inner_loop": InnerLoop(2, 0.5, adapt="item")},
+    ),
+    "metaemb, cold": (lambda: MetaEmb(SCHEMA, TOWER(), identity="item", features=("tags",), **SHARDED), {"cold_share": 0.4}),
 }
 
 
@@ -120,3 +123,80 @@ def test_a_head_in_closed_form_must_be_linear():
 def test_reptile_must_move_all_weights():
     with pytest.raises(ValueError, match=r"adapt must be 'all' with reptile, .* Received: adapt='dense'. Adapt all."):
         compiled(lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), inner_loop=InnerLoop(adapt="dense", reptile=True))
+
+
+def adapting(model, support, query):
+    """(logits before adaptation, logits after it), in training."""
+    (table,), index = fetched(model, support, query)
+    gathered = model.embedding.lookup.gather((table,), index)
+    return [model.task_loop.query_logits(gathered, index, support, query, training=True, adapt=adapt).numpy() for adapt in (False, True)]
+
+
+@pytest.mark.parametrize("name", ["cbml", "metaemb", "meta-sgd", "newton"])
+def test_without_support_a_task_is_scored_as_before_adaptation(name):
+    make, options = METHODS[name]
+    support, query = batch()
+    support["weight"] = tf.zeros_like(support["weight"])
+    before, after = adapting(compiled(make, **options), support, query)
+    np.testing.assert_allclose(after, before, rtol=1e-9)
+
+
+def test_a_task_without_support_has_no_cold_loss():
+    model, support, query = compiled(METHODS["cbml"][0], inner_loop=InnerLoop(1, 0.1, adapt="all")), *batch()
+    support["weight"] = tf.zeros_like(support["weight"])
+    losses = []
+    for share in (0.0, 0.5):
+        model.compile("sgd", inner_loop=InnerLoop(1, 0.1, adapt="all"), cold_share=share)
+        (table,), index = fetched(model, support, query)
+        losses.append(float(loss_of(model, (table,), index, support, query)))
+    assert losses[1] == pytest.approx(losses[0])
+
+
+def test_the_head_in_closed_form_knows_what_the_tower_adds():
+    """The gradient of Σ L + ½ (w - w⁰)ᵀ Λ (w - w⁰) is zero at the head of a DeepFM."""
+    model = compiled(
+        lambda: MetaModel(SCHEMA, DeepFM(4, units=(5,)), **SHARDED), inner_loop=InnerLoop(1, 0.5, adapt="head", rule="newton"), loss="mse"
+    )
+    support, query = batch()
+    (table,), index = fetched(model, support, query)
+    gathered = model.embedding.lookup.gather((table,), index)
+    task = model.task_loop.first_task(gathered, index, support, query)
+    head, _ = model.task_loop.adapt(task, training=True)
+    with tf.GradientTape() as tape:
+        tape.watch(head)
+        scores = model.task_loop._tower(head, task["support_embedded"], task["support_numeric"], training=True)
+        loss = tf.reduce_sum(task["support_weight"] * (task["support_label"] - scores) ** 2)
+        loss += sum(tf.reduce_sum((w - first) ** 2) for w, first in zip(head, model.task_loop.variables, strict=True)) / (2 * 0.5)
+    for gradient in tape.gradient(loss, head):
+        np.testing.assert_allclose(gradient, tf.zeros_like(gradient), atol=1e-9)
+
+
+def test_what_cannot_be_is_refused():
+    class Squashed(MLP):
+        def call(self, inputs, training=None):
+            return 3 * tf.tanh(super().call(inputs, training=training))
+
+    with pytest.raises(
+        ValueError, match=r"tower must give what its head gives, once, or add to it, for rule 'newton'. Received: logits of"
+    ):
+        compiled(lambda: MetaModel(SCHEMA, Squashed((5,)), **SHARDED), inner_loop=InnerLoop(1, 0.5, adapt="head", rule="newton"))
+    with pytest.raises(ValueError, match=r"cold_share must be 0 with reptile, which has no outer loss. Received: cold_share=0.2"):
+        compiled(lambda: MetaModel(SCHEMA, TOWER(), **SHARDED), inner_loop=InnerLoop(1, 0.5, adapt="all", reptile=True), cold_share=0.2)
+
+
+@pytest.mark.parametrize("own", [{"rates": "per_step"}, {"reptile": True}])
+def test_narrow_kernels_move_in_mixed_precision(own):
+    tf.keras.backend.set_floatx("float32")
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = MetaModel(SCHEMA, MLP((64, 64)), **SHARDED)
+        model.compile("sgd", inner_loop=InnerLoop(1, 0.1, adapt="all", **own))
+        support, query = (
+            tf.nest.map_structure(lambda part: tf.cast(part, tf.float32) if part.dtype.is_floating else part, s) for s in batch()
+        )
+        (table,), index = fetched(model, support, query)
+        gathered = model.embedding.lookup.gather((table,), index)
+        logits, *_ = outer_gradients(model.task_loop, model.dense_weights, gathered, index, support, query)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(logits).all()

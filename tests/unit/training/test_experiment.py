@@ -105,6 +105,26 @@ def test_towers_are_built_by_name(tiny):
             ValueError, match=rf"^{name} must be at least {least}\. Received: {name}={value}\. Leave it out for the default\."
         ):
             Experiment(**{name: value})
+    for name, value, rule in (
+        ("embedding_dim", 0, "at least 1"),
+        ("checkpoint_every_steps", -1, "at least 0"),
+        ("learning_rate", float("nan"), "finite and at least 0"),
+        ("average_decay", 1, r"in \[0, 1\)"),
+        ("fewer_support", 2, r"in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=rf"^{name} must be {rule}\. Received: {name}={value}\. Leave it out for the default\."):
+            Experiment(**{name: value})
+    for options, message in (
+        ({"loss": "mse", "metrics": "click"}, r"metrics must fit the loss. Received: metrics='click' with loss='mse'"),
+        ({"loss": "pairwise", "metrics": "rating"}, r"metrics must fit the loss. Received: metrics='rating' with loss='pairwise'"),
+        ({"method": "joint", "model": "cbml"}, r"method must be 'meta' for what an inner loop trains. Received: method='joint' with"),
+        ({"method": "joint", "rates": "per_step"}, r"method must be 'meta' for what an inner loop trains. .* rates='per_step'"),
+        ({"model": "cbml", "rule": "newton", "adapt": "head"}, r"rule must be 'gradient' with model 'cbml'"),
+        ({"inner_lr": 0, "reptile": True, "adapt": "all"}, r"learning_rate must be at least 0, and above it with reptile. Received: 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Experiment(**options)
+    assert Experiment(loss="pairwise").measured_by == "ranking"
     with pytest.raises(ValueError, match=r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'"):
         Experiment(tower="cnn")
     with pytest.raises(ValueError, match=r"adapt must be one of .*Received: adapt='x\+head'"):
