@@ -1,7 +1,7 @@
 """Evaluates trained runs on tasks never seen in training: a table a partition, a picture, metrics.json, support_curve.json.
 
 python scripts/evaluate.py --run runs/quickstart --joint runs/quickstart/joint
-horovodrun -np 2 python scripts/evaluate.py --run runs/quickstart      (a run may be evaluated on any number of ranks)
+horovodrun -np 2 python scripts/evaluate.py --run runs/quickstart      (on as many ranks as there are lanes)
 python scripts/evaluate.py --run runs/mine --partitions '[train_cold_items, test_cold_items]'      (metrics_<partition>.json, too)
 """
 
@@ -45,6 +45,7 @@ def main():
     parser.add_argument("--partition", type=str, default="test", help="tasks to evaluate on, any partition of the data")
     parser.add_argument("--partitions", type=list[str], default=[], help="others, of which each gets a table, too")
     parser.add_argument("--item", type=str, default="item_id", help="feature whose values' means are the baselines")
+    parser.add_argument("--baselines", type=bool, default=True, help="fit the baselines, on all training tasks in memory")
     options = parser.parse_args()
     run = pathlib.Path(options.run)
     with comm.session(run if run.is_dir() else None):
@@ -52,7 +53,7 @@ def main():
         runs = {"meta": load_run(run)} | ({"joint": load_run(options.joint)} if options.joint else {})
         measured_by = runs["meta"][0].measured_by
         for partition in (options.partition, *options.partitions):
-            rows = compare(runs, partition=partition, item=options.item)
+            rows = compare(runs, partition=partition, item=options.item if options.baselines else None)
             if comm.rank() == 0:
                 file = "metrics.json" if partition == options.partition else f"metrics_{partition}.json"
                 (run / file).write_text(json.dumps(trained | rows, indent=1))

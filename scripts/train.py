@@ -55,7 +55,7 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
     """Makes the run's folder, or checks that it fits.
 
     Raises:
-      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given.
+      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or something else than a run.
       FileNotFoundError: there is no run to resume.
       NotADirectoryError: it is a file.
       ValueError: it holds a run of another configuration or data than those to resume.
@@ -74,6 +74,8 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
             raise FileExistsError(
                 f"run must be a new or empty folder. Received: {run}, which holds something. Pass --overwrite or --resume."
             )
+        if not (run / "config.yaml").exists():
+            raise FileExistsError(f"run must be the folder of a run to overwrite. Received: {run}, without config.yaml. Name another.")
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     experiment.save(manifest)

@@ -14,8 +14,8 @@ class ClusterGates(FirstWeights):
 
         h = mean over the support of tanh(A [x, y])        p = softmax(-‖h - c_k‖²)        g = 2 σ(G [h, Σ p_k v_k])
 
-    A gate is a factor for each output of a layer, on its kernel's column and its bias; at first all are about 1. A task
-    without support has h = 0.
+    A variable has a gate of its own: a factor for each of its last axis, so for each output of a kernel, and of its bias; at
+    first all are about 1. A task without support has h = 0.
 
     Args:
       variables: the tower's trainable variables, all of which must adapt.

@@ -12,7 +12,7 @@ from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.factorisation import Factorisation
 from gmeta_tf.models.means import ItemMean
 from gmeta_tf.training import checkpoint
-from gmeta_tf.training.experiment import Experiment, build_model, reader
+from gmeta_tf.training.experiment import DIGEST, Experiment, build_model, reader
 
 SHOWN = {
     "click": ("auc", "gauc", "logloss", "ndcg_at_5"),
@@ -109,20 +109,30 @@ def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, s
     return {size: evaluate(model, data)[1] for size, data in readers.items() if size <= data.support_size}
 
 
-def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "test", item: str = "item_id") -> dict[str, dict]:
+def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "test", item: str | None = "item_id") -> dict[str, dict]:
     """Every row of the comparison on one partition.
 
     Args:
       runs: loaded runs (see `load_run`) by method: "meta", and "joint" where there is one of the same tower.
       partition: whose tasks to evaluate on.
-      item: feature for the baselines of item means.
+      item: feature for the baselines, which every rank fits to all training tasks in memory; None leaves them out.
 
     Returns:
       row -> metric -> value.
+
+    Raises:
+      ValueError: a run is of another method than named, or was trained on other data.
     """
+    for name, (own, _) in runs.items():
+        if own.method != name:
+            raise ValueError(f"{name} must be a run of method {name!r}. Received: {own.run}, of method {own.method!r}. Name another run.")
+    if len({(pathlib.Path(own.run) / DIGEST).read_text() for own, _ in runs.values()}) > 1:
+        raise ValueError(
+            f"joint must be trained on the data of the other run. Received: {runs['joint'][0].run}, of other content. Train it anew."
+        )
     experiment, meta = runs["meta"]
     test = reader(experiment, partition)
-    rows = {name: of[partition] for name, of in baselines(experiment, {partition: test}, item=item).items()}
+    rows = {name: of[partition] for name, of in baselines(experiment, {partition: test}, item=item).items()} if item else {}
     if "joint" in runs:
         rows["joint"], rows["joint_finetuned"] = evaluate(runs["joint"][1], test)
     rows["meta_before"], rows["meta_after"] = evaluate(meta, test)

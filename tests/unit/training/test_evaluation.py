@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import jobs
 import pytest
 import training_job
 
 from gmeta_tf import Reader
-from gmeta_tf.training.evaluation import baselines, evaluate, support_curve
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.training.evaluation import baselines, compare, evaluate, support_curve
 from gmeta_tf.training.experiment import Experiment
 
 
@@ -24,6 +26,19 @@ def test_baselines_score_by_the_same_metrics(experiment, tiny, monkeypatch):
     assert all(0 < of[name]["logloss"] < 2 for of in rows.values() for name in tests)
     rated = baselines(dataclasses.replace(experiment, loss="mse"), tests, item="item")
     assert all(0 < of["test"]["mae"] < 1 for of in rated.values())  # labels of 0 and 1 as if they were ratings
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path, tiny):
+    runs = {}
+    for name, data in (("meta", tiny), ("joint", jobs.tiny_data(tmp_path, seed=1))):
+        (tmp_path / name).mkdir()
+        own = Experiment(run=str(tmp_path / name), method=name)
+        own.save(Manifest.load(data))
+        runs[name] = own, None
+    with pytest.raises(ValueError, match=r"joint must be trained on the data of the other run. Received: .*joint, of other content"):
+        compare(runs)
+    with pytest.raises(ValueError, match=r"meta must be a run of method 'meta'. Received: .*joint, of method 'joint'"):
+        compare({"meta": runs["joint"]})
 
 
 def test_a_curve_begins_without_adaptation_and_ends_with_all_support(experiment, tiny):

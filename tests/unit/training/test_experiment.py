@@ -149,6 +149,10 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
         (["--foo", 1], r"unrecognized arguments: --foo"),
         (["--data", tmp_path / "typo", "--overwrite"], r"FileNotFoundError: data must be a folder that preparation completed"),
         (["--data", other, "--resume"], r"ValueError: configuration must be that of the run to resume"),
+        (
+            ["--run", tmp_path, "--overwrite"],
+            r"FileExistsError: run must be the folder of a run to overwrite. Received: .*, without config.yaml",
+        ),
         (["--run", run / "train.json"], r"NotADirectoryError: run must be a folder. Received: .*train.json, a file"),
     ):
         code, printed = jobs.run(1, *train, *options)
