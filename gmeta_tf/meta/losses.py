@@ -20,8 +20,6 @@ class Pairwise:
         return tf.math.divide_no_nan(tf.reduce_sum(losses * pairs, [-2, -1]), tf.reduce_sum(pairs, [-2, -1]))
 
 
-KERAS = tf.keras.losses
-RATING_LOSSES = (KERAS.MeanSquaredError, KERAS.MeanAbsoluteError, KERAS.Huber, KERAS.LogCosh)
 LOSSES: dict[str, Callable] = {
     "binary_crossentropy": lambda labels, logits: tf.nn.sigmoid_cross_entropy_with_logits(labels, logits),
     "mse": lambda labels, values: tf.math.squared_difference(labels, values),
@@ -69,8 +67,8 @@ def _of_samples(loss):
 
 def of_ratings(loss) -> bool:
     """Whether a loss, as `loss_function` takes it, is one of ratings: the squared error, or another of Keras's regressions."""
-    loss = _of_task(loss)
-    return loss == "mse" or isinstance(loss, RATING_LOSSES)
+    loss, keras = _of_task(loss), tf.keras.losses
+    return loss == "mse" or isinstance(loss, keras.MeanSquaredError | keras.MeanAbsoluteError | keras.Huber | keras.LogCosh)
 
 
 def _of_task(loss):

@@ -60,8 +60,8 @@ def most_likely(
         gradient = tf.linalg.matvec(inputs, weights * slope, transpose_a=True) + precision * (w - prior)
         move = -tf.linalg.cholesky_solve(tf.linalg.cholesky(normal), gradient[:, None])[:, 0]
         turn, before = tf.linalg.matvec(inputs, move), objective(logits, w)
-        after = tf.stack([objective(logits + share * turn, w + share * move) for share in SHARES])
-        falls = tf.concat([(after <= before + ROUNDING * tf.abs(before))[:-1], [True]], 0)
+        after = tf.stack([objective(logits + share * turn, w + share * move) for share in SHARES[:-1]])
+        falls = tf.concat([after <= before + ROUNDING * tf.abs(before), [True]], 0)
         w += tf.gather(tf.constant(SHARES, w.dtype), tf.argmax(tf.cast(falls, tf.int32))) * move
     return w if second_order else prior + tf.stop_gradient(w - prior)
 

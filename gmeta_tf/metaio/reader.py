@@ -82,11 +82,10 @@ class Reader:
                 f"partition must hold at least one task. Received: partition={partition!r} of {self.folder}, which has none. "
                 "Prepare the data with a larger fraction of tasks for it."
             )
+        for name, rate in (("cold_rate", cold_rate), ("fewer_support", fewer_support)):
+            if not 0 <= rate <= 1:
+                raise ValueError(f"{name} must lie in [0, 1]. Received: {name}={rate}. Leave it out to do without.")
         self._check(global_batch_tasks, size, cold_rate, max_support)
-        if not 0 <= fewer_support <= 1:
-            raise ValueError(
-                f"fewer_support must lie in [0, 1]. Received: fewer_support={fewer_support}. Leave it out to keep every sample."
-            )
         if fewer_support and joined:
             raise ValueError(f"fewer_support must be 0 with joined sets. Received: {fewer_support}. Leave it out.")
         for name, value in (("prefetch", prefetch), ("size_window", size_window)):
@@ -115,8 +114,6 @@ class Reader:
             raise ValueError(f"size must be at most the number of lanes, {lanes}. Received: size={size}. Prepare the data with more lanes.")
         if max_support is not None and max_support < 0:
             raise ValueError(f"max_support must be at least 0. Received: max_support={max_support}. Leave it out to keep every sample.")
-        if not 0 <= cold_rate <= 1:
-            raise ValueError(f"cold_rate must lie in [0, 1]. Received: cold_rate={cold_rate}.")
         if cold_rate and self._task_position() is None:
             raise ValueError(
                 f"cold_rate must be 0 unless the task key {self.schema.task!r} is a categorical feature. Received: {cold_rate}."
@@ -203,7 +200,7 @@ class Reader:
             if epoch is not None and self.fewer_support:
                 support = self._fewer(support, task, epoch)
             if epoch is not None and self.cold_rate:
-                cold = self._is_cold(task, epoch)
+                cold = self._drawn("cold", self.cold_rate, task, epoch)
                 support["ids"], query["ids"] = (self._without_task_id(part["ids"], cold) for part in (support, query))
             if epoch is not None and self.joined:
                 query = _both(support, query)
@@ -260,15 +257,15 @@ class Reader:
         samples = support["weight"].shape[1]
         lengths = tf.cast(tf.reduce_sum(support["weight"], 1), tf.int64)
         some = self._hash("some", task, epoch) * (lengths + 1) // HASH_BUCKETS
-        kept = tf.where(self._hash("fewer", task, epoch) < int(self.fewer_support * HASH_BUCKETS), some, lengths)
+        kept = tf.where(self._drawn("fewer", self.fewer_support, task, epoch), some, lengths)
         there = tf.sequence_mask(kept, samples)
         nothing = {"ids": EMPTY, "numeric": 0, "label": 0, "weight": 0}
         keep = lambda part, none: tf.where(tf.reshape(there, [-1, samples, *[1] * (len(part.shape) - 2)]), part, tf.cast(none, part.dtype))  # noqa: E731
         return {name: keep(part, nothing[name]) for name, part in support.items()}
 
-    def _is_cold(self, task, epoch):
-        """[tasks] bool."""
-        return self._hash("cold", task, epoch) < int(self.cold_rate * HASH_BUCKETS)
+    def _drawn(self, purpose, rate, task, epoch):
+        """[tasks] bool, true with a probability."""
+        return self._hash(purpose, task, epoch) < int(rate * HASH_BUCKETS)
 
     def _hash(self, purpose, *values):
         """int64 in [0, HASH_BUCKETS), of (purpose, seed, values), for integer tensors that broadcast to the first."""

@@ -164,6 +164,11 @@ class MetaModel(tf.keras.Model):
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
 
     @property
+    def gives_log_odds(self) -> bool:
+        """Whether it was compiled with cross-entropy: labels are chances, and logits their log odds."""
+        return self.loss_function is LOSSES["binary_crossentropy"]
+
+    @property
     def dense_parts(self) -> dict[str, tf.keras.layers.Layer]:
         """What is replicated on every rank and trained by the dense optimizer: `tower`, and where there are any `first`, `rates`."""
         parts = {"tower": self.tower, "first": self.first, "rates": self.rates}
@@ -236,7 +241,7 @@ class MetaModel(tf.keras.Model):
 
     def _require_chances(self, *parts, step):
         """An error in the step where labels are no chances, which cross-entropy takes them for."""
-        if self.loss_function is not LOSSES["binary_crossentropy"]:
+        if not self.gives_log_odds:
             return
         labels = tf.concat([tf.where(part["weight"] > 0, part["label"], 0) for part in parts], 1)
         rule = (
@@ -271,7 +276,7 @@ class MetaModel(tf.keras.Model):
                 f"support must have a finite {self.schema.label!r} for every sample. Received: {support.get(self.schema.label)!r}. "
                 "Leave out samples without one."
             )
-        if self.loss_function is LOSSES["binary_crossentropy"] and not ((packed["label"] >= 0) & (packed["label"] <= 1)).all():
+        if self.gives_log_odds and not ((packed["label"] >= 0) & (packed["label"] <= 1)).all():
             raise ValueError(f"{self.schema.label!r} must lie in [0, 1] for the loss. Received: {packed['label']}. Give clicks.")
         return AdaptedTask(self, packed)
 

@@ -1,7 +1,6 @@
 """What an exported model computes: scores of samples, before and after adaptation to a task's support set."""
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.schema import EMPTY
 from gmeta_tf.serving.tables import WholeTables
 
@@ -25,7 +24,7 @@ class ServedModel(tf.Module):
         self._tables = tables
         self._task_loop = model.task_loop
         self._support_size, self._query_size = support_size, query_size
-        self._is_click = model.loss_function is LOSSES["binary_crossentropy"]
+        self._log_odds = model.gives_log_odds
         positions, width = len(model.schema.positions), model.schema.numeric_width
         ids = lambda name: tf.TensorSpec([None, positions], tf.int64, name)  # noqa: E731
         numeric = lambda name: tf.TensorSpec([None, width], tf.float32, name)  # noqa: E731
@@ -58,7 +57,7 @@ class ServedModel(tf.Module):
         index, gathered = self._tables.look_up(tf.concat([support["ids"], query["ids"]], 1))
         logits = self._task_loop.query_logits(gathered, index, support, query, training=False, adapt=adapt)[0]
         logits = tf.cast(logits, tf.float32)
-        return {"logits": logits} | ({"probabilities": tf.sigmoid(logits)} if self._is_click else {})
+        return {"logits": logits} | ({"probabilities": tf.sigmoid(logits)} if self._log_odds else {})
 
 
 def _one_task(name, ids, numeric, label, *, size=None):
