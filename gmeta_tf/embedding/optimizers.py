@@ -3,6 +3,10 @@
 Keras's own optimizers sweep the whole table for a sparse gradient (SGD, Adam), so that a step costs as much as the
 table is large. Each optimizer here is a frozen dataclass of its hyperparameters; its state lies in the slots, variables
 beside the shard that `slots` describes and that the caller makes.
+
+Each has an `l2`, the strength of a penalty on row² that every step lays on the rows that it touches; but for FTRL, which
+has it in closed form, it adds 2 · l2 · row to their gradients. A row is shrunk once a step, however many samples have its
+id, so that rare ids stay smaller; rows at rest keep their bits.
 """
 
 import dataclasses
@@ -38,16 +42,19 @@ class RowSGD:
 
     Attributes:
       learning_rate: step size, or a schedule of it by step.
+      l2: strength of the penalty on row².
 
     Raises:
       ValueError: a hyperparameter is out of its range; so do the other optimizers.
     """
 
     learning_rate: Rate = 0.01
+    l2: float = 0.0
     slots: ClassVar[tuple[Slot, ...]] = ()
 
     def __post_init__(self):
         _require_rate(self)
+        _require(self, ("l2",), *AT_LEAST_ZERO)
 
     def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
         """Updates rows of a shard in place.
@@ -60,6 +67,7 @@ class RowSGD:
           step: scalar integer, updates of the model before this one.
         """
         del slots
+        gradients = _penalised(self, shard, rows, gradients)
         _subtract(shard, rows, _rate(self, step, shard.dtype) * gradients)
 
 
@@ -70,10 +78,12 @@ class _Adagrad:
     learning_rate: Rate = 0.05
     initial_accumulator: float = 0.1
     epsilon: float = 1e-7
+    l2: float = 0.0
 
     def __post_init__(self):
         _require_rate(self)
         _require_accumulator(self)
+        _require(self, ("l2",), *AT_LEAST_ZERO)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +96,7 @@ class RowAdagrad(_Adagrad):
       learning_rate: step size, or a schedule of it by step.
       initial_accumulator: first value of a.
       epsilon: keeps the division finite.
+      l2: strength of the penalty on row².
     """
 
     @property
@@ -101,7 +112,7 @@ class RowAdagrad(_Adagrad):
             accum=accumulator.handle,
             lr=_rate(self, step, shard.dtype),
             epsilon=tf.constant(self.epsilon, shard.dtype),
-            grad=gradients,
+            grad=_penalised(self, shard, rows, gradients),
             indices=rows,
         )
 
@@ -119,6 +130,7 @@ class RowwiseAdagrad(_Adagrad):
       learning_rate: step size, or a schedule of it by step.
       initial_accumulator: first value of a.
       epsilon: keeps the division finite.
+      l2: strength of the penalty on row².
     """
 
     @property
@@ -129,6 +141,7 @@ class RowwiseAdagrad(_Adagrad):
     def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
         """As `RowSGD.apply`."""
         (accumulator,) = slots
+        gradients = _penalised(self, shard, rows, gradients)
         accumulated = tf.gather(accumulator, rows) + tf.reduce_mean(tf.square(gradients), -1, keepdims=True)  # [n, 1]
         _write(accumulator, rows, accumulated)
         _subtract(shard, rows, gradients * (_rate(self, step, shard.dtype) / (tf.sqrt(accumulated) + self.epsilon)))
@@ -151,22 +164,26 @@ class RowAdam:
       beta_1: decay of the mean of gradients m.
       beta_2: decay of the mean of squared gradients v.
       epsilon: keeps the division finite.
+      l2: strength of the penalty on row².
     """
 
     learning_rate: Rate = 0.001
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
+    l2: float = 0.0
     slots: ClassVar[tuple[Slot, ...]] = (Slot("mean", 0.0), Slot("variance", 0.0))
 
     def __post_init__(self):
         _require_rate(self)
         _require(self, ("beta_1", "beta_2"), "be at least 0 and below 1", lambda beta: 0 <= beta < 1)
         _require(self, ("epsilon",), "be above 0", lambda epsilon: epsilon > 0)
+        _require(self, ("l2",), *AT_LEAST_ZERO)
 
     def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
         """As `RowSGD.apply`."""
         mean, variance = slots
+        gradients = _penalised(self, shard, rows, gradients)
         m, v = tf.gather(mean, rows), tf.gather(variance, rows)
         m += (1 - self.beta_1) * (gradients - m)
         v += (1 - self.beta_2) * (tf.square(gradients) - v)
@@ -242,6 +259,11 @@ def _rate(optimizer: RowOptimizer, step: tf.Tensor | int, dtype: tf.DType) -> tf
     """Scalar of `dtype`: the learning rate at a step."""
     rate = optimizer.learning_rate
     return tf.cast(rate(step), dtype) if isinstance(rate, Schedule) else tf.constant(rate, dtype)
+
+
+def _penalised(optimizer: RowSGD | _Adagrad | RowAdam, shard: tf.Variable, rows: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    """[n, dim]: the gradients of the loss and of the penalty."""
+    return gradients + 2 * optimizer.l2 * tf.gather(shard, rows) if optimizer.l2 else gradients
 
 
 def _write(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor):

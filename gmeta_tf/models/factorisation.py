@@ -17,17 +17,28 @@ class Factorisation:
       position: packed position of the item's id (see `Schema.positions`).
       items: rows of the item's table.
       rank: width of u and v.
-      ridge: weight of their squares; of biases' the same.
+      ridge: weight of their squares.
+      bias_ridge: weight of the squares of the biases a and b.
       sweeps: over both sides.
       seed: of the first v.
       odds: as for `means.ItemMean`.
     """
 
     def __init__(
-        self, position: int, items: int, *, rank: int = 8, ridge: float = 3.0, sweeps: int = 10, seed: int = 0, odds: bool = False
+        self,
+        position: int,
+        items: int,
+        *,
+        rank: int = 8,
+        ridge: float = 6.0,
+        bias_ridge: float = 4.0,
+        sweeps: int = 10,
+        seed: int = 0,
+        odds: bool = False,
     ):
         self.position, self.items, self.odds = position, items, odds
-        self.rank, self.ridge, self.sweeps, self.seed = rank, ridge, sweeps, seed
+        self.rank, self.sweeps, self.seed = rank, sweeps, seed
+        self.ridges = np.diag([bias_ridge, *[ridge] * rank])
 
     def fit(self, batches) -> "Factorisation":
         """Factorises both sets of batches of (support, query); returns itself."""
@@ -66,8 +77,7 @@ class Factorisation:
         """[bias, factors] of one side, from the rows of the other that it met."""
         there = others[which]
         inputs = np.concatenate([np.ones((len(which), 1)), there[:, 1:]], 1)
-        normal = inputs.T @ inputs + self.ridge * np.eye(1 + self.rank)
-        return np.linalg.solve(normal, inputs.T @ (residual - there[:, 0]))
+        return np.linalg.solve(inputs.T @ inputs + self.ridges, inputs.T @ (residual - there[:, 0]))
 
     def _flat(self, part):
         """Per task the items and labels of its real samples."""

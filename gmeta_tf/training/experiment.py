@@ -37,7 +37,8 @@ SCHEDULES = ("constant", "cosine")
 RANGES = (
     ("embedding_dim cross_layers clusters global_batch_tasks epochs steps_per_execution prefetch", lambda v: v >= 1, "at least 1"),
     ("cross_rank inner_steps task_chunk size_window replicate_rows checkpoint_every_steps patience", lambda v: v >= 0, "at least 0"),
-    ("row_scale inner_lr learning_rate row_learning_rate weight_decay clip_norm", lambda v: 0 <= v < math.inf, "finite and at least 0"),
+    ("row_scale inner_lr learning_rate row_learning_rate row_l2", lambda v: 0 <= v < math.inf, "finite and at least 0"),
+    ("weight_decay clip_norm", lambda v: 0 <= v < math.inf, "finite and at least 0"),
     ("dropout cold_share average_decay", lambda v: 0 <= v < 1, "in [0, 1)"),
     ("cold_rate fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
 )
@@ -83,6 +84,7 @@ class Experiment:
       weight_decay: of the dense weights, decoupled.
       row_optimizer: of the embedding rows: "sgd", "adagrad", "rowwise_adagrad", "adam" or "ftrl".
       row_learning_rate: of the embedding rows.
+      row_l2: strength of the penalty on the square of each row that a step touches, which keeps rows of rare ids small.
       schedule: of both learning rates over all epochs: "constant", or "cosine" down to zero.
       clip_norm: largest norm of the outer gradient, of dense weights and rows together; 0 does not clip.
       average_decay: of the weights' moving average over epochs, which predicts in their place; 0 averages nothing.
@@ -138,6 +140,7 @@ class Experiment:
     weight_decay: float = 0.0
     row_optimizer: str = "adagrad"
     row_learning_rate: float = 0.1
+    row_l2: float = 0.0
     schedule: str = "constant"
     clip_norm: float = 0.0
     average_decay: float = 0.0
@@ -284,7 +287,7 @@ def _built(experiment, schema, steps):
     scheduled = lambda rate: tf.keras.optimizers.schedules.CosineDecay(rate, steps) if experiment.schedule == "cosine" else rate  # noqa: E731
     model.compile(
         tf.keras.optimizers.Adam(scheduled(experiment.learning_rate), weight_decay=experiment.weight_decay or None),
-        row_optimizer=ROW_OPTIMIZERS[experiment.row_optimizer](scheduled(experiment.row_learning_rate)),
+        row_optimizer=ROW_OPTIMIZERS[experiment.row_optimizer](scheduled(experiment.row_learning_rate), l2=experiment.row_l2),
         inner_loop=experiment.inner_loop,
         clip_norm=experiment.clip_norm or None,
         cold_share=experiment.cold_share,

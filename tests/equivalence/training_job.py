@@ -56,7 +56,7 @@ def build(schema, name, *, dim=4, **options):
         "few_tasks": {"inner_loop": InnerLoop(2, 0.3, adapt="all", rates="per_step"), "row_optimizer": RowAdagrad(0.1)},
         "every_option": {
             "inner_loop": InnerLoop(1, 0.3, adapt="all", rates="per_element"),
-            "row_optimizer": RowAdam(CosineDecay(0.05, 50)),
+            "row_optimizer": RowAdam(CosineDecay(0.05, 50), l2=0.01),
             "clip_norm": 0.05,
             "task_chunk": 3,
             "sizes": (2,),

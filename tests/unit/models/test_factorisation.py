@@ -20,10 +20,17 @@ def tasks_of_rank_one(count, seed):
 
 @pytest.mark.parametrize(("rank", "least", "most"), [(1, 0.0, 0.15), (0, 0.5, 1.5)])
 def test_labels_of_rank_one(rank, least, most):
-    model = Factorisation(0, ITEMS, rank=rank, ridge=0.01, sweeps=20).fit([tasks_of_rank_one(80, 1)])
+    model = Factorisation(0, ITEMS, rank=rank, ridge=0.01, bias_ridge=0.01, sweeps=20).fit([tasks_of_rank_one(80, 1)])
     support, query = tasks_of_rank_one(20, 2)
     error = np.sqrt(np.mean((model.logits(support, query) - query["label"]) ** 2))
     assert least <= error < most
+
+
+def test_ridges_shrink_what_they_are_for():
+    batch = [tasks_of_rank_one(40, 1)]
+    loose, stiff, flat = (Factorisation(0, ITEMS, rank=1, **of).fit(batch)._items for of in ({}, {"ridge": 1e6}, {"bias_ridge": 1e6}))
+    assert np.abs(stiff[:, 1:]).max() < 1e-3 < 0.1 < np.abs(loose[:, 1:]).max()
+    assert np.abs(flat[:, 0]).max() < 1e-3 < 0.1 < np.abs(stiff[:, 0]).max()
 
 
 def test_padding_and_a_task_without_support_change_nothing_and_give_the_items_mean():
