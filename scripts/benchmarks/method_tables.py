@@ -89,7 +89,12 @@ def tables_of(kept: dict) -> dict[str, str]:
     if "ratings_recbole" in kept:
         rows = rows_of(kept["ratings_recbole"], {**NAMES, **ABLATIONS, **TOWER_NAMES})
         rows["ratings_anonymous"] = rows_of(kept.get("ratings_anonymous", {})).get("maml", {})
-        for name, base, names in (("paired", "joint", NAMES), ("ablations", "maml", ABLATIONS), ("towers", "maml", TOWER_NAMES)):
+        for name, base, names in (
+            ("paired", "joint", NAMES),
+            ("over factorisation", "factorisation", NAMES),
+            ("ablations", "maml", ABLATIONS),
+            ("towers", "maml", TOWER_NAMES),
+        ):
             tables[name] = paired(rows, base, names, ("auc", "gauc", "ndcg_at_5"))
     return tables
 
