@@ -4,8 +4,9 @@
     python scripts/tune.py --config scripts/configs/movielens_100k_joint.yaml --space scripts/configs/finetuning_space.yaml
 
 A space is a YAML file of option -> values. A meta run's score is its best validation AUC; a joint run is trained once a
-seed, and its score is that metric after fine-tuning, so that inner_steps and inner_lr can be searched. Prints the
-trials from the worst to the best. Data: runs/seeds/data-<seed>, as scripts/benchmarks/movielens_seeds.py leaves it.
+seed, and its score is that metric after fine-tuning, so that inner_steps and inner_lr can be searched. A trial that
+diverges is the worst. Prints the trials from the worst to the best. Data: runs/seeds/data-<seed>, as
+scripts/benchmarks/movielens_seeds.py leaves it.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ import yaml
 from gmeta_tf import comm
 from gmeta_tf.metrics.named import MONITORED
 from gmeta_tf.training import checkpoint
+from gmeta_tf.training.callbacks import NotFiniteError
 from gmeta_tf.training.evaluation import evaluate, load_run
 from gmeta_tf.training.experiment import Experiment, reader, train, training_data
 
@@ -36,7 +38,7 @@ def main():
     parser.add_argument("--work", type=str, default="runs/tune", help="folder for runs")
     parser.add_argument("--draws", type=int, default=0, help="seed of the draws; another one in another folder searches beside this")
     options = parser.parse_args()
-    base = Experiment(**yaml.safe_load(pathlib.Path(options.config).read_text()))
+    base = experiment_of(yaml.safe_load(pathlib.Path(options.config).read_text()))
     space = yaml.safe_load(pathlib.Path(options.space).read_text())
     draw, trials = random.Random(options.draws), []
     with comm.session():
@@ -46,12 +48,24 @@ def main():
             if any(drawn == before for _, before in trials):
                 continue
             seeds = [at_seed(base, seed, options) for seed in range(options.seeds)]
-            trials.append((sum(score(dataclasses.replace(one, **drawn)) for one in seeds) / len(seeds), drawn))
+            scores = [score(experiment_of(dataclasses.asdict(one) | drawn)) for one in seeds]
+            trials.append((sum(scores) / len(seeds), drawn))
             print(f"{trials[-1][0]:.4f}  {json.dumps(drawn)}", flush=True)
     print("\nfrom the worst to the best:")
     least = MONITORED[base.measured_by][1] == "min"
     for value, drawn in sorted(trials, key=lambda trial: trial[0], reverse=least):
         print(f"{value:.4f}  {json.dumps(drawn)}")
+
+
+def experiment_of(options: dict) -> Experiment:
+    """The experiment of options as YAML gives them, which takes 1e-3 for text.
+
+    Raises:
+      ArgumentError: an option is unknown, or of another type.
+    """
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Experiment)
+    return Experiment(**vars(parser.parse_object(options)))
 
 
 def at_seed(base: Experiment, seed: int, options) -> Experiment:
@@ -60,7 +74,16 @@ def at_seed(base: Experiment, seed: int, options) -> Experiment:
 
 
 def score(experiment: Experiment) -> float:
-    """Validation metric: of the best epoch (meta), or of the best epoch's weights after fine-tuning (joint)."""
+    """Validation metric: of the best epoch (meta), or of the best epoch's weights after fine-tuning (joint); infinitely bad of none."""
+    metric, mode = MONITORED[experiment.measured_by]
+    try:
+        return _score(experiment, metric)
+    except NotFiniteError as error:
+        print(f"a trial diverged: {error}", flush=True)
+        return math.inf if mode == "min" else -math.inf
+
+
+def _score(experiment, metric):
     run = pathlib.Path(experiment.run)
     if experiment.method == "meta" or not trained_alike(experiment):
         shutil.rmtree(run, ignore_errors=True)
@@ -72,7 +95,7 @@ def score(experiment: Experiment) -> float:
         return json.loads((checkpoint.find(run / "checkpoints", "best") / "checkpoint.json").read_text())["state"]["best"]
     _, model = load_run(run)
     model.adapt_by(experiment.adaptation)
-    return evaluate(model, reader(experiment, "validation"))[1][MONITORED[experiment.measured_by][0]]
+    return evaluate(model, reader(experiment, "validation"))[1][metric]
 
 
 def trained_alike(experiment: Experiment) -> bool:

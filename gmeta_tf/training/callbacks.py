@@ -16,11 +16,15 @@ LINE_EVERY = 10  # epochs, where there is no terminal
 START: dict = {"epoch": 0, "step": 0, "best": None, "finished": False, "seconds": 0.0, "callbacks": []}
 
 
+class NotFiniteError(ValueError):
+    """A training that has diverged, or cannot be measured."""
+
+
 class RequireFinite(tf.keras.callbacks.Callback):
     """Raises at the end of an epoch whose logs, merged over ranks and so the same on all, are not finite."""
 
     def on_epoch_end(self, epoch, logs=None):
-        """Raises ValueError."""
+        """Raises NotFiniteError."""
         remedies = {
             "loss": "Lower the learning rates",
             "val_loss": "Lower the learning rates",
@@ -29,7 +33,7 @@ class RequireFinite(tf.keras.callbacks.Callback):
         }
         for name, remedy in remedies.items():
             if name in logs and not math.isfinite(logs[name]):
-                raise ValueError(f"{name} must be finite. Received: {name}={float(logs[name])} in epoch {epoch + 1}. {remedy}.")
+                raise NotFiniteError(f"{name} must be finite. Received: {name}={float(logs[name])} in epoch {epoch + 1}. {remedy}.")
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
