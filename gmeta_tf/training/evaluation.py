@@ -22,7 +22,7 @@ SHOWN = {
 }
 ITEM_PRIORS = (2.0, 5.0, 10.0, 20.0)
 TASK_PRIORS = (2.0, 5.0, 10.0, 20.0)
-RANKS, RIDGES = (4, 8, 16), (3.0, 4.5, 6.0, 9.0)
+RANKS, RIDGES = (4, 8, 16), (3.0, 4.5, 6.0, 9.0, 30.0)  # the last one all but leaves the factors out
 SUPPORT_SIZES = (0, 1, 2, 5, 10, 20, 50)
 
 
