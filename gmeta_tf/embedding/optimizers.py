@@ -53,8 +53,7 @@ class RowSGD:
     slots: ClassVar[tuple[Slot, ...]] = ()
 
     def __post_init__(self):
-        _require_rate(self)
-        _require(self, ("l2",), *AT_LEAST_ZERO)
+        _require_rate_and_l2(self)
 
     def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
         """Updates rows of a shard in place.
@@ -81,9 +80,8 @@ class _Adagrad:
     l2: float = 0.0
 
     def __post_init__(self):
-        _require_rate(self)
+        _require_rate_and_l2(self)
         _require_accumulator(self)
-        _require(self, ("l2",), *AT_LEAST_ZERO)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,10 +173,9 @@ class RowAdam:
     slots: ClassVar[tuple[Slot, ...]] = (Slot("mean", 0.0), Slot("variance", 0.0))
 
     def __post_init__(self):
-        _require_rate(self)
+        _require_rate_and_l2(self)
         _require(self, ("beta_1", "beta_2"), "be at least 0 and below 1", lambda beta: 0 <= beta < 1)
         _require(self, ("epsilon",), "be above 0", lambda epsilon: epsilon > 0)
-        _require(self, ("l2",), *AT_LEAST_ZERO)
 
     def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
         """As `RowSGD.apply`."""
@@ -221,8 +218,8 @@ class RowFTRL:
     beta: float = 0.0
 
     def __post_init__(self):
-        _require_rate(self, above_zero=True)
-        _require(self, ("initial_accumulator", "l1", "l2", "beta"), *AT_LEAST_ZERO)
+        _require_rate_and_l2(self, above_zero=True)
+        _require(self, ("initial_accumulator", "l1", "beta"), *AT_LEAST_ZERO)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -286,7 +283,8 @@ def _require(optimizer: RowOptimizer | _Adagrad, arguments: tuple[str, ...], rul
             raise ValueError(f"{argument} must {rule}. Received: {argument}={value!r}. {remedy or f'Its default is {default}'}.")
 
 
-def _require_rate(optimizer: RowOptimizer | _Adagrad, *, above_zero: bool = False):
+def _require_rate_and_l2(optimizer: RowOptimizer | _Adagrad, *, above_zero: bool = False):
+    _require(optimizer, ("l2",), *AT_LEAST_ZERO)
     if isinstance(optimizer.learning_rate, Schedule):
         return
     rule, holds = ("be above 0", lambda value: value > 0) if above_zero else AT_LEAST_ZERO

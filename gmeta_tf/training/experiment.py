@@ -37,8 +37,11 @@ SCHEDULES = ("constant", "cosine")
 RANGES = (
     ("embedding_dim cross_layers clusters global_batch_tasks epochs steps_per_execution prefetch", lambda v: v >= 1, "at least 1"),
     ("cross_rank inner_steps task_chunk size_window replicate_rows checkpoint_every_steps patience", lambda v: v >= 0, "at least 0"),
-    ("row_scale inner_lr learning_rate row_learning_rate row_l2", lambda v: 0 <= v < math.inf, "finite and at least 0"),
-    ("weight_decay clip_norm", lambda v: 0 <= v < math.inf, "finite and at least 0"),
+    (
+        "row_scale inner_lr learning_rate row_learning_rate row_l2 weight_decay clip_norm",
+        lambda v: 0 <= v < math.inf,
+        "finite and at least 0",
+    ),
     ("dropout cold_share average_decay", lambda v: 0 <= v < 1, "in [0, 1)"),
     ("cold_rate fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
 )

@@ -15,6 +15,7 @@ def draw(results: pathlib.Path, picture: pathlib.Path, *, protocol: str = "ratin
     """Draws a curve for each trained method, and a line for each baseline, of one protocol."""
     methods = json.loads(results.read_text()).get(protocol, {})
     figure, axes = pyplot.subplots(figsize=(8, 5))
+    axes.set_prop_cycle(color=pyplot.get_cmap("tab20").colors)
     sizes: list[str] = []
     trained = complete({method: seeds for method, seeds in methods.items() if method != "baselines"})
     for method in (method for method in NAMES if method in trained):

@@ -16,6 +16,8 @@ import jsonargparse
 from rich.console import Console
 from rich.table import Table
 
+from gmeta_tf.metaio.manifest import Manifest
+
 HERE = pathlib.Path(__file__).resolve().parent
 CONFIG = HERE.parent / "configs" / "movielens_100k.yaml"
 LABELS = {"auc": ("clicks", []), "mae": ("ratings", ["--loss", "mse", "--first_output", "3.5", "--inner_lr", "0.1"])}
@@ -36,6 +38,8 @@ def main():
     parser.add_argument("--work", type=str, default="runs/world_size", help="folder for runs")
     parser.add_argument("--json", type=str, help="file for the result")
     options = parser.parse_args()
+    for folder in (options.clicks, options.ratings):
+        Manifest.load(folder)  # which refuses what is not there before the first training
     made = {
         metric: {precision: {str(n): scores(metric, precision, n, options)[metric] for n in RANKS} for precision in PRECISIONS}
         for metric in LABELS
