@@ -1,7 +1,8 @@
 """Random search on validation tasks, over the options that a space lists.
 
     python scripts/tune.py --config scripts/configs/movielens_100k.yaml --space scripts/configs/movielens_100k_space.yaml
-    python scripts/tune.py --config scripts/configs/movielens_100k_joint.yaml --space scripts/configs/finetuning_space.yaml
+    python scripts/tune.py --config scripts/configs/movielens_100k.yaml scripts/configs/methods/joint.yaml \
+        --space scripts/configs/finetuning_space.yaml
 
 A space is a YAML file of option -> values. A meta run's score is its best validation AUC; a joint run is trained once a
 seed, and its score is that metric after fine-tuning, so that inner_steps and inner_lr can be searched. A trial that
@@ -30,7 +31,7 @@ from gmeta_tf.training.experiment import Experiment, reader, train, training_dat
 def main():
     """Searches."""
     parser = jsonargparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=str, required=True, help="YAML file of the options that the space leaves alone")
+    parser.add_argument("--config", type=str, nargs="+", required=True, help="YAML files of the options that the space leaves alone")
     parser.add_argument("--space", type=str, required=True, help="YAML file of option -> values to draw from")
     parser.add_argument("--trials", type=int, default=48, help="number of distinct draws, at most")
     parser.add_argument("--seeds", type=int, default=2, help="seeds a trial, over which its score is the mean")
@@ -38,7 +39,7 @@ def main():
     parser.add_argument("--work", type=str, default="runs/tune", help="folder for runs")
     parser.add_argument("--draws", type=int, default=0, help="seed of the draws; another one in another folder searches beside this")
     options = parser.parse_args()
-    base = experiment_of(yaml.safe_load(pathlib.Path(options.config).read_text()))
+    base = experiment_of({name: value for file in options.config for name, value in yaml.safe_load(pathlib.Path(file).read_text()).items()})
     space = yaml.safe_load(pathlib.Path(options.space).read_text())
     draw, trials = random.Random(options.draws), []
     with comm.session():

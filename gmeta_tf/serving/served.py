@@ -47,7 +47,7 @@ class ServedModel(tf.Module):
         return self._scores(support, query, adapt=False)
 
     def _adapt_and_predict(self, support_ids, support_numeric, support_label, query_ids, query_numeric):
-        _require_finite(support_label)
+        _require_label(support_label, chances=self._log_odds)
         support = _one_task("support_ids", support_ids, support_numeric, support_label, size=self._support_size)
         query = _one_task("query_ids", query_ids, query_numeric, tf.zeros(tf.shape(query_ids)[:1]), size=self._query_size)
         return {name: scores[: tf.shape(query_ids)[0]] for name, scores in self._scores(support, query, adapt=True).items()}
@@ -87,9 +87,10 @@ def _require_at_most(name, count, size):
     return _require(count <= size, rule, count)
 
 
-def _require_finite(label):
-    rule = "support_label must be finite. Received: {}. Leave out samples without a label."
-    return _require(tf.reduce_all(tf.math.is_finite(label)), rule, label)
+def _require_label(label, *, chances):
+    within, rule = ((label >= 0) & (label <= 1), "lie in [0, 1]") if chances else (tf.math.is_finite(label), "be finite")  # NaN is neither
+    message = f"support_label must {rule}, as in training. Received: {{}}. Leave out samples without a label."
+    return _require(tf.reduce_all(within), message, label)
 
 
 def _require(holds, rule, received):

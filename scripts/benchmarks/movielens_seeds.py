@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONFIGS = {"meta": "scripts/configs/movielens_100k.yaml", "joint": "scripts/configs/movielens_100k_joint.yaml"}
+MAIN = "scripts/configs/movielens_100k.yaml"
+CONFIGS = {"meta": (MAIN,), "joint": (MAIN, "scripts/configs/methods/joint.yaml")}
 METRICS = ("auc", "gauc", "logloss", "ndcg_at_5")
 
 
@@ -44,16 +45,17 @@ def main():
 
 def configurations() -> dict:
     """The options of both runs, the same for all seeds."""
-    return {name: yaml.safe_load((ROOT / file).read_text()) for name, file in CONFIGS.items()}
+    return {name: {k: v for file in files for k, v in yaml.safe_load((ROOT / file).read_text()).items()} for name, files in CONFIGS.items()}
 
 
 def run_seed(seed: int, work: pathlib.Path) -> dict:
     """Prepares, trains both runs and evaluates, in processes of one thread; row -> metric -> value."""
     data, meta = work / f"data-{seed}", work / f"run-{seed}"
     both = ["--data", data, "--seed", seed, "--overwrite"]
+    configs = {name: [part for file in files for part in ("--config", file)] for name, files in CONFIGS.items()}
     python("scripts/prepare.py", "--out", data, "--split.seed", seed, "--overwrite")
-    python("scripts/train.py", "--config", CONFIGS["meta"], "--run", meta, *both)
-    python("scripts/train.py", "--config", CONFIGS["joint"], "--run", meta / "joint", *both)
+    python("scripts/train.py", *configs["meta"], "--run", meta, *both)
+    python("scripts/train.py", *configs["joint"], "--run", meta / "joint", *both)
     python("scripts/evaluate.py", "--run", meta, "--joint", meta / "joint")
     return {row: values for row, values in json.loads((meta / "metrics.json").read_text()).items() if isinstance(values, dict)}
 

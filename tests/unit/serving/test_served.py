@@ -99,6 +99,10 @@ def shortened(name):
     return lambda full: full | {name: full[name][:-1]}
 
 
+def labelled(value):
+    return lambda full: full | {"support_label": tf.fill(full["support_label"].shape, np.float32(value))}
+
+
 @pytest.mark.parametrize(
     ("sizes", "change", "message"),
     [
@@ -106,7 +110,8 @@ def shortened(name):
         ((6, 6), dict, r"query_ids must hold at most 5 samples, as given at export. Received: 6. Send fewer"),
         ((4, 2), shortened("support_label"), r"support_ids must have a row for each row .*Received: \[4 4 3\] rows. Give them one length"),
         ((4, 2), shortened("query_numeric"), r"query_ids must have a row for each row .*Received: \[2 1 2\] rows. Give them one length"),
-        ((4, 2), lambda full: full | {"support_label": full["support_label"] * np.inf}, r"support_label must be finite. Received: \["),
+        ((4, 2), labelled(np.nan), r"support_label must lie in \[0, 1\], as in training. Received: \[nan nan nan nan\]. Leave out"),
+        ((4, 2), labelled(5), r"support_label must lie in \[0, 1\], as in training. Received: \[5 5 5 5\]"),
         ((4, 2), lambda full: full | {"query_ids": full["query_ids"] + 9}, r"ids must lie inside their table, or be -1 for none"),
     ],
 )
@@ -116,9 +121,15 @@ def test_what_is_no_request_is_refused(sizes, change, message, served):
         served["adapt_and_predict"](**change(request(support, query)))
 
 
-def test_other_losses_have_no_probabilities():
+def test_other_losses_have_no_probabilities_and_take_any_finite_label():
     functions = serve(make(InnerLoop(1, 0.1, adapt="head"), loss="mse"))
     assert list(functions["predict"].structured_outputs) == ["logits"]
+    rated = request(columns(4, seed=0), columns(2, seed=1))
+    assert np.isfinite(functions["adapt_and_predict"](**labelled(5)(rated))["logits"]).all()
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"support_label must be finite, as in training. Received: \[inf inf inf inf\]"
+    ):
+        functions["adapt_and_predict"](**labelled(np.inf)(rated))
 
 
 def test_every_weight_of_the_tower_is_kept():
