@@ -15,7 +15,7 @@ RULES = ("gradient", "newton")
 class InnerLoop:
     """φᵏ⁺¹ = φᵏ - αᵏ ∘ ∇L(S; φᵏ), k = 0 … steps - 1, and what of it the outer loop sees.
 
-    One rule of which the published ones are settings (`docs/methods.md` has them all):
+    One rule of which the published ones are settings (`docs/methods` has a page each):
 
     - MAML: as it stands (Finn et al., ICML 2017, arXiv:1703.03400, algorithm 1). FOMAML: `second_order=False` (section 5.2).
     - ANIL: `adapt="head"` (Raghu et al., ICLR 2020, arXiv:1909.09157).

@@ -80,7 +80,7 @@ def main():
     parser.add_argument("--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m")
     parser.add_argument("--json", type=str, default=str(ROOT / "docs/results/statistics.json"), help="file of all results")
     parser.add_argument(
-        "--render", action="store_true", help="only write the tables and the picture of docs/results.md and docs/methods.md anew"
+        "--render", action="store_true", help="only write the tables and the picture of docs/results.md and the methods' pages anew"
     )
     options = parser.parse_args()
     results = pathlib.Path(options.json)
@@ -96,7 +96,7 @@ def main():
                 keep(results, key, future.result())
                 print(*key, flush=True)
     method_picture.draw(results, ROOT / "docs/results/statistics.png")
-    method_tables.render(results, [ROOT / "docs/results.md", ROOT / "docs/methods.md"])
+    method_tables.render(results, [ROOT / "docs/results.md", ROOT / "docs/methods.md", *sorted((ROOT / "docs/methods").glob("*.md"))])
 
 
 def fetch(source: str, raw: str | None, work: pathlib.Path) -> pathlib.Path:

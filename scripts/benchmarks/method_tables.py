@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, between its markers, from the file of results."""
+"""The tables of docs/results.md and of the methods' pages, between their markers, from the files of results."""
 
 import json
 import pathlib
@@ -64,20 +64,34 @@ SHOWN = {
     "clicks_recbole": ("auc", "gauc", "logloss", *RANKINGS),
     "ratings_recbole": ("auc", "gauc", *RANKINGS),
 }
+OF_METHOD = {
+    "ratings_recbole": ("AUC of new users, ratings known", "auc"),
+    "clicks_recbole": ("AUC of new users, clicks only", "auc"),
+    "clicks_last": ("AUC of new users, their last clicks", "auc"),
+    "melu": ("MAE of new users, MovieLens-1M", "mae"),
+}
 
 
 def render(results: pathlib.Path, pages: list[pathlib.Path]):
     """Replaces what stands between `<!-- name -->` and `<!-- end -->` in the pages, for every table that there is."""
-    tables = tables_of(json.loads(results.read_text()))
-    for name, file, make in (("world size", "world_size.json", by_ranks), ("cost", "method_cost.json", by_cost)):
-        if (results.parent / file).exists():
-            tables[name] = make(json.loads((results.parent / file).read_text()))
+    kept, costs, ranks = map(read, (results, results.parent / "method_cost.json", results.parent / "world_size.json"))
+    tables = tables_of(kept)
+    if ranks:
+        tables["world size"] = by_ranks(ranks)
+    if costs:
+        tables["cost"] = by_cost(costs["figures"])
+        tables |= {f"figures of {method}": of_method(method, kept, costs["figures"]) for method in costed(costs["figures"])}
     for page in pages:
         text = page.read_text()
         for name, table in tables.items():
             place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
             text = place.sub(rf"\g<1>\n{table}\n\n\g<2>", text)
         page.write_text(text)
+
+
+def read(file: pathlib.Path) -> dict:
+    """A file of results; none where there is no such file."""
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def tables_of(kept: dict) -> dict[str, str]:
@@ -147,12 +161,33 @@ def by_ranks(made: dict) -> str:
     return markdown(lines)
 
 
-def by_cost(made: dict) -> str:
-    """Method: milliseconds of a step, and how many times those of joint training."""
-    figures = made["figures"]
+def costed(figures: dict) -> list[str]:
+    """The methods whose steps were measured."""
+    return [method for method in NAMES if f"{method}_step_ms" in figures]
+
+
+def by_cost(figures: dict) -> str:
+    """Method, with a link to its page: milliseconds of a step, and how many times those of joint training."""
     lines = [["", "ms a step", "over joint training"]]
-    for method in (method for method in NAMES if f"{method}_step_ms" in figures):
-        lines.append([NAMES[method], f"{figures[f'{method}_step_ms']:.1f}", f"{figures.get(f'{method}_over_joint', 1):.2f}"])
+    lines += [[f"[{NAMES[method]}](methods/{method}.md)", *cost_of(method, figures)] for method in costed(figures)]
+    return markdown(lines)
+
+
+def cost_of(method: str, figures: dict) -> tuple[str, str]:
+    """Milliseconds of a step, and how many times those of joint training."""
+    return f"{figures[f'{method}_step_ms']:.1f}", f"{figures.get(f'{method}_over_joint', 1):.2f}"
+
+
+def of_method(method: str, kept: dict, figures: dict) -> str:
+    """What a step of a method costs, and how well it predicts by protocol, each against joint training, or that against plain means."""
+    base = "item_user_mean" if method == "joint" else "joint"
+    ms, times = cost_of(method, figures)
+    lines = [["", NAMES[method], f"against {NAMES[base]}"], ["ms a step", ms, "" if method == "joint" else f"{times} times"]]
+    for protocol, (title, metric) in OF_METHOD.items():
+        rows = complete(rows_of(kept[protocol])) if protocol in kept else {}
+        if method in rows and base in rows:
+            values, others = ([rows[row][seed]["test"][metric] for seed in sorted(rows[method])] for row in (method, base))
+            lines.append([title, mean_and_error(values), mean_and_error(list(np.subtract(values, others)), sign="+")])
     return markdown(lines)
 
 

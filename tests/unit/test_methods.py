@@ -1,17 +1,24 @@
 """The methods' configurations, and the tables of their results."""
 
+import dataclasses
 import json
 import pathlib
+import re
 import sys
 
 import pytest
 import yaml
 
-from gmeta_tf.training.experiment import Experiment
+import gmeta_tf as gm
+from gmeta_tf.training.experiment import MODELS, Experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "scripts/configs"
 METHODS = sorted((CONFIGS / "methods").glob("*.yaml"))
+PAGES = sorted((ROOT / "docs/methods").glob("*.md"))
+SECTIONS = ["## What it adapts", "## When to use it", "## Train it", "## What it costs, and what it gives"]
+COLUMNS = ("user_id", "item_id", "age", "gender", "occupation")
+SCHEMA = gm.Schema("user_id", "click", tuple(map(gm.Categorical, COLUMNS)), dict.fromkeys(COLUMNS, 5))
 
 
 @pytest.fixture
@@ -31,11 +38,24 @@ def test_a_method_is_an_experiment_on_any_base(method, base):
     assert (experiment.inner_loop.steps > 0) == (method.stem != "joint")
 
 
-def test_every_method_has_a_name_and_a_section(tables):
-    page = (ROOT / "docs/methods.md").read_text()
-    for method in METHODS:
-        assert method.stem in tables.NAMES
-        assert f"`{method.name}`" in page
+def test_every_method_has_a_name_and_a_page(tables):
+    names = [method.stem for method in METHODS]
+    assert set(names) <= set(tables.NAMES)
+    assert names == [page.stem for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_the_code_of_a_page_makes_what_its_configuration_does(page):
+    text = page.read_text()
+    assert [line for line in text.splitlines() if line.startswith("## ")] == SECTIONS
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    made = {"gm": gm, "schema": SCHEMA}
+    exec(code, made)
+    options = [yaml.safe_load(file.read_text()) for file in (CONFIGS / "movielens_100k.yaml", CONFIGS / "methods" / f"{page.stem}.yaml")]
+    experiment, inner_loop = Experiment(**options[0] | options[1]), made["model"].task_loop.inner_loop
+    rule = dataclasses.replace(experiment.adaptation, learning_rate=inner_loop.learning_rate)  # which is the tower's and the data's
+    assert inner_loop == (dataclasses.replace(rule, adapt="user_id") if page.stem == "metaemb" else rule)
+    assert isinstance(made["model"], MODELS[experiment.model])
 
 
 def test_a_table_by_hand(tables, tmp_path):
@@ -68,12 +88,13 @@ def test_a_table_by_hand(tables, tmp_path):
     assert page.read_text() == text
 
 
-@pytest.mark.parametrize("name", ["results.md", "methods.md"])
-def test_pages_show_the_results(tables, tmp_path, name):
-    page = tmp_path / name
-    page.write_text((ROOT / "docs" / name).read_text())
+@pytest.mark.parametrize("shown", [ROOT / "docs/results.md", ROOT / "docs/methods.md", *PAGES], ids=lambda path: path.stem)
+def test_pages_show_the_results(tables, tmp_path, shown):
+    page = tmp_path / "page.md"
+    page.write_text(shown.read_text())
     tables.render(ROOT / "docs/results/statistics.json", [page])
-    assert page.read_text() == (ROOT / "docs" / name).read_text()
+    assert "\n|" in page.read_text()
+    assert page.read_text() == shown.read_text()
 
 
 def test_figures_of_cost(monkeypatch):
