@@ -24,9 +24,7 @@ NAMES = {
     "ridge": "closed-form head",
     "ridge --row_l2 0.015 --learning_rate 0.01 --inner_steps 1": "closed-form head, rows penalised",
 }
-MAML = "MAML: second order, three inner steps, all weights and rows adapt, DLRM"
 ABLATIONS = {
-    "maml": MAML,
     "maml --second_order false": "first order",
     "maml --inner_steps 1": "one inner step",
     "maml --inner_steps 5": "five inner steps",
@@ -37,7 +35,6 @@ ABLATIONS = {
     "ratings_anonymous": "no features of the user",
 }
 TOWER_NAMES = {
-    "maml": MAML,
     "maml --tower mlp": "MLP",
     "maml --tower dcn": "DCN-v2",
     "maml --tower deepfm": "DeepFM",
@@ -64,6 +61,8 @@ SHOWN = {
     "clicks_recbole": ("auc", "gauc", "logloss", *RANKINGS),
     "ratings_recbole": ("auc", "gauc", *RANKINGS),
 }
+BASES = {"joint": "joint", "factorisation": "factorisation"}  # row -> what its column is called
+PAIRED = ("auc", "gauc", "ndcg_at_5")
 OF_METHOD = {
     "ratings_recbole": ("AUC of new users, ratings known", "auc"),
     "clicks_recbole": ("AUC of new users, clicks only", "auc"),
@@ -97,19 +96,14 @@ def read(file: pathlib.Path) -> dict:
 def tables_of(kept: dict) -> dict[str, str]:
     """Name -> table of all results of methods."""
     tables = {name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept}
+    tables |= {f"{name}, paired": paired(rows_of(kept[name]), BASES, NAMES) for name in SHOWN if name in kept}
     tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if name in kept}
     if "melu" in kept:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
     if "ratings_recbole" in kept:
         rows = rows_of(kept["ratings_recbole"], {**NAMES, **ABLATIONS, **TOWER_NAMES})
         rows["ratings_anonymous"] = rows_of(kept.get("ratings_anonymous", {})).get("maml", {})
-        for name, base, names in (
-            ("paired", "joint", NAMES),
-            ("over factorisation", "factorisation", NAMES),
-            ("ablations", "maml", ABLATIONS),
-            ("towers", "maml", TOWER_NAMES),
-        ):
-            tables[name] = paired(rows, base, names, ("auc", "gauc", "ndcg_at_5"))
+        tables |= {name: paired(rows, {"maml": "MAML"}, names) for name, names in (("ablations", ABLATIONS), ("towers", TOWER_NAMES))}
     return tables
 
 
@@ -191,14 +185,15 @@ def of_method(method: str, kept: dict, figures: dict) -> str:
     return markdown(lines)
 
 
-def paired(rows: dict[str, dict], base: str, names: dict[str, str], metrics: tuple[str, ...]) -> str:
-    """Every named row minus one, paired over the seeds that both have."""
-    lines = [[f"minus {names[base]}", "seeds", *(TITLES[m] for m in metrics)]]
-    for row in names:
-        common = sorted(set(rows.get(row, {})) & set(rows.get(base, {})), key=int)
-        if row != base and common:
-            gains = {m: [rows[row][s]["test"][m] - rows[base][s]["test"][m] for s in common] for m in metrics}
-            lines.append([names[row], str(len(common)), *(mean_and_error(values, sign="+") for values in gains.values())])
+def paired(rows: dict[str, dict], bases: dict[str, str], names: dict[str, str]) -> str:
+    """Every named row minus each base that there is, paired over the seeds that all of these have."""
+    bases = {base: title for base, title in bases.items() if base in rows}
+    lines = [["", "seeds", *(f"{TITLES[metric]} minus {title}" for title in bases.values() for metric in PAIRED)]]
+    minus = lambda row, base, metric, seeds: [rows[row][s]["test"][metric] - rows[base][s]["test"][metric] for s in seeds]  # noqa: E731
+    for row in (row for row in names if row in rows):
+        common = sorted(set(rows[row]).intersection(*(rows[base] for base in bases)), key=int)
+        shown = ["" if row == b else mean_and_error(minus(row, b, m, common), sign="+") for b in bases for m in PAIRED if common]
+        lines += [[names[row], str(len(common)), *shown]] if common else []
     return markdown(lines)
 
 

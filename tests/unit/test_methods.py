@@ -61,9 +61,9 @@ def test_the_code_of_a_page_makes_what_its_configuration_does(page):
 def test_a_table_by_hand(tables, tmp_path):
     metrics = lambda auc: dict.fromkeys(tables.SHOWN["ratings_recbole"], auc)  # noqa: E731
     trained = lambda auc: {"rows": {"after": {"test": metrics(auc)}}, "curve": {"0": {"auc": 0.5}, "10": {"auc": auc}}}  # noqa: E731
-    popularity = lambda auc: {"rows": {"item_popularity": {"test": metrics(auc)}}}  # noqa: E731
+    baselines = lambda auc: {"rows": {"item_popularity": {"test": metrics(auc)}, "factorisation": {"test": metrics(auc + 0.1)}}}  # noqa: E731
     kept = {
-        "baselines": {"0": popularity(0.6), "1": popularity(0.5)},
+        "baselines": {"0": baselines(0.6), "1": baselines(0.5)},
         "joint": {"0": trained(0.65), "1": trained(0.75)},
         "ridge": {"0": trained(0.7), "1": trained(0.82)},
         "maml": {"1": trained(0.9)},
@@ -72,17 +72,20 @@ def test_a_table_by_hand(tables, tmp_path):
     anonymous = {"maml": {"1": trained(0.8)}}
     (tmp_path / "kept.json").write_text(json.dumps({"ratings_recbole": kept, "ratings_anonymous": anonymous}))
     page = tmp_path / "page.md"
-    page.write_text("<!-- ratings_recbole -->\nold\n<!-- end -->\nkept\n<!-- paired -->\n<!-- end -->\n<!-- ablations -->\n<!-- end -->\n")
+    page.write_text(
+        "<!-- ratings_recbole -->\nstale\n<!-- end -->\nkept\n<!-- ratings_recbole, paired -->\n<!-- end -->\n<!-- ablations -->\n<!-- end -->\n"
+    )
     tables.render(tmp_path / "kept.json", [page])
     text = page.read_text()
     assert "| closed-form head | 2 | .7600 ± .0600 |" in text
     assert "| item popularity (smoothed item mean) | 2 | .5500 ± .0500 |" in text
     assert "| MAML | 1 | .9" not in text  # a mean over other users than the others'
-    assert "| MAML | 1 | +.1500 ± nan |" in text
-    assert "| closed-form head | 2 | +.0600 ± .0100 |" in text
+    assert "| MAML | 1 | +.1500 ± nan | +.1500 ± nan | +.1500 ± nan | +.3000 ± nan |" in text
+    assert "| closed-form head | 2 | +.0600 ± .0100 | +.0600 ± .0100 | +.0600 ± .0100 | +.1100 ± .1100 |" in text
+    assert "| joint training, fine-tuned | 2 |  |  |  | +.0500 ± .1000 |" in text
     assert "| the head alone adapts | 1 | -.0500 ± nan |" in text
     assert "| no features of the user | 1 | -.1000 ± nan |" in text
-    assert "old" not in text
+    assert "stale" not in text
     assert "\nkept\n" in text
     tables.render(tmp_path / "kept.json", [page])
     assert page.read_text() == text
