@@ -3,6 +3,8 @@
 import jobs
 import pytest
 
+pytestmark = pytest.mark.xdist_group("ranks")
+
 
 @pytest.mark.timeout(450)
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.inner_loop import InnerLoop
 
 
 class FirstWeights(tf.keras.layers.Layer):
@@ -14,6 +15,9 @@ class FirstWeights(tf.keras.layers.Layer):
 
     def __init__(self, name: str = "first_weights"):
         super().__init__(name=name, dtype=tf.keras.backend.floatx())
+
+    def require_adapted(self, variables: Sequence[tf.Variable], inner_loop: InnerLoop):
+        """Raises ValueError where it cannot do with the dense weights that the inner loop adapts."""
 
     def rows(self, gathered: tuple[tf.Tensor, ...], index: tf.Tensor, numeric: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """The rows to start from, of all tasks at once.

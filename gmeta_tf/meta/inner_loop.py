@@ -1,6 +1,7 @@
 """The inner loop: a few gradient steps on a task's support set."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from gmeta_tf._tensorflow import tf
@@ -52,8 +53,10 @@ class InnerLoop:
     def __post_init__(self):
         if self.steps < 0:
             raise ValueError(f"steps must be at least 0. Received: steps={self.steps}.")
-        if self.learning_rate < 0 or (self.reptile and not self.learning_rate):
-            raise ValueError(f"learning_rate must be at least 0, and above it with reptile. Received: {self.learning_rate}. Raise it.")
+        if not 0 <= self.learning_rate < math.inf or (self.reptile and not self.learning_rate):
+            raise ValueError(
+                f"learning_rate must be finite and at least 0, and above it with reptile. Received: {self.learning_rate}. Pass 0.1, say."
+            )
         if self.rates not in RATES:
             raise ValueError(f"rates must be one of {RATES}. Received: rates={self.rates!r}. Choose one of these.")
         if self.rule not in RULES:
@@ -62,6 +65,15 @@ class InnerLoop:
             raise ValueError(
                 "adapt must be 'head', with fixed rates or one per element and no reptile, for rule 'newton'. "
                 f"Received: adapt={self.adapt!r}, rates={self.rates!r}, reptile={self.reptile}. Leave the others out."
+            )
+        if self.rule == "newton" and self.rates != "fixed" and not self.second_order:
+            raise ValueError(
+                "second_order must be True with rates that are learned for rule 'newton', whose gradient it is. Received: False. "
+                "Leave one out."
+            )
+        if self.reptile and not callable(self.adapt) and self.adapt != "all":
+            raise ValueError(
+                f"adapt must be 'all' with reptile, which moves adapted weights only. Received: adapt={self.adapt!r}. Adapt all."
             )
         if self.reptile and self.rates != "fixed":
             raise ValueError(

@@ -68,7 +68,15 @@ def _of_samples(loss):
 def of_ratings(loss) -> bool:
     """Whether a loss, as `loss_function` takes it, is one of ratings: the squared error, or another of Keras's regressions."""
     loss, keras = _of_task(loss), tf.keras.losses
-    return loss == "mse" or isinstance(loss, keras.MeanSquaredError | keras.MeanAbsoluteError | keras.Huber | keras.LogCosh)
+    regressions = (keras.MeanSquaredError, keras.MeanAbsoluteError, keras.Huber, keras.LogCosh)
+    relative = (keras.MeanSquaredLogarithmicError, keras.MeanAbsolutePercentageError)
+    return loss == "mse" or isinstance(loss, regressions + relative)
+
+
+def of_chances(loss) -> bool:
+    """Whether a loss, as `loss_function` takes it, is a cross-entropy: of labels in [0, 1] and their log odds."""
+    loss = _of_task(loss)
+    return loss == "binary_crossentropy" or isinstance(loss, tf.keras.losses.BinaryCrossentropy)
 
 
 def _of_task(loss):

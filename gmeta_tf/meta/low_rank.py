@@ -57,6 +57,8 @@ class LowRankKernel:
 
     def moved(self, gradients: list[tf.Tensor], *, learning_rate: float | tf.Tensor, second_order: bool) -> "LowRankKernel":
         """The kernel after a step; gradients: of the support loss at each of `outputs`; learning_rate: a scalar."""
+        if not gradients:  # the tower did not call the layer
+            return self
         inputs = [x if second_order else tf.stop_gradient(x) for x in self.seen]
         rates = [tf.cast(learning_rate, g.dtype) if tf.is_tensor(learning_rate) else learning_rate for g in gradients]
         moves = [-rate * (g if second_order else tf.stop_gradient(g)) for rate, g in zip(rates, gradients, strict=True)]

@@ -29,10 +29,10 @@ class LearnedRates(tf.keras.layers.Layer):
         self._of_table = {name: self._rate(name, [table.dim]) for name, table in sorted(tables.items())}
 
     def serve(self, inner_loop: InnerLoop) -> bool:
-        """Whether these are the rates of another inner loop, too: of the same kind, weights and at most as many steps."""
+        """Whether these are the rates of another inner loop, too: of the same rule, kind, weights and at most as many steps."""
         own = self._inner_loop
         steps = own.rates == "per_element" or inner_loop.steps <= own.steps
-        return steps and (own.rates, own.adapt) == (inner_loop.rates, inner_loop.adapt)
+        return steps and (own.rule, own.rates, own.adapt) == (inner_loop.rule, inner_loop.rates, inner_loop.adapt)
 
     def at(self, step: int, *, samples: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """The rates of a step: (one per dense weight, per dim [samples · positions, 1 or dim], zero for rows that stay)."""

@@ -51,10 +51,11 @@ class TaskLoop:
         self._numbers = len(lookup.schema.numeric_features)  # what follows them in `numeric` are weights of ids
         inner_loop.require_known({table.name for tables in lookup.tables_by_position for table in tables})
         self.variables = inner_loop.dense_variables(tower)
+        self.first.require_adapted(self.variables, inner_loop)
         self._substitution = Substitution(tower, self.variables)
         low_rank = inner_loop.rates != "per_element" and inner_loop.rule == "gradient"  # what others make of a kernel has full rank
         self._dense_kernels = self._only_multiplied([kernel and low_rank for kernel in self._substitution.dense_kernels])
-        if inner_loop.rule == "newton":
+        if inner_loop.rule == "newton" and inner_loop.steps:
             self._require_linear_head()
         self._row_masks = [np.array([inner_loop.adapts_rows(table) for table in tables], bool) for tables in lookup.tables_by_position]
         self.adapts_rows = any(mask.any() for mask in self._row_masks)
@@ -166,7 +167,7 @@ class TaskLoop:
         inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1) if bias else inputs
         flat = lambda parts: tf.concat([tf.reshape(part, [-1]) for part in parts], 0)  # noqa: E731
         prior, count = flat([kernel, *bias]), kernel.shape[0]
-        variance = flat(self.rates.at(0, samples=inputs.shape[0])[0]) if self.rates else tf.fill(prior.shape, self.inner_loop.learning_rate)
+        variance = flat(self.rates.at(0, samples=inputs.shape[0])[0]) if self.rates else self.inner_loop.learning_rate * tf.ones_like(prior)
         variance = tf.maximum(tf.abs(tf.cast(variance, prior.dtype)), LEAST_VARIANCE)  # which may be learned, to any value
         head = most_likely(
             self.loss,
@@ -190,7 +191,8 @@ class TaskLoop:
         if isinstance(self.loss, Pairwise):
             raise ValueError("loss must be one of each sample for rule 'newton'. Received: the pairwise loss. Use another loss or rule.")
         shapes, is_dense = [tuple(v.shape) for v in self.variables], self._substitution.dense_kernels[:1] == [True]
-        activation = self._substitution.layer_of(self.variables[0]).activation.__name__ if is_dense else None
+        activation = self._substitution.layer_of(self.variables[0]).activation if is_dense else None
+        activation = getattr(activation, "__name__", activation)
         if activation != "linear" or shapes[0][1] != 1 or shapes[1:] not in ([], [(1,)]):
             raise ValueError(
                 "tower must end in one linear Dense layer to the logit for rule 'newton'. Received: a head of shapes "

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from gmeta_tf.meta.losses import of_ratings
+from gmeta_tf.meta.losses import of_chances, of_ratings
 from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.metrics.merged import MergedMetric
@@ -19,9 +19,27 @@ METRICS: dict[str, tuple[Callable, Callable]] = {
 MONITORED = {name: ("mae", "min") if name == "rating" else ("auc", "max") for name in METRICS}  # by which an epoch is the best
 
 
+def fitting_metrics(loss) -> tuple[str, ...]:
+    """The names of the metrics that fit a loss, as `losses.loss_function` takes it, the default first."""
+    if of_ratings(loss):
+        return "rating", "liked", "ranking"
+    if of_chances(loss):
+        return "click", "ranking"
+    return ("ranking", "liked") if loss == "pairwise" else ("click", "ranking", "liked", "rating")
+
+
 def default_metrics(loss) -> str:
-    """The name of the metrics that fit a loss, as `losses.loss_function` takes it."""
-    return "rating" if of_ratings(loss) else "ranking" if loss == "pairwise" else "click"
+    """The name of the metrics that fit a loss best."""
+    return fitting_metrics(loss)[0]
+
+
+def require_fitting(metrics: str | Callable, loss):
+    """Raises ValueError for metrics by name that the scores of a loss have no meaning for, or its labels none."""
+    fitting = fitting_metrics(loss)
+    if metrics in METRICS and metrics not in fitting:
+        raise ValueError(
+            f"metrics must fit the loss: one of {fitting} for {loss!r}. Received: metrics={metrics!r}. Leave it out for the first."
+        )
 
 
 def metrics_named(metrics: str | Callable) -> tuple[Callable, Callable]:

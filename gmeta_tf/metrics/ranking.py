@@ -25,6 +25,8 @@ class RankingMetric(MeanMetric):
     short = ""
 
     def __init__(self, k=5, name=None, *, threshold=CLICKED):
+        if k < 1:
+            raise ValueError(f"k must be at least 1. Received: k={k}. Pass 5, say.")
         super().__init__(name or f"{self.short}_at_{k}")
         self.k, self.threshold = k, threshold
 

@@ -14,12 +14,12 @@ from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
 from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.losses import LOSSES, loss_function
+from gmeta_tf.meta.losses import loss_function, of_chances
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.merged import TaskLoss, merged_results
-from gmeta_tf.metrics.named import default_metrics, metrics_named
+from gmeta_tf.metrics.named import default_metrics, metrics_named, require_fitting
 from gmeta_tf.metrics.step import StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
 from gmeta_tf.models.run_ahead import PlannedStep, ids_of, once, with_next_ids
@@ -41,7 +41,8 @@ class MetaModel(tf.keras.Model):
       **tables: `replicate_rows`, `placement` and `wire_dtype`, as for `embedding.layer.ShardedEmbedding`.
 
     Raises:
-      ValueError: the tower updates state when it is called, as BatchNorm does, or has losses of its own.
+      ValueError: the tower updates state when it is called, as BatchNorm does, has losses of its own, or takes vectors of
+        another width than the tables have (its `vector_dim`, if any).
 
     Reference: G-Meta (arXiv:2401.04338), algorithm 1.
     """
@@ -51,6 +52,12 @@ class MetaModel(tf.keras.Model):
         self.embedding = ShardedEmbedding(schema, dim=embedding_dim, seed=seed, distribution=distribution, **tables)
         self.tower = tower
         self.schema = schema
+        dim = getattr(tower, "vector_dim", None)
+        if dim is not None and self.embedding.lookup.dims != [dim]:
+            raise ValueError(
+                f"embedding_dim must be the dim of {tower.name!r} for every table. Received: {embedding_dim}, with dim={dim}. "
+                "Pass the same number to both."
+            )
         sample = {
             "embedded": tf.TensorSpec([None, self.embedding.lookup.width], self.compute_dtype),
             "numeric": tf.TensorSpec([None, len(schema.numeric_features)], self.compute_dtype),
@@ -67,6 +74,7 @@ class MetaModel(tf.keras.Model):
         self.first: FirstWeights | None = None  # where they depend on the task (see `meta.first_weights`)
         self.rates: LearnedRates | None = None  # where the inner loop learns them
         self.average = None  # of the weights over epochs (see `training.average`)
+        self.gives_log_odds = False  # whether it is compiled with cross-entropy: labels are chances, and logits their log odds
         self._evaluating = False
         self._planned = PlannedStep(self.embedding)
 
@@ -120,13 +128,15 @@ class MetaModel(tf.keras.Model):
             raise ValueError(f"sizes must ascend and be at least 1. Received: sizes={sizes}. Sort them.")
         self.sizes = tuple(sizes)
         self.clip_norm, self.task_chunk, self.prefetch, self.cold_share = clip_norm, task_chunk, prefetch, cold_share
-        self.loss_function = loss_function(loss)
+        self.loss_function, self.gives_log_odds = loss_function(loss), of_chances(loss)
         super().compile(optimizer=optimizer, **kwargs)
         inner_loop = inner_loop or InnerLoop()
         self.rates = self._learned_rates(inner_loop)
         self.optimizer.build(self.dense_weights)
         self.embedding.use(row_optimizer or RowAdagrad())
-        measured, of_training = metrics_named(metrics or default_metrics(loss))
+        metrics = metrics or default_metrics(loss)
+        require_fitting(metrics, loss)
+        measured, of_training = metrics_named(metrics)
         self._train_metrics = [TaskLoss(self.loss_function), *of_training()]
         self._step_metrics = StepMetrics() if step_metrics else None
         self._test_metrics = [TaskLoss(self.loss_function), *measured()]
@@ -162,11 +172,6 @@ class MetaModel(tf.keras.Model):
             cold_share=self.cold_share,
         )
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
-
-    @property
-    def gives_log_odds(self) -> bool:
-        """Whether it was compiled with cross-entropy: labels are chances, and logits their log odds."""
-        return self.loss_function is LOSSES["binary_crossentropy"]
 
     @property
     def dense_parts(self) -> dict[str, tf.keras.layers.Layer]:

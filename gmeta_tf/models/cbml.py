@@ -36,17 +36,17 @@ class ClusterGates(FirstWeights):
         self.centers = self.add_weight("centers", [clusters, width], initializer=small(0.1))
         self.values = self.add_weight("values", [clusters, width], initializer=small(0.1))
 
-    def dense(self, weights, support):
-        """The gated weights of one task, as `FirstWeights.dense`.
-
-        Raises:
-          ValueError: the policy leaves out some of the tower's weights.
-        """
-        if len(weights) != len(self.gates):
+    def require_adapted(self, variables, inner_loop):
+        """Raises ValueError where the inner loop leaves out some of the tower's weights, which all have gates."""
+        if len(variables) != len(self.gates):
             raise ValueError(
-                f"adapt must be 'dense' or 'all' with CBML, which gates all dense weights. Received: {len(weights)} of {len(self.gates)}. "
-                "Adapt them all."
+                "inner_loop must adapt all dense weights with CBML, which gates them. "
+                f"Received: {inner_loop}, which adapts {len(variables)} of {len(self.gates)}. "
+                "Take one step at least, with adapt 'dense' or 'all'."
             )
+
+    def dense(self, weights, support):
+        """The gated weights of one task, as `FirstWeights.dense`."""
         return [2 * gate * weight for gate, weight in zip(self._gates(support), weights, strict=True)]
 
     def _gates(self, support):

@@ -14,18 +14,17 @@ from gmeta_tf.schema import Categorical, Schema
 
 
 class GeneratedRows(FirstWeights):
-    """Adds γ · tanh(W [vectors of the features] + b) to the row of an id: one row a task and id, from the first sample that has it.
+    """Adds tanh(W [vectors of the features] + b) to the row of an id: one row a task and id, from the first sample that has it.
 
     Args:
       lookup: of the model's embedding.
       identity: categorical feature whose row is generated.
       features: id features to generate it from.
-      scale: γ.
     """
 
-    def __init__(self, lookup: Lookup, *, identity: str, features: Sequence[str], scale: float = 1.0):
+    def __init__(self, lookup: Lookup, *, identity: str, features: Sequence[str]):
         super().__init__(name="generated_rows")
-        self._lookup, self._scale = lookup, scale
+        self._lookup = lookup
         self._columns = np.concatenate([lookup.columns(name) for name in features])
         self._dim, self._place = lookup.place(identity)
         self.generator = tf.keras.layers.Dense(lookup.dims[self._dim], "tanh", name="generator", dtype=self.dtype)
@@ -35,7 +34,7 @@ class GeneratedRows(FirstWeights):
         """As `FirstWeights.rows`."""
         vectors = tf.gather(self._lookup.combine(gathered, index > 0, numeric), self._columns, axis=-1)  # [tasks, samples, inputs]
         own = self._lookup.index_by_dim(index)[self._dim][..., self._place, None]  # [tasks, samples, 1]
-        made = tf.where(own > 0, self._scale * self.generator(tf.gather(vectors, first_occurrence(own), batch_dims=1)), 0.0)
+        made = tf.where(own > 0, self.generator(tf.gather(vectors, first_occurrence(own), batch_dims=1)), 0.0)
         rows = gathered[self._dim]
         at = tf.one_hot(self._place, rows.shape[-2], dtype=rows.dtype)[:, None]  # [positions, 1]
         return (*gathered[: self._dim], rows + made[..., None, :] * at, *gathered[self._dim + 1 :])

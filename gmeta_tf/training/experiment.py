@@ -17,11 +17,11 @@ from gmeta_tf.embedding.exchange import WIRE_BYTES
 from gmeta_tf.embedding.initial_rows import Normal
 from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
-from gmeta_tf.meta.inner_loop import InnerLoop
+from gmeta_tf.meta.inner_loop import InnerLoop, policy_and_tables
 from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
-from gmeta_tf.metrics.named import METRICS, MONITORED, default_metrics
+from gmeta_tf.metrics.named import METRICS, MONITORED, default_metrics, require_fitting
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
@@ -178,18 +178,17 @@ class Experiment:
             for name in names.split():
                 if not holds(getattr(self, name)):
                     raise ValueError(f"{name} must be {rule}. Received: {name}={getattr(self, name)}. Leave it out for the default.")
-        if self.measured_by in ("click", "rating") and self.measured_by != default_metrics(self.loss):
-            raise ValueError(
-                f"metrics must fit the loss. Received: metrics={self.metrics!r} with loss={self.loss!r}. Leave metrics out, or choose "
-                "'ranking' or 'liked'."
-            )
+        require_fitting(self.measured_by, self.loss)
         if self.method == "joint" and (self.model == "cbml" or self.rates != "fixed"):
             raise ValueError(
                 "method must be 'meta' for what an inner loop trains. Received: method='joint' with "
                 f"model={self.model!r}, rates={self.rates!r}. Leave these out."
             )
-        if self.model == "cbml" and self.rule == "newton":
-            raise ValueError("rule must be 'gradient' with model 'cbml', which gates all dense weights. Received: 'newton'. Leave one out.")
+        if self.model == "cbml" and (policy_and_tables(self.adapt)[0] not in ("all", "dense") or not self.inner_steps):
+            raise ValueError(
+                "adapt must be 'all' or 'dense', in one step at least, with model 'cbml', which gates all dense weights. Received: "
+                f"adapt={self.adapt!r}, inner_steps={self.inner_steps}. Adapt them all."
+            )
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         object.__setattr__(self, "sizes", tuple(self.sizes))

@@ -5,7 +5,7 @@ import pathlib
 
 import matplotlib
 import numpy as np
-from method_tables import NAMES, complete
+from method_tables import NAMES, trained
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -17,9 +17,8 @@ def draw(results: pathlib.Path, picture: pathlib.Path, *, protocol: str = "ratin
     figure, axes = pyplot.subplots(figsize=(8, 5))
     axes.set_prop_cycle(color=pyplot.get_cmap("tab20").colors)
     sizes: list[str] = []
-    trained = complete({method: seeds for method, seeds in methods.items() if method != "baselines"})
-    for method in (method for method in NAMES if method in trained):
-        curves = [made["curve"] for made in trained[method].values()]
+    for method, seeds in trained(methods).items():
+        curves = [made["curve"] for made in seeds.values()]
         sizes = sorted(curves[0], key=int)
         values = np.array([[curve[size]["auc"] for size in sizes] for curve in curves])
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None

@@ -3,9 +3,11 @@
     python scripts/benchmarks/method_statistics.py                                        # hours on two cores
     python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml ridge --seeds 3
     python scripts/benchmarks/method_statistics.py --only ratings_recbole --methods "maml --adapt head"  # with options over its file
+    python scripts/benchmarks/method_statistics.py --only clicks_last --json trial.json   # leaves the docs alone and prints tables
     python scripts/benchmarks/method_statistics.py --render                               # the tables of the docs from the results
 
-Results are kept by protocol, method and seed in docs/results/statistics.json; what is run again is replaced. A protocol's
+Results are kept by protocol, method and seed in docs/results/statistics.json, of which the docs' tables are rendered; what is run
+again is replaced. A protocol's
 training options stand in scripts/configs/protocols, a method's in scripts/configs/methods; they were chosen on validation
 users, and are the same for all seeds. With options after its name a method is varied: the table of ablations has such rows.
 Data comes from PyPI, unless --raw has it.
@@ -26,7 +28,10 @@ import method_tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "scripts/configs"
+RESULTS = ROOT / "docs/results/statistics.json"
 BASELINES = "baselines"
+METHODS = (BASELINES, *sorted(path.stem for path in (CONFIGS / "methods").glob("*.yaml")))
+VARIANTS = tuple(name for name in method_tables.NAMES | method_tables.ABLATIONS | method_tables.TOWER_NAMES if "--" in name)
 GMETA = "from gmeta_tf.cli.main import main; main()"
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 SIZES = ("--split.least_samples", "13", "--split.most_samples", "100", "--split.query", "10", "--split.support", "90")
@@ -44,6 +49,7 @@ class Protocol:
       item: feature of the baselines.
       partitions: to evaluate on, the first by support size as well.
       seeds: by default.
+      methods: by default.
       options: name of the file of training options; "": the protocol's own.
     """
 
@@ -52,6 +58,7 @@ class Protocol:
     item: str = "item_id"
     partitions: tuple[str, ...] = ("test",)
     seeds: int = 10
+    methods: tuple[str, ...] = METHODS
     options: str = ""
 
 
@@ -61,24 +68,29 @@ STATES = ("test", "train", "train_cold_items", "test_cold_items")
 PROTOCOLS = {
     "clicks_last": Protocol("ml-100k", ("--label", "click")),
     "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS)),
-    "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS)),
-    "ratings_anonymous": Protocol("ml-100k", ("--label", "rating", "--fields", "anonymous", *RATINGS), options="ratings_recbole"),
-    "melu": Protocol("ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5),
+    "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS), methods=METHODS + VARIANTS),
+    "ratings_anonymous": Protocol(
+        "ml-100k", ("--label", "rating", "--fields", "anonymous", *RATINGS), seeds=5, methods=("maml",), options="ratings_recbole"
+    ),
+    "melu": Protocol(
+        "ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5, methods=(BASELINES, "joint", "melu", "ridge")
+    ),
 }
 
 
 def main():
     """Runs what is asked for, and renders."""
-    methods = [BASELINES, *sorted(path.stem for path in (CONFIGS / "methods").glob("*.yaml"))]
     parser = jsonargparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=str, nargs="+", default=list(PROTOCOLS), help=f"protocols, of {list(PROTOCOLS)}")
-    parser.add_argument("--methods", type=str, nargs="+", default=methods, help=f"of {methods}, each with options over its file, if any")
+    parser.add_argument("--only", type=str, nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS), help="protocols")
+    parser.add_argument(
+        "--methods", type=str, nargs="+", help=f"of {', '.join(METHODS)}, each with options over its file, if any; default: the protocol's"
+    )
     parser.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each")
     parser.add_argument("--work", type=str, default="runs/statistics", help="folder for data and runs")
     parser.add_argument("--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m")
-    parser.add_argument("--json", type=str, default=str(ROOT / "docs/results/statistics.json"), help="file of all results")
+    parser.add_argument("--json", type=str, default=str(RESULTS), help="file of all results")
     parser.add_argument(
         "--render", action="store_true", help="only write the tables and the picture of docs/results.md and the methods' pages anew"
     )
@@ -87,7 +99,7 @@ def main():
     if not options.render:
         work = pathlib.Path(options.work).resolve()
         seeds = {name: range(options.first_seed, options.first_seed + (options.seeds or PROTOCOLS[name].seeds)) for name in options.only}
-        jobs = [(name, method, seed) for name in options.only for seed in seeds[name] for method in options.methods]
+        jobs = [(name, method, s) for name in options.only for s in seeds[name] for method in options.methods or PROTOCOLS[name].methods]
         raw = {source: fetch(source, options.raw, work) for source in {PROTOCOLS[name].source for name in options.only}}
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             data = {key: pool.submit(prepared, *key, raw, work) for key in dict.fromkeys((name, seed) for name, _, seed in jobs)}
@@ -95,6 +107,10 @@ def main():
             for key, future in made.items():
                 keep(results, key, future.result())
                 print(*key, flush=True)
+    if results.resolve() != RESULTS:
+        for name, table in method_tables.tables_of(json.loads(results.read_text())).items():
+            print(f"\n{name}\n\n{table}")
+        return
     method_picture.draw(results, ROOT / "docs/results/statistics.png")
     method_tables.render(results, [ROOT / "docs/results.md", ROOT / "docs/methods.md", *sorted((ROOT / "docs/methods").glob("*.md"))])
 

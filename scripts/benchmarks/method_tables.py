@@ -25,11 +25,11 @@ NAMES = {
     "ridge --row_l2 0.015 --learning_rate 0.01 --inner_steps 1": "closed-form head, rows penalised",
 }
 ABLATIONS = {
-    "maml --second_order false": "first order",
+    "fomaml": "first order",
     "maml --inner_steps 1": "one inner step",
     "maml --inner_steps 5": "five inner steps",
     "maml --adapt dense": "no row adapts",
-    "maml --adapt head": "the head alone adapts",
+    "anil": "the head alone adapts",
     "maml --redraw false": "support and query sets as they are in the files, in every epoch",
     "maml --average_decay 0": "weights not averaged over epochs",
     "ratings_anonymous": "no features of the user",
@@ -97,7 +97,7 @@ def tables_of(kept: dict) -> dict[str, str]:
     """Name -> table of all results of methods."""
     tables = {name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept}
     tables |= {f"{name}, paired": paired(rows_of(kept[name]), BASES, NAMES) for name in SHOWN if name in kept}
-    tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if name in kept}
+    tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if trained(kept.get(name, {}))}
     if "melu" in kept:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
     if "ratings_recbole" in kept:
@@ -136,13 +136,11 @@ def by_state(methods: dict, metric: str) -> str:
 
 def by_support(methods: dict) -> str:
     """Method × support size: AUC, for methods of all seeds."""
-    trained = complete({method: seeds for method, seeds in methods.items() if method != "baselines"})
-    sizes = list(next(iter(next(iter(trained.values())).values()))["curve"])
-    sizes.sort(key=int)
+    curves = {method: [made["curve"] for made in seeds.values()] for method, seeds in trained(methods).items()}
+    sizes = sorted(next(iter(curves.values()))[0], key=int)
     lines = [["AUC, support samples", *sizes]]
-    for method in (method for method in NAMES if method in trained):
-        curves = [made["curve"] for made in trained[method].values()]
-        lines.append([NAMES[method], *(short(np.mean([curve[size]["auc"] for curve in curves])) for size in sizes)])
+    for method, of_seeds in curves.items():
+        lines.append([NAMES[method], *(short(np.mean([curve[size]["auc"] for curve in of_seeds])) for size in sizes)])
     return markdown(lines)
 
 
@@ -199,19 +197,25 @@ def paired(rows: dict[str, dict], bases: dict[str, str], names: dict[str, str]) 
 
 def complete(rows: dict[str, dict]) -> dict[str, dict]:
     """The rows of the most seeds: others have means over other users, and are compared by pairs only."""
-    most = max(map(len, rows.values()))
+    most = max(map(len, rows.values()), default=0)
     return {row: seeds for row, seeds in rows.items() if len(seeds) == most}
 
 
+def trained(methods: dict) -> dict[str, dict]:
+    """The trained methods of the most seeds, in the order of `NAMES`."""
+    seeds = complete({method: seeds for method, seeds in methods.items() if method != "baselines"})
+    return {method: seeds[method] for method in NAMES if method in seeds}
+
+
 def mean_and_error(values: list[float], *, sign: str = "") -> str:
-    """Mean ± its standard error."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{short(np.mean(values), sign=sign)} ± {short(error)}"
+    """Mean ± its standard error, where there are several."""
+    mean = short(np.mean(values), sign=sign)
+    return f"{mean} ± {short(np.std(values, ddof=1) / np.sqrt(len(values)))}" if len(values) > 1 else mean
 
 
 def short(value: float, *, sign: str = "") -> str:
     """Four digits, without a zero before the point."""
-    return f"{value:{sign}.4f}".replace("0.", ".", 1)
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{value:{sign}.4f}")
 
 
 def markdown(lines: list[list[str]]) -> str:

@@ -1,10 +1,11 @@
-"""Trains a run, and trains it again in two parts: stopped in mid-epoch, then resumed in a new process.
+"""Trains a run, of which it keeps what a crash in mid-epoch would leave; or resumes from that, in a new process.
 
-horovodrun -np 2 python tests/equivalence/resume_job.py DATA OUT whole|part|rest
+horovodrun -np 2 python tests/equivalence/resume_job.py DATA OUT whole|rest
 """
 
 import json
 import pathlib
+import shutil
 import sys
 
 import training_job
@@ -17,15 +18,19 @@ from gmeta_tf.training.callbacks import Checkpoints
 EPOCHS, EVERY = 3, 2
 
 
-class StopInMidEpoch(tf.keras.callbacks.Callback):
-    """Ends the process as a crash would, after the second step of the second epoch was saved."""
+class KeepMidEpoch(tf.keras.callbacks.Callback):
+    """Copies the checkpoints of the run a step after the second epoch's first was saved."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.out = out
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == (1, EVERY):
-            self.model.stop_training = True
+        if (self.epoch, batch) == (1, EVERY) and comm.rank() == 0:
+            shutil.copytree(self.out / "checkpoints", self.out.with_name("resumed") / "checkpoints")
 
 
 def main(folder, out, part):
@@ -42,8 +47,6 @@ def main(folder, out, part):
     saving = Checkpoints(
         out / "checkpoints", steps_per_epoch=data.steps_per_epoch, stateful=[stop], every_steps=EVERY, resume=found, position=position
     )
-    if part == "part":  # what a crash leaves: the checkpoint in mid-epoch
-        saving.on_epoch_end = lambda epoch, logs=None: None if epoch else Checkpoints.on_epoch_end(saving, epoch, logs)
     epoch, step = saving.position["epoch"], saving.position["step"]
     assert (epoch, step) == ((1, EVERY) if part == "rest" else (0, 0))
     history = model.fit(
@@ -52,7 +55,7 @@ def main(folder, out, part):
         initial_epoch=epoch,
         steps_per_epoch=data.steps_per_epoch,
         validation_data=validation.dataset(),
-        callbacks=[model.average, stop, saving, *([StopInMidEpoch()] if part == "part" else [])],
+        callbacks=[model.average, stop, saving, *([KeepMidEpoch(out)] if part == "whole" else [])],
         verbose=0,
     )
     if comm.rank() == 0:

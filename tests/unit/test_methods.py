@@ -67,7 +67,7 @@ def test_a_table_by_hand(tables, tmp_path):
         "joint": {"0": trained(0.65), "1": trained(0.75)},
         "ridge": {"0": trained(0.7), "1": trained(0.82)},
         "maml": {"1": trained(0.9)},
-        "maml --adapt head": {"0": trained(0.1), "1": trained(0.85)},
+        "anil": {"1": trained(0.85)},
     }
     anonymous = {"maml": {"1": trained(0.8)}}
     (tmp_path / "kept.json").write_text(json.dumps({"ratings_recbole": kept, "ratings_anonymous": anonymous}))
@@ -80,15 +80,23 @@ def test_a_table_by_hand(tables, tmp_path):
     assert "| closed-form head | 2 | .7600 ± .0600 |" in text
     assert "| item popularity (smoothed item mean) | 2 | .5500 ± .0500 |" in text
     assert "| MAML | 1 | .9" not in text  # a mean over other users than the others'
-    assert "| MAML | 1 | +.1500 ± nan | +.1500 ± nan | +.1500 ± nan | +.3000 ± nan |" in text
+    assert "| MAML | 1 | +.1500 | +.1500 | +.1500 | +.3000 |" in text
     assert "| closed-form head | 2 | +.0600 ± .0100 | +.0600 ± .0100 | +.0600 ± .0100 | +.1100 ± .1100 |" in text
     assert "| joint training, fine-tuned | 2 |  |  |  | +.0500 ± .1000 |" in text
-    assert "| the head alone adapts | 1 | -.0500 ± nan |" in text
-    assert "| no features of the user | 1 | -.1000 ± nan |" in text
+    assert "| the head alone adapts | 1 | -.0500 |" in text
+    assert "| no features of the user | 1 | -.1000 |" in text
     assert "stale" not in text
     assert "\nkept\n" in text
     tables.render(tmp_path / "kept.json", [page])
     assert page.read_text() == text
+
+
+def test_tables_of_a_part_of_the_results(tables):
+    made = tables.tables_of({"clicks_last": {"baselines": {"0": {"rows": {}}}}, "melu": {}})
+    assert "clicks_last" in made
+    assert "clicks_last, by support" not in made
+    assert [tables.short(value) for value in (0.25, 10.5, 20.25)] == [".2500", "10.5000", "20.2500"]
+    assert [tables.short(value, sign="+") for value in (0.25, -0.25, 10.5)] == ["+.2500", "-.2500", "+10.5000"]
 
 
 @pytest.mark.parametrize("shown", [ROOT / "docs/results.md", ROOT / "docs/methods.md", *PAGES], ids=lambda path: path.stem)

@@ -19,16 +19,13 @@ class DeepFM(tf.keras.Model):
     Attributes:
       head: the linear part and the deep part's last layer, in one: Dense(1) over the features and the last hidden layer.
 
-    Raises:
-      ValueError: when called, `dim` is not the width of the features' vectors.
-
     Reference: Guo et al., "DeepFM", IJCAI 2017 (arXiv:1703.04247), equations 1 to 4; Rendle, "Factorization Machines",
     ICDM 2010, lemma 3.1 for the sum of products by squares.
     """
 
     def __init__(self, dim, *, units=(128, 64), activation="relu", dropout=0.0):
         super().__init__(name="deepfm")
-        self.dim = dim
+        self.vector_dim = dim
         self.hidden = tf.keras.Sequential(list(dense_layers(units, activation, dropout=dropout)), name="hidden")
         self.head = tf.keras.layers.Dense(1, name="head")
 
@@ -40,6 +37,6 @@ class DeepFM(tf.keras.Model):
     def _pairs(self, embedded):
         """[n, 1] sums of the dot products of all pairs: half of (Σ v)² - Σ v², summed over the width."""
         wide = tf.cast(embedded, self.variable_dtype)  # the difference of squares would lose what bfloat16 holds
-        of_sum = tf.square(tf.add_n(vectors(wide, self.dim)))  # [n, dim]
+        of_sum = tf.square(tf.add_n(vectors(wide, self.vector_dim)))  # [n, dim]
         halves = tf.reduce_sum(of_sum, -1, keepdims=True) - tf.reduce_sum(tf.square(wide), -1, keepdims=True)
         return tf.cast(0.5 * halves, embedded.dtype)

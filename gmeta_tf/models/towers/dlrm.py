@@ -16,15 +16,12 @@ class DLRM(tf.keras.Model):
       activation: of the hidden layers.
       dropout: rate after each hidden layer of the top MLP.
 
-    Raises:
-      ValueError: when called, `dim` is not the width of the features' vectors.
-
     Reference: Naumov et al., "Deep Learning Recommendation Model", 2019 (arXiv:1906.00091).
     """
 
     def __init__(self, dim, *, bottom=(64,), top=(64, 32), activation="relu", dropout=0.0):
         super().__init__(name="dlrm")
-        self.dim = dim
+        self.vector_dim = dim
         self.bottom = list(dense_layers((*bottom, dim), activation))
         self.interaction = tfrs.layers.feature_interaction.DotInteraction()
         self.top = tf.keras.Sequential(list(dense_layers(top, activation, dropout=dropout)), name="top")
@@ -32,7 +29,7 @@ class DLRM(tf.keras.Model):
 
     def call(self, inputs, training=None):
         """[n, 1] logits."""
-        features, numeric = vectors(inputs["embedded"], self.dim), inputs["numeric"]
+        features, numeric = vectors(inputs["embedded"], self.vector_dim), inputs["numeric"]
         if numeric.shape[-1]:
             for layer in self.bottom:
                 numeric = layer(numeric)

@@ -22,7 +22,7 @@ def vectors(embedded, dim: int) -> list[tf.Tensor]:
     """features x [n, dim] of `embedded` [n, features * dim].
 
     Raises:
-      ValueError: the tables have another width than `dim`.
+      ValueError: the features' vectors cannot have the width `dim`.
     """
     if embedded.shape[-1] % dim:
         raise ValueError(

@@ -22,15 +22,12 @@ class WideDeep(tf.keras.Model):
     Attributes:
       head: the wide part and the deep part's last layer, in one: Dense(1) over features, pairs and the last hidden layer.
 
-    Raises:
-      ValueError: when called, `dim` is not the width of the features' vectors.
-
     Reference: Cheng et al., "Wide & Deep Learning for Recommender Systems", 2016 (arXiv:1606.07792), equation 3.
     """
 
     def __init__(self, dim, *, units=(128, 64), activation="relu", dropout=0.0):
         super().__init__(name="wide_deep")
-        self.dim = dim
+        self.vector_dim = dim
         self.interaction = tfrs.layers.feature_interaction.DotInteraction()
         self.hidden = tf.keras.Sequential(list(dense_layers(units, activation, dropout=dropout)), name="hidden")
         self.head = tf.keras.layers.Dense(1, name="head")
@@ -38,5 +35,5 @@ class WideDeep(tf.keras.Model):
     def call(self, inputs, training=None):
         """[n, 1] logits."""
         features = side_by_side(inputs)
-        dots = self.interaction(vectors(inputs["embedded"], self.dim))  # [n, pairs]
+        dots = self.interaction(vectors(inputs["embedded"], self.vector_dim))  # [n, pairs]
         return self.head(tf.concat([features, dots, self.hidden(features, training=training)], -1))

@@ -9,7 +9,7 @@ from task_batch import SCHEMA, batch, fetched, slope
 
 from gmeta_tf import MLP, InnerLoop, MetaModel
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.losses import LOSSES, loss_function, of_ratings, set_loss, task_losses, weighted_mean
+from gmeta_tf.meta.losses import LOSSES, loss_function, of_chances, of_ratings, set_loss, task_losses, weighted_mean
 
 LABELS, LOGITS, WEIGHTS = [1.0, 0.0, 2.0, 1.0], [0.3, 0.7, -0.2, 5.0], [1.0, 1.0, 1.0, 0.0]
 
@@ -62,6 +62,7 @@ def test_losses_of_keras_and_tfrs_are_of_each_sample(wrap):
     function = loss_function(wrap(tf.keras.losses.MeanSquaredError()))
     losses = (tf.keras.losses.MeanSquaredError(), tf.keras.losses.Huber(), tf.keras.losses.BinaryCrossentropy(from_logits=True))
     assert [of_ratings(wrap(loss)) for loss in losses] == [True, True, False]
+    assert [of_chances(wrap(loss)) for loss in losses] == [False, False, True]
     np.testing.assert_allclose(function(labels, values), LOSSES["mse"](labels, values), rtol=1e-6)
     function = loss_function(wrap(tf.keras.losses.Huber()))
     np.testing.assert_allclose(function(labels, values)[0, 3], 4 - 0.5, rtol=1e-6)

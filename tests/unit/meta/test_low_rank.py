@@ -27,6 +27,11 @@ def test_inputs_of_any_rank(shape):
     np.testing.assert_allclose(LowRankKernel(KERNEL).matmul(given), given.numpy() @ KERNEL.numpy(), rtol=1e-6)
 
 
+def test_a_kernel_that_no_layer_used_stays():
+    kernel = LowRankKernel(KERNEL)
+    assert kernel.moved([], learning_rate=0.5, second_order=True) is kernel
+
+
 def test_it_pays_where_both_sides_are_wide():
     assert LowRankKernel.pays([128, 64], rank=16)
     assert not LowRankKernel.pays([128, 1], rank=16)

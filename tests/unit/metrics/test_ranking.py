@@ -88,5 +88,7 @@ def test_exponential_gain_equals_sklearn():
     ratings, scores = draw.integers(1, 6, (6, 9)), draw.normal(size=(6, 9))
     expected = ndcg_score(2.0**ratings - 1, scores, k=3)
     assert measured(NDCG(3, gain="exponential"), ratings, scores) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match=r"k must be at least 1. Received: k=0"):
+        MRR(0)
     with pytest.raises(ValueError, match=r"gain must be one of \('binary', 'exponential'\). Received: gain='log'"):
         NDCG(gain="log")

@@ -31,8 +31,9 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match=r"clusters and width must be at least 1. Received: clusters=0, width=16"):
         CBML(SCHEMA, MLP((4,)), clusters=0)
     model = CBML(SCHEMA, MLP((4,)))
-    model.compile(inner_loop=InnerLoop(adapt="head"))
-    ids = tf.zeros([1, 2, 4], tf.int64)
-    samples = {"ids": ids, "numeric": tf.zeros([1, 2, 1]), "label": tf.zeros([1, 2]), "weight": tf.ones([1, 2])}
-    with pytest.raises(ValueError, match=r"adapt must be 'dense' or 'all' with CBML, which gates all dense weights. Received: 2 of 4"):
-        model.train_step((samples, samples))
+    for inner_loop, adapted in ((InnerLoop(adapt="head"), 2), (InnerLoop(0), 0)):
+        with pytest.raises(
+            ValueError,
+            match=rf"inner_loop must adapt all dense weights with CBML, .* Received: InnerLoop\(.*, which adapts {adapted} of 4\.",
+        ):
+            model.compile(inner_loop=inner_loop)

@@ -17,6 +17,8 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.towers import TOWERS
 from gmeta_tf.training.experiment import Experiment, build_model, placement_table
 
+pytestmark = pytest.mark.xdist_group("ranks")
+
 ROOT = pathlib.Path(jobs.HERE).parent
 
 
@@ -115,12 +117,27 @@ def test_towers_are_built_by_name(tiny):
         with pytest.raises(ValueError, match=rf"^{name} must be {rule}\. Received: {name}={value}\. Leave it out for the default\."):
             Experiment(**{name: value})
     for options, message in (
-        ({"loss": "mse", "metrics": "click"}, r"metrics must fit the loss. Received: metrics='click' with loss='mse'"),
-        ({"loss": "pairwise", "metrics": "rating"}, r"metrics must fit the loss. Received: metrics='rating' with loss='pairwise'"),
+        ({"loss": "mse", "metrics": "click"}, r"metrics must fit the loss: one of \('rating', .*\) for 'mse'. Received: metrics='click'"),
+        (
+            {"metrics": "liked"},
+            r"metrics must fit the loss: one of \('click', 'ranking'\) for 'binary_crossentropy'. Received: metrics='liked'",
+        ),
+        ({"loss": "pairwise", "metrics": "rating"}, r"metrics must fit the loss: .* Received: metrics='rating'"),
         ({"method": "joint", "model": "cbml"}, r"method must be 'meta' for what an inner loop trains. Received: method='joint' with"),
         ({"method": "joint", "rates": "per_step"}, r"method must be 'meta' for what an inner loop trains. .* rates='per_step'"),
-        ({"model": "cbml", "rule": "newton", "adapt": "head"}, r"rule must be 'gradient' with model 'cbml'"),
-        ({"inner_lr": 0, "reptile": True, "adapt": "all"}, r"learning_rate must be at least 0, and above it with reptile. Received: 0"),
+        (
+            {"model": "cbml", "rule": "newton", "adapt": "head"},
+            r"adapt must be 'all' or 'dense', .* with model 'cbml', .* Received: adapt='head'",
+        ),
+        ({"model": "cbml", "inner_steps": 0}, r"adapt must be 'all' or 'dense', in one step at least, .* inner_steps=0"),
+        (
+            {"method": "joint", "reptile": True},
+            r"adapt must be 'all' with reptile, which moves adapted weights only. Received: adapt='dense'",
+        ),
+        (
+            {"inner_lr": 0, "reptile": True, "adapt": "all"},
+            r"learning_rate must be finite and at least 0, and above it with reptile. Received: 0",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             Experiment(**options)
