@@ -95,9 +95,9 @@ def test_weights_rows_and_slots_equal_those_of_one_rank(trained, schema_of, rank
 def test_logs_equal_those_of_one_rank(trained, ranks, name):
     alone, together = (json.loads((trained[n] / name / "logs.json").read_text()) for n in (1, ranks))
     assert set(alone) == set(together)
-    names = ("mae", "val_mae", "val_before_mae") if name == "closed_form" else ("auc", "val_auc", "val_gauc", "val_mrr_at_5")
+    names = ("mae", "val_mae", "val_before_mae") if name == "reptile" else ("auc", "val_auc", "val_gauc", "val_mrr_at_5")
     assert {"loss", "val_loss", *names} <= set(alone)
-    assert ("val_logloss" in alone) == (name not in ("closed_form", "mixed_dims"))  # whose scores are no log odds
+    assert ("val_logloss" in alone) == (name not in ("reptile", "mixed_dims"))  # whose scores are no log odds
     for key, values in alone.items():
         np.testing.assert_allclose(together[key], values, rtol=ROUNDED["rtol"] if name == "bfloat16_wire" else 1e-7, err_msg=key)
 

@@ -51,7 +51,6 @@ def build(schema, name, *, dim=4, **options):
             "inner_loop": InnerLoop(2, 0.5, adapt="head", rule="newton", rates="per_element"),
             "row_optimizer": RowAdagrad(0.1),
             "steps_per_execution": 2,
-            "metrics": "rating",
         },
         "few_tasks": {"inner_loop": InnerLoop(2, 0.3, adapt="all", rates="per_step"), "row_optimizer": RowAdagrad(0.1)},
         "every_option": {
@@ -63,7 +62,7 @@ def build(schema, name, *, dim=4, **options):
             "steps_per_execution": 2,
         },
         "bfloat16_wire": {"inner_loop": InnerLoop(1, 0.3, adapt="all"), "row_optimizer": RowwiseAdagrad(0.1)},
-        "reptile": {"inner_loop": InnerLoop(2, 0.3, adapt="all", reptile=True)},
+        "reptile": {"inner_loop": InnerLoop(2, 0.3, adapt="all", reptile=True), "loss": "mse"},
     }[name]
     model.compile(tf.keras.optimizers.Adam(0.01), **(compiled | options))
     if name == "all_rows_adapt":

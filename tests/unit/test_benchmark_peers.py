@@ -11,13 +11,13 @@ import numpy as np
 import psutil
 import pytest
 
+pytestmark = pytest.mark.xdist_group("ranks")
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"
 SIZES = {"tasks": 4, "support": 3, "query": 5, "fields": 2, "tables": (300,), "dim": 4, "hidden": (8, 6), "outer_lr": 1.0}
 PEER = """
 from peers.parameter_server import make
 from workloads import Workload
 
-pytestmark = pytest.mark.xdist_group("ranks")
 run = make(Workload(**{sizes}), workers={workers}, how={how!r})
 print([run(4) for _ in range({repeats})], flush=True)  # a worker alone takes each batch once, and returns the last one's loss
 input()
