@@ -13,4 +13,4 @@ mypy --no-error-summary
 site=$(mktemp -d)
 said=$(mkdocs build --site-dir "$site" 2>&1) || { echo "$said" >&2; rm -r "$site"; exit 1; } # --quiet would not see warnings
 rm -r "$site"
-exec python -m pytest -n 2 --dist loadgroup "$@"
+exec python -m pytest -n 2 --dist loadfile "$@"

@@ -3,8 +3,6 @@
 import jobs
 import pytest
 
-pytestmark = pytest.mark.xdist_group("ranks")
-
 
 @pytest.mark.timeout(450)
 @pytest.mark.parametrize("ranks", [2, 3])

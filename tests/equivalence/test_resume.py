@@ -12,7 +12,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training import checkpoint
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("ranks")]
+pytestmark = pytest.mark.timeout(400)
 RANKS = 2  # of the run until it stops
 
 

@@ -12,7 +12,7 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training import checkpoint
 
 ROUNDED = {"rtol": 0.02, "atol": 0.01}  # bfloat16 keeps 8 bits of each row and gradient in transit
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("ranks")]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import time
 import jobs
 import pytest
 
-pytestmark = pytest.mark.xdist_group("ranks")
 LIMIT = 8  # seconds of the watchdog in these tests
 PAID = r"ValueError: the price must be paid\. Received: nothing\."
 SILENT = rf"must answer within its time limit\. Received: no answer: it is stopped, .* raise GMETA_WATCHDOG_SECONDS \(now {LIMIT}\)"

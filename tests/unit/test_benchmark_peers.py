@@ -11,7 +11,6 @@ import numpy as np
 import psutil
 import pytest
 
-pytestmark = pytest.mark.xdist_group("ranks")
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"
 SIZES = {"tasks": 4, "support": 3, "query": 5, "fields": 2, "tables": (300,), "dim": 4, "hidden": (8, 6), "outer_lr": 1.0}
 PEER = """

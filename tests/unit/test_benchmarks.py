@@ -11,7 +11,6 @@ import jobs
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.xdist_group("ranks")
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"
 TINY = {"tasks": 4, "support": 3, "query": 5, "fields": 2, "tables": (2000,), "ids": "zipf", "dim": 4, "hidden": (8, 6), "outer_lr": 1.0}
 TINY_DLRM = {"tasks": 3, "dim": 4, "numeric": 2, "bottom": (6,), "hidden": (8,)}

@@ -17,7 +17,6 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.towers import TOWERS
 from gmeta_tf.training.experiment import Experiment, build_model, placement_table
 
-pytestmark = pytest.mark.xdist_group("ranks")
 ROOT = pathlib.Path(jobs.HERE).parent
 
 

@@ -8,7 +8,6 @@ import pytest
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.training.profile import Profile
 
-pytestmark = pytest.mark.xdist_group("ranks")
 STEPS = 6  # an epoch
 
 
