@@ -68,9 +68,9 @@ def _of_samples(loss):
 def of_ratings(loss) -> bool:
     """Whether a loss, as `loss_function` takes it, is one of ratings: the squared error, or another of Keras's regressions."""
     loss, keras = _of_task(loss), tf.keras.losses
-    regressions = (keras.MeanSquaredError, keras.MeanAbsoluteError, keras.Huber, keras.LogCosh)
-    relative = (keras.MeanSquaredLogarithmicError, keras.MeanAbsolutePercentageError)
-    return loss == "mse" or isinstance(loss, regressions + relative)
+    robust = keras.MeanAbsoluteError | keras.Huber | keras.LogCosh
+    relative = keras.MeanSquaredLogarithmicError | keras.MeanAbsolutePercentageError
+    return loss == "mse" or isinstance(loss, keras.MeanSquaredError | robust | relative)
 
 
 def of_chances(loss) -> bool:

@@ -7,10 +7,9 @@
     python scripts/benchmarks/method_statistics.py --render                               # the tables of the docs from the results
 
 Results are kept by protocol, method and seed in docs/results/statistics.json, of which the docs' tables are rendered; what is run
-again is replaced. A protocol's
-training options stand in scripts/configs/protocols, a method's in scripts/configs/methods; they were chosen on validation
-users, and are the same for all seeds. With options after its name a method is varied: the table of ablations has such rows.
-Data comes from PyPI, unless --raw has it.
+again is replaced. A protocol's training options stand in scripts/configs/protocols, a method's in scripts/configs/methods; they were
+chosen on validation users, and are the same for all seeds. With options after its name a method is varied: the table of ablations has
+such rows. Data comes from PyPI, unless --raw has it.
 """
 
 import concurrent.futures

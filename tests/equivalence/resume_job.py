@@ -19,7 +19,7 @@ EPOCHS, EVERY = 3, 2
 
 
 class KeepMidEpoch(tf.keras.callbacks.Callback):
-    """Copies the checkpoints of the run a step after the second epoch's first was saved."""
+    """Copies the checkpoints in the second epoch, a step after one was saved within it."""
 
     def __init__(self, out):
         super().__init__()

@@ -16,7 +16,6 @@ SIZES = {"tasks": 4, "support": 3, "query": 5, "fields": 2, "tables": (300,), "d
 PEER = """
 from peers.parameter_server import make
 from workloads import Workload
-
 run = make(Workload(**{sizes}), workers={workers}, how={how!r})
 print([run(4) for _ in range({repeats})], flush=True)  # a worker alone takes each batch once, and returns the last one's loss
 input()

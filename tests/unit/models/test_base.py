@@ -12,7 +12,7 @@ from gmeta_tf.metrics.click import click_metrics
 from gmeta_tf.schema import Categorical, Schema
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "ftrl"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "ftrl", "rmsprop"])
 def test_any_keras_optimizer_fits(tiny, optimizer):
     data = Reader(tiny, "train", global_batch_tasks=BATCH)
     history = make(data, optimizer=optimizer).fit(data.stream(), steps_per_epoch=2, verbose=0).history

@@ -108,9 +108,11 @@ def test_what_was_learned_is_trained_and_adapts_otherwise_by_fixed_rates_only():
     assert all(moved)
     assert len(moved) == len(model.tower.trainable_variables) + len(model.rates.trainable_variables)
     model.adapt_by(InnerLoop(1, 0.1, adapt="dense"))
-    for other in (InnerLoop(1, 0.1, rates="per_step"), InnerLoop(1, 0.1, adapt="head", rule="newton", rates="per_element")):
-        with pytest.raises(ValueError, match=r"inner_loop must have the rates that the model was compiled with, or fixed ones. Received: "):
-            model.adapt_by(other)
+    for other, received in (({"rates": "per_step"}, "per_s"), ({"adapt": "head", "rule": "newton", "rates": "per_element"}, "newton")):
+        with pytest.raises(
+            ValueError, match=rf"inner_loop must have the rates that the model was compiled with, or fixed ones. Received: .*{received}"
+        ):
+            model.adapt_by(InnerLoop(1, 0.1, **other))
 
 
 def test_a_head_in_closed_form_must_be_linear():

@@ -120,7 +120,7 @@ def test_towers_are_built_by_name(tiny):
             {"metrics": "liked"},
             r"metrics must fit the loss: one of \('click', 'ranking'\) for 'binary_crossentropy'. Received: metrics='liked'",
         ),
-        ({"loss": "pairwise", "metrics": "rating"}, r"metrics must fit the loss: .* Received: metrics='rating'"),
+        ({"loss": "pairwise", "metrics": "rating"}, r"metrics must fit the loss: .* for 'pairwise'. Received: metrics='rating'"),
         ({"method": "joint", "model": "cbml"}, r"method must be 'meta' for what an inner loop trains. Received: method='joint' with"),
         ({"method": "joint", "rates": "per_step"}, r"method must be 'meta' for what an inner loop trains. .* rates='per_step'"),
         (
