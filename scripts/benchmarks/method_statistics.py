@@ -30,7 +30,7 @@ CONFIGS = ROOT / "scripts/configs"
 RESULTS = ROOT / "docs/results/statistics.json"
 BASELINES = "baselines"
 METHODS = (BASELINES, *sorted(path.stem for path in (CONFIGS / "methods").glob("*.yaml")))
-VARIANTS = tuple(name for name in method_tables.NAMES | method_tables.ABLATIONS | method_tables.TOWER_NAMES if "--" in name)
+VARIANTS = tuple(name for name in method_tables.NAMES | method_tables.ABLATIONS if "--" in name)
 GMETA = "from gmeta_tf.cli.main import main; main()"
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 SIZES = ("--split.least_samples", "13", "--split.most_samples", "100", "--split.query", "10", "--split.support", "90")
@@ -65,8 +65,8 @@ COLD_ITEMS = '{"column": "item_id", "since": 1998, "age_column": "published"}'
 MELU = ("--label", "rating", "--fields", "melu", "--split.fractions", "[0.75, 0.05, 0.2]", "--split.cold_items", COLD_ITEMS)
 STATES = ("test", "train", "train_cold_items", "test_cold_items")
 PROTOCOLS = {
-    "clicks_last": Protocol("ml-100k", ("--label", "click")),
-    "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS)),
+    "clicks_last": Protocol("ml-100k", ("--label", "click"), methods=METHODS + tuple(method_tables.TOWERS)),
+    "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS), methods=METHODS + tuple(method_tables.TOWERS)),
     "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS), methods=METHODS + VARIANTS),
     "ratings_anonymous": Protocol(
         "ml-100k", ("--label", "rating", "--fields", "anonymous", *RATINGS), seeds=5, methods=("maml",), options="ratings_recbole"
@@ -102,10 +102,10 @@ def main():
         raw = {source: fetch(source, options.raw, work) for source in {PROTOCOLS[name].source for name in options.only}}
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             data = {key: pool.submit(prepared, *key, raw, work) for key in dict.fromkeys((name, seed) for name, _, seed in jobs)}
-            made = {key: pool.submit(run, *key, data[key[0], key[2]], work) for key in jobs}
-            for key, future in made.items():
-                keep(results, key, future.result())
-                print(*key, flush=True)
+            made = {pool.submit(run, *key, data[key[0], key[2]], work): key for key in jobs}
+            failures = [keep(results, made[future], future) for future in concurrent.futures.as_completed(made)]
+        if any(failures):
+            sys.exit("\n".join(filter(None, failures)))
     if results.resolve() != RESULTS:
         for name, table in method_tables.tables_of(json.loads(results.read_text())).items():
             print(f"\n{name}\n\n{table}")
@@ -162,13 +162,18 @@ def call(*arguments):
         raise RuntimeError(f"{' '.join(command)} must end well. Received: exit code {done.returncode}, {done.stderr[-2000:]}")
 
 
-def keep(results: pathlib.Path, key: tuple[str, str, int], made: dict):
-    """Adds what a run gave to the file of results."""
+def keep(results: pathlib.Path, key: tuple[str, str, int], made: concurrent.futures.Future) -> str:
+    """Adds what a run gave to the file of results, and tells of it; why it failed, if it did: others have their results all the same."""
+    if made.exception():
+        print(*key, "failed", flush=True)
+        return str(made.exception())
     name, method, seed = key
     kept = json.loads(results.read_text()) if results.exists() else {}
-    rounded = json.loads(json.dumps(made), parse_float=lambda text: round(float(text), 5))
+    rounded = json.loads(json.dumps(made.result()), parse_float=lambda text: round(float(text), 5))
     kept.setdefault(name, {}).setdefault(method, {})[str(seed)] = rounded
     results.write_text(json.dumps(kept, sort_keys=True) + "\n")
+    print(*key, flush=True)
+    return ""
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ NAMES = {
     "factorisation": "matrix factorisation, folded in",
     "joint": "joint training, fine-tuned",
     "maml": "MAML",
+    "maml --tower mlp": "MAML, MLP tower",
+    "maml --tower dcn": "MAML, DCN-v2 tower",
+    "maml --tower deepfm": "MAML, DeepFM tower",
+    "maml --tower wide_deep": "MAML, Wide & Deep tower",
     "fomaml": "FOMAML",
     "anil": "ANIL",
     "meta_sgd": "Meta-SGD",
@@ -34,12 +38,7 @@ ABLATIONS = {
     "maml --average_decay 0": "weights not averaged over epochs",
     "ratings_anonymous": "no features of the user",
 }
-TOWER_NAMES = {
-    "maml --tower mlp": "MLP",
-    "maml --tower dcn": "DCN-v2",
-    "maml --tower deepfm": "DeepFM",
-    "maml --tower wide_deep": "Wide & Deep",
-}
+TOWERS = {name: title for name, title in NAMES.items() if "--tower" in name}
 TITLES = {
     "auc": "AUC",
     "gauc": "GAUC",
@@ -97,13 +96,14 @@ def tables_of(kept: dict) -> dict[str, str]:
     """Name -> table of all results of methods."""
     tables = {name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept}
     tables |= {f"{name}, paired": paired(rows_of(kept[name]), BASES, NAMES) for name in SHOWN if name in kept}
+    tables |= {f"{name}, towers": paired(rows_of(kept[name]), {"maml": "MAML"}, TOWERS) for name in SHOWN if name in kept}
     tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if trained(kept.get(name, {}))}
     if "melu" in kept:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
     if "ratings_recbole" in kept:
-        rows = rows_of(kept["ratings_recbole"], {**NAMES, **ABLATIONS, **TOWER_NAMES})
+        rows = rows_of(kept["ratings_recbole"], NAMES | ABLATIONS)
         rows["ratings_anonymous"] = rows_of(kept.get("ratings_anonymous", {})).get("maml", {})
-        tables |= {name: paired(rows, {"maml": "MAML"}, names) for name, names in (("ablations", ABLATIONS), ("towers", TOWER_NAMES))}
+        tables["ablations"] = paired(rows, {"maml": "MAML"}, ABLATIONS)
     return tables
 
 
