@@ -82,10 +82,13 @@ class Numeric:
 
     Attributes:
       name: column of the data.
+      counts: categorical feature of a vocabulary by frequency; the number is then no column, but the logarithm of how often
+        the feature's value occurs in training, out of vocabulary 0: what is popular is liked more, and what is rare is known less.
     """
 
     kind: ClassVar[str] = "numeric"
     name: str
+    counts: str = ""
 
 
 Feature = Categorical | MultiHot | Numeric
@@ -103,7 +106,8 @@ class Schema:
       tables: rows of each embedding table, out-of-vocabulary row included; filled in by preparation.
 
     Raises:
-      ValueError: two features of one name, a feature that is the label, or a table without a size once any has one.
+      ValueError: two features of one name, a feature that is the label, counts of no categorical feature, or a table
+        without a size once any has one.
     """
 
     task: str | tuple[str, ...]
@@ -119,6 +123,13 @@ class Schema:
             raise ValueError(f"features must have distinct names, at least one. Received: features={names}. Name each column once.")
         if self.label in names:
             raise ValueError(f"label must be no feature. Received: label={self.label!r}, features={names}. Drop the feature.")
+        categorical = [feature.name for feature in self.features if isinstance(feature, Categorical)]
+        for feature in self.numeric_features:
+            if feature.counts not in ("", *categorical):
+                raise ValueError(
+                    f"counts must be of a categorical feature, one of {categorical}. Received: counts={feature.counts!r} for "
+                    f"{feature.name!r}. Name one."
+                )
         used = {feature.table for feature in self.id_features}
         if self.tables and used != set(self.tables):
             raise ValueError(
@@ -136,6 +147,12 @@ class Schema:
     def numeric_features(self) -> tuple[Numeric, ...]:
         """Features that are numbers."""
         return tuple(f for f in self.features if isinstance(f, Numeric))
+
+    @property
+    def counts_of(self) -> dict[str, Categorical]:
+        """Numeric feature that is no column -> the categorical feature whose values it counts."""
+        categorical = {feature.name: feature for feature in self.features if isinstance(feature, Categorical)}
+        return {feature.name: categorical[feature.counts] for feature in self.numeric_features if feature.counts}
 
     @property
     def weighted_features(self) -> tuple[MultiHot, ...]:

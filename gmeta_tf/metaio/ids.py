@@ -1,6 +1,7 @@
 """From values to ids: vocabularies, made of the kept samples of training or given, and the encoded samples of a bucket."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from gmeta_tf.schema import Categorical, MultiHot, Schema
 
 
 class Ids:
-    """The ids of kept samples. Values of vocabularies lie in tables `vocabulary_0` … (value, id) of the engine.
+    """The ids of kept samples. Values of vocabularies lie in tables `vocabulary_0` … (value, id, n) of the engine.
 
     Args:
       rows: loaded, of which samples were kept.
@@ -45,11 +46,11 @@ class Ids:
             self.vocabularies[table] = made
             if made.kind == "frequency":
                 to = self.rows.table_types[table]
-                listed = f"SELECT unnest(?::VARCHAR[]) AS text, unnest(range({len(made.values)})) AS place"
-                self.engine.run(f"CREATE TABLE listed AS {listed}", [list(made.values)])
+                listed = f"SELECT unnest(?::VARCHAR[]) AS text, unnest(range({len(made.values)})) AS place, unnest(?::BIGINT[]) AS n"
+                self.engine.run(f"CREATE TABLE listed AS {listed}", [list(made.values), list(made.counts)])
                 self.engine.run(  # a text that is another than the number's own is no value of an integer column
-                    f"CREATE TABLE vocabulary_{number} AS SELECT TRY_CAST(text AS {to}) AS value, place + {made.out_of_vocabulary} AS id "
-                    f"FROM listed WHERE TRY_CAST(text AS {to})::VARCHAR = text"
+                    f"CREATE TABLE vocabulary_{number} AS SELECT TRY_CAST(text AS {to}) AS value, place + {made.out_of_vocabulary} AS id, "
+                    f"n FROM listed WHERE TRY_CAST(text AS {to})::VARCHAR = text"
                 )
                 self.engine.run("DROP TABLE listed")
 
@@ -73,19 +74,29 @@ class Ids:
             boundaries = policy.boundaries or self._quantiles(values(training), policy.rows)
             return Vocabulary("buckets", 2 + len(boundaries), boundaries=boundaries)
         most = f"LIMIT {policy.rows - policy.out_of_vocabulary}" if policy.rows else ""
+        counted = f"SELECT value, count(*) AS n FROM ({values(training)}) WHERE value::VARCHAR <> '' GROUP BY value"
         found = self.engine.rows(
-            f"SELECT value::VARCHAR FROM (SELECT value, count(*) AS n FROM ({values(training)}) WHERE value::VARCHAR <> '' GROUP BY value) "
-            f"WHERE n >= {policy.min_count} ORDER BY n DESC, value::VARCHAR {most}"
+            f"SELECT value::VARCHAR, n FROM ({counted}) WHERE n >= {policy.min_count} ORDER BY n DESC, value::VARCHAR {most}"
         )
-        return Vocabulary(
-            "frequency", policy.out_of_vocabulary + len(found), policy.out_of_vocabulary, values=tuple(value for (value,) in found)
-        )
+        values, counts = zip(*found, strict=True) if found else ((), ())
+        return Vocabulary("frequency", policy.out_of_vocabulary + len(found), policy.out_of_vocabulary, values=values, counts=counts)
 
     def _quantiles(self, values, rows):
         """Boundaries between `rows` - 1 buckets of equal counts; the first row is of missing numbers."""
         shares = [i / (rows - 1) for i in range(1, rows - 1)]
         found = self.engine.row(f"SELECT quantile_disc(value, {shares}) FROM ({values})")[0] if shares else []
         return tuple(sorted(set(found or ())))
+
+    def moments_of_counts(self, buckets: list[int]) -> dict[str, tuple[float, float]]:
+        """Count -> (mean, deviation) of its logarithm over the samples of buckets; sums are exact, so that order does not matter."""
+        made = {}
+        for name, feature in self.schema.counts_of.items():
+            kept = f"{self.engine.kept('kept', buckets)} kept {self._join(feature)}"
+            found = self.engine.rows(f"SELECT {self._log_count(feature)}, count(*) FROM {kept} GROUP BY 1")
+            samples = sum(n for _, n in found)
+            mean = math.fsum(n * value for value, n in found) / samples
+            made[name] = mean, math.sqrt(math.fsum(n * (value - mean) ** 2 for value, n in found) / samples) or 1.0
+        return made
 
     def schema_with_sizes(self) -> Schema:
         """The schema, with the sizes of its tables."""
@@ -100,17 +111,16 @@ class Ids:
         ids, joins = [], []
         for feature in self.schema.id_features:
             if isinstance(feature, Categorical):
-                own, alias = f"kept.{self.own[feature.name]}", f"of_{self.own[feature.name]}"
-                ids.append(f"{self._id(feature, own, alias)} + 1")
-                if self.vocabularies[feature.table].kind == "frequency":
-                    joins.append(f"LEFT JOIN vocabulary_{self.rows.tables.index(feature.table)} {alias} ON {alias}.value = {own}")
+                ids.append(f"{self._id(feature, f'kept.{self.own[feature.name]}', self._alias(feature))} + 1")
+                joins += [self._join(feature)] if self.vocabularies[feature.table].kind == "frequency" else []
             else:
                 joins.append(f"LEFT JOIN ({self._lists(engine, feature, bucket)}) of_{self.own[feature.name]} USING (file_row_number)")
                 ids += [f"coalesce(of_{self.own[feature.name]}.ids[{slot}], 0)" for slot in range(1, feature.slots + 1)]
-        numbers = [
-            f"coalesce(({self.own[f.name]} - '{numeric[f.name][0]}'::DOUBLE) / '{numeric[f.name][1]}'::DOUBLE, 0)::FLOAT"
-            for f in self.schema.numeric_features
-        ]
+        numbers = []
+        for number in self.schema.numeric_features:
+            value = self._log_count(self.schema.counts_of[number.name]) if number.counts else self.own[number.name]
+            mean, deviation = numeric[number.name]
+            numbers.append(f"coalesce(({value} - '{mean}'::DOUBLE) / '{deviation}'::DOUBLE, 0)::FLOAT")
         for feature in self.schema.weighted_features:
             numbers += [f"coalesce({self.rows.weights[feature.name]}[{slot}], 0)::FLOAT" for slot in range(1, feature.slots + 1)]
         columns = ["number", "part = 'query' AS is_query", "label", "seat"]
@@ -130,6 +140,18 @@ class Ids:
         whole = lambda *shape: np.zeros([0, *shape], np.int64)  # noqa: E731
         number = lambda *shape: np.zeros([0, *shape], np.float32)  # noqa: E731
         return Samples(whole(), whole(len(self.schema.positions)), number(self.schema.numeric_width), number(), whole())
+
+    def _alias(self, feature):
+        return f"of_{self.own[feature.name]}"
+
+    def _join(self, feature):
+        """SQL that joins the vocabulary, by frequency, of a categorical feature."""
+        alias, number = self._alias(feature), self.rows.tables.index(feature.table)
+        return f"LEFT JOIN vocabulary_{number} {alias} ON {alias}.value = kept.{self.own[feature.name]}"
+
+    def _log_count(self, feature):
+        """SQL of the logarithm of how often a value occurs, where its vocabulary is joined."""
+        return f"ln(coalesce({self._alias(feature)}.n, 1))"
 
     def _id(self, feature, value, alias):
         """SQL of the id of a value."""

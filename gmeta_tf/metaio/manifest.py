@@ -15,7 +15,7 @@ from gmeta_tf.metaio.vocabulary import Vocabulary, text
 from gmeta_tf.schema import Categorical, Feature, Numeric, Schema
 
 NAME = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 CHUNK = 1 << 22  # bytes to read at a time
 
 
@@ -66,7 +66,7 @@ class Table:
 
     Attributes:
       vocabulary: without values.
-      file: JSON lines, a value each, in order of id; empty where the kind has none.
+      file: JSON lines, a value and its count each, in order of id; empty where the kind has none.
       sha256: of the file.
     """
 
@@ -213,7 +213,8 @@ class Manifest:
         lines = read_bytes(path)
         if hashlib.sha256(lines).hexdigest() != table.sha256:
             raise ValueError(f"{path} must be as preparation wrote it. Received: another. Prepare the data again.")
-        return dataclasses.replace(table.vocabulary, values=tuple(json.loads(line) for line in lines.splitlines()))
+        pairs = [json.loads(line) for line in lines.splitlines()]
+        return dataclasses.replace(table.vocabulary, values=[value for value, _ in pairs], counts=[count for _, count in pairs])
 
     def encode(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Encodes raw columns of n samples as preparation did, for `Schema.pack` and `MetaModel.adapt`.
@@ -221,7 +222,7 @@ class Manifest:
         Args:
           columns: name -> n values (categorical), n lists of values or texts separated by blanks (multi-hot), n lists of
             numbers (weights of those, which then are lists) or n numbers (numeric); the label as it is, where given. None
-            is a missing value, and NaN a missing number.
+            is a missing value, and NaN a missing number. Counts are none of the columns.
 
         Returns:
           name -> n ids (0: out of vocabulary), n lists of ids, n standardised numbers (0, the mean, where missing), and
@@ -233,6 +234,8 @@ class Manifest:
         Example:
           adapted = model.adapt(manifest.encode({"user_id": ["7", "7"], "genres": ["Drama", "Comedy Drama"], "click": [1, 0]}))
         """
+        counted = {name: columns[feature.name] for name, feature in self.schema.counts_of.items() if feature.name in columns}
+        columns = {**columns, **counted}
         self.schema.require_features(columns)
         encoded = {feature.name: self._encode(feature, columns[feature.name]) for feature in self.schema.features}
         for feature in self.schema.weighted_features:
@@ -243,7 +246,9 @@ class Manifest:
 
     def _encode(self, feature: Feature, values: Sequence):
         if isinstance(feature, Numeric):
-            return _standardised(values, feature.name, *self.numeric[feature.name])
+            counted = self.schema.counts_of.get(feature.name)
+            numbers = self.vocabularies[counted.table].log_counts(values) if counted else values
+            return _standardised(numbers, feature.name, *self.numeric[feature.name])
         vocabulary = self.vocabularies[feature.table]
         if isinstance(feature, Categorical):
             return vocabulary.ids(values, name=feature.name)
@@ -251,12 +256,12 @@ class Manifest:
 
 
 def save_vocabulary(vocabulary: Vocabulary, folder, number: int) -> Table:
-    """Writes a vocabulary's values, where it has any, as the `number`th file; returns the manifest's entry."""
-    bare = dataclasses.replace(vocabulary, values=())
+    """Writes a vocabulary's values and counts, where it has any, as the `number`th file; returns the manifest's entry."""
+    bare = dataclasses.replace(vocabulary, values=(), counts=())
     if vocabulary.kind != "frequency":
         return Table(bare)
     name = f"vocabulary-{number:03d}.jsonl"
-    lines = "".join(json.dumps(value) + "\n" for value in vocabulary.values).encode()
+    lines = "".join(json.dumps(pair) + "\n" for pair in zip(vocabulary.values, vocabulary.counts, strict=True)).encode()
     with tf.io.gfile.GFile(join(folder, name), "wb") as file:
         file.write(lines)
     return Table(bare, name, hashlib.sha256(lines).hexdigest())
@@ -264,7 +269,7 @@ def save_vocabulary(vocabulary: Vocabulary, folder, number: int) -> Table:
 
 def _plain_table(table):
     plain = dataclasses.asdict(table.vocabulary)
-    del plain["rows"], plain["values"]  # the schema has the one, a file the other
+    del plain["rows"], plain["values"], plain["counts"]  # the schema has the one, a file the other
     return plain | {"file": table.file, "sha256": table.sha256}
 
 

@@ -24,6 +24,7 @@ from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.metaio.samples import TaskSamples, together
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.vocabulary import Policy
+from gmeta_tf.schema import Numeric
 from gmeta_tf.version import __version__
 
 SCRATCH = ".scratch"
@@ -37,6 +38,7 @@ def prepare(
     *,
     split: Split | None = None,
     vocabularies: Mapping[str, Policy] | None = None,
+    counts: tuple[str, ...] = (),
     like: Manifest | None = None,
     lanes: int = 8,
     shard_megabytes: int = 64,
@@ -54,6 +56,7 @@ def prepare(
       out: the folder, made whole or not at all; a path of TensorFlow's file systems.
       split: how to split; default `Split()`.
       vocabularies: table -> how its vocabulary is made; default `Policy()`.
+      counts: categorical features, each of which gets a numeric feature `<name>_count`, see `Numeric.counts`.
       like: prepared data whose vocabularies and numbers' means are applied unchanged.
       lanes: groups of files of a partition; no more ranks than lanes can read it.
       shard_megabytes: about the most that a support and a query file take together.
@@ -79,6 +82,8 @@ def prepare(
         if value < 1:
             raise ValueError(f"{name} must be at least 1. Received: {name}={value}. Use as many as there may be ranks, and some 64 MB.")
     split = split or Split()
+    counted = tuple(Numeric(f"{name}_count", counts=name) for name in counts)
+    source = dataclasses.replace(source, schema=dataclasses.replace(source.schema, features=(*source.schema.features, *counted)))
     policies = {table: policy_of(made) for table, made in like.vocabularies.items()} if like else dict(vocabularies or {})
     if like and vocabularies:
         raise ValueError("vocabularies must not be given with like, which brings its own. Received: both. Leave one out.")
@@ -127,8 +132,7 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
 
         kept = dict(zip(numbers, each(lambda bucket: samples.keep(rows.engine.fork(), bucket), numbers), strict=True))
         ids.make(training, numbers, given=like.vocabularies if like else None)
-        names = [feature.name for feature in rows.schema.numeric_features]
-        numeric = like.numeric if like else {name: together([kept[bucket][1][name] for bucket in training]) for name in names}
+        numeric = like.numeric if like else _numeric(ids, [kept[bucket][1] for bucket in training], training)
         files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
         for partition in rows.split.partitions:
             tf.io.gfile.makedirs(join(folder, partition))
@@ -157,6 +161,11 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
     )
     made.save()
     return made
+
+
+def _numeric(ids, moments, training):
+    """Numeric feature -> (mean, deviation) in training."""
+    return {name: together([of_bucket[name] for of_bucket in moments]) for name in moments[0]} | ids.moments_of_counts(training)
 
 
 def _files(buckets, partitions, lanes, *, suffix):

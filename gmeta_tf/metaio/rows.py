@@ -33,6 +33,7 @@ class Rows:
       schema: of the source.
       keys: columns that name the task.
       orders: columns of the order, as they are called here.
+      columns: features that are a column of the source: all but counts.
       own: feature -> what its column is called here.
       weights: weighted feature -> the same of its weights.
       tables: of the schema's id features.
@@ -48,8 +49,15 @@ class Rows:
         unknown = sorted(set(policies) - set(self.tables))
         if unknown:
             raise ValueError(f"vocabularies must be of the schema's tables, {self.tables}. Received: {unknown}. Name its tables.")
+        for name, feature in self.schema.counts_of.items():
+            if self.policies[feature.table].kind != "frequency":
+                raise ValueError(
+                    f"counts must be of a feature whose vocabulary is by frequency. Received: {name} of {feature.name}, by "
+                    f"{self.policies[feature.table].kind}. Leave the count out, or make that vocabulary by frequency."
+                )
+        self.columns = [feature for feature in self.schema.features if feature.name not in self.schema.counts_of]
         self.orders = [f"order_{i}" for i in range(len(source.order_by))]
-        self.own = {feature.name: f"feature_{i}" for i, feature in enumerate(self.schema.features)}
+        self.own = {feature.name: f"feature_{i}" for i, feature in enumerate(self.columns)}
         self.weights = {feature.name: f"weights_{i}" for i, feature in enumerate(self.schema.weighted_features)}
 
     @property
@@ -87,17 +95,17 @@ class Rows:
         """The columns that preparation reads -> the source's."""
         cold = self.split.cold_items
         names = {"label": self.schema.label, **dict(zip(self.orders, self.source.order_by, strict=True))}
-        names |= {self.own[feature.name]: feature.name for feature in self.schema.features}
+        names |= {self.own[feature.name]: feature.name for feature in self.columns}
         names |= {self.weights[feature.name]: feature.weights for feature in self.schema.weighted_features}
         names |= {"part": self.split.column} if self.split.column else {}
         names |= {"item": cold.column} if cold else {}
         return names | ({"age": cold.age_column} if cold and cold.age_column else {})
 
     def _make_views(self):
-        for feature in self.schema.features:
+        for feature in self.columns:
             checks.require_kind(feature, self._types[self.own[feature.name]])
         self.table_types = {table: self._type_of(table) for table in self.tables}
-        typed = [f"{self._typed(feature)} AS {self.own[feature.name]}" for feature in self.schema.features]
+        typed = [f"{self._typed(feature)} AS {self.own[feature.name]}" for feature in self.columns]
         typed += [self._weight(feature) for feature in self.schema.weighted_features]
         extra = ["part"] if self.split.column else []
         self._find_cold_items()
@@ -161,7 +169,7 @@ class Rows:
         for own, name in zip(self.orders, self.source.order_by, strict=True):
             yield own, name, "a value", f"{own} IS NOT NULL"
         yield "label", self.schema.label, "a finite number (of float32)", checks.NUMBER.format(column="label")
-        for feature in self.schema.features:
+        for feature in self.columns:
             own = self.own[feature.name]
             number = f"{own} IS NULL OR {checks.NUMBER.format(column=own)}"
             kind = "numeric" if isinstance(feature, Numeric) else self.policies[feature.table].kind

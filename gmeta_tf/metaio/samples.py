@@ -15,7 +15,7 @@ from gmeta_tf.metaio import checks
 from gmeta_tf.metaio.engine import DuckDB, quoted
 from gmeta_tf.metaio.policies import COLD_ITEMS
 from gmeta_tf.metaio.rows import Rows
-from gmeta_tf.schema import MultiHot
+from gmeta_tf.schema import MultiHot, Numeric
 
 Moments = tuple[int, float, float]
 
@@ -141,9 +141,9 @@ class TaskSamples:
             checks.refuse_doubles(engine, kept, self.rows.keys, self.rows.source.order_by, orders=self.rows.orders, episodes=split.episodes)
         for feature, length in zip(lists, lengths, strict=True):
             checks.require_length(feature, length)
-        numbers = [self.rows.own[feature.name] for feature in self.rows.schema.numeric_features]
-        found = engine.arrays(f"SELECT {', '.join(numbers)} FROM {kept}") if numbers else {}
-        return samples, {feature.name: moments(found[self.rows.own[feature.name]]) for feature in self.rows.schema.numeric_features}
+        numbers = {feature.name: self.rows.own[feature.name] for feature in self.rows.columns if isinstance(feature, Numeric)}
+        found = engine.arrays(f"SELECT {', '.join(numbers.values())} FROM {kept}") if numbers else {}
+        return samples, {name: moments(found[own]) for name, own in numbers.items()}
 
 
 def moments(numbers: np.ndarray) -> Moments:

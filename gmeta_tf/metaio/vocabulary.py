@@ -66,6 +66,7 @@ class Vocabulary:
         buckets, whose row 0 is of missing numbers.
       boundaries: buckets: where they end.
       values: frequency: in order of id, from `out_of_vocabulary` on.
+      counts: frequency: how often each of these occurs in training.
     """
 
     kind: Kind
@@ -73,13 +74,16 @@ class Vocabulary:
     out_of_vocabulary: int = 1
     boundaries: tuple[float, ...] = ()
     values: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    counts: tuple[int, ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self):
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         object.__setattr__(self, "values", tuple(self.values))
-        if self.values and self.rows != self.out_of_vocabulary + len(self.values):
+        object.__setattr__(self, "counts", tuple(self.counts))
+        if self.values and not self.rows - self.out_of_vocabulary == len(self.values) == len(self.counts):
             raise ValueError(
-                f"rows must be those of the values. Received: rows={self.rows} for {len(self.values)} values. Prepare the data again."
+                f"rows must be those of the values, each with its count. Received: rows={self.rows} for {len(self.values)} values and "
+                f"{len(self.counts)} counts. Prepare the data again."
             )
 
     def ids(self, values: Sequence[Any], *, name: str) -> np.ndarray:
@@ -89,6 +93,11 @@ class Vocabulary:
           ValueError: identity: a value is no id of the table; buckets: a value is no number.
         """
         return np.array([self._id(value, name) for value in values], np.int64)
+
+    def log_counts(self, values: Sequence[Any]) -> np.ndarray:
+        """[n] float64 logarithms of how often n values occur in training; 0, as of once, for those out of vocabulary."""
+        places = [self._places.get(text(value)) for value in values]
+        return np.log([1 if place is None else self.counts[place - self.out_of_vocabulary] for place in places])
 
     def _id(self, value, name):
         if self.kind == "frequency":

@@ -38,7 +38,7 @@ features:
 
 def test_to_dict_is_plain():
     assert yaml.safe_load(yaml.safe_dump(PLAIN)) == PLAIN
-    assert PLAIN["features"][0] == {"kind": "numeric", "name": "year"}
+    assert PLAIN["features"][0] == {"kind": "numeric", "name": "year", "counts": ""}
     assert PLAIN["features"][1] == {
         "kind": "multi_hot",
         "name": "genres",
@@ -106,6 +106,17 @@ def test_refuses_no_features_or_two_of_one_name(features, received):
         ValueError, match=rf"features must have distinct names, at least one\. Received: features={received}\. Name each column once\."
     ):
         Schema("user", "click", features)
+
+
+def test_counts_are_of_a_categorical_feature():
+    item = Categorical("item")
+    schema = Schema("user", "click", (item, Numeric("popularity", counts="item"), MultiHot("genres", 3), Numeric("year")))
+    assert schema.counts_of == {"popularity": item}
+    for other in ("genres", "year", "shop"):
+        with pytest.raises(
+            ValueError, match=rf"counts must be of a categorical feature, one of \['item'\]\. Received: counts='{other}' for"
+        ):
+            Schema("user", "click", (*schema.features, Numeric("more", counts=other)))
 
 
 def test_refuses_a_label_among_the_features():

@@ -3,6 +3,7 @@
 import duckdb
 import jobs
 import numpy as np
+import pytest
 from click_log import log, weighted
 from small_log import only_train
 
@@ -89,6 +90,40 @@ def test_policies_of_vocabularies_and_new_data_like_old(tmp_path):
     packed = made.schema.pack(made.encode(columns))
     ids = np.concatenate([sets.ids for shard in like.shards for pair in sets_of(like, shard) for sets in pair])
     assert sorted(map(tuple, ids)) == sorted(map(tuple, packed["ids"]))
+
+
+def test_counts_of_values_in_training(tmp_path):
+    """Standardised logarithms, which `Manifest.encode` makes of the counted feature, in data prepared later, too."""
+    counts, split = ("item", "shop"), Split(query=2, support=7, fractions=(0.75, 0, 0.25))
+    schema = Schema("user", "click", (Categorical("user"), Categorical("item"), Categorical("shop", table="item"), Numeric("time")))
+    source = Source(schema, f"SELECT *, item AS shop FROM ({log().sql}) WHERE item <> 'i1'", ("time",))
+    made = prepare(source, tmp_path / "old", split=split, counts=counts, vocabularies={"item": Policy(min_count=9)}, lanes=1)
+    assert [feature.name for feature in made.schema.numeric_features] == ["time", "item_count", "shop_count"]
+    vocabulary, mean, deviation = made.vocabularies["item"], *made.numeric["item_count"]
+    for partition in ("train", "test"):
+        sets = [own for lane in made.partitions[partition] for shard in lane.shards for pair in sets_of(made, shard) for own in pair]
+        ids, logs = (np.concatenate([getattr(own, name) for own in sets]) for name in ("ids", "numeric"))
+        if partition == "train":
+            np.testing.assert_allclose(logs.mean(0), 0, atol=1e-6)
+            np.testing.assert_allclose(logs.std(0), 1, rtol=1e-6)
+            seen = np.bincount(np.concatenate([ids[:, 1], ids[:, 2]]), minlength=vocabulary.rows)
+            assert vocabulary.counts == tuple(seen[1:])
+            assert seen[0], "some values must be out of vocabulary"
+        np.testing.assert_allclose(logs[:, 1] * deviation + mean, np.log([1, *vocabulary.counts])[ids[:, 1]], atol=1e-6)
+    raw = {name: values.tolist() for name, values in duckdb.sql(f"FROM ({source.sql}) WHERE time > 20 ORDER BY time").fetchnumpy().items()}
+    new = Source(schema, f"FROM ({source.sql}) WHERE time > 20", ("time",))
+    like = prepare(new, tmp_path / "new", split=Split(query=2, support=99, fractions=(0, 0, 1)), counts=counts, like=made, lanes=1)
+    assert (like.numeric, like.vocabularies) == (made.numeric, made.vocabularies)
+    stored = [sets.numeric for shard in like.shards for pair in sets_of(like, shard) for sets in pair]
+    packed = made.schema.pack(made.encode(raw))["numeric"]
+    np.testing.assert_allclose(sorted(map(tuple, np.concatenate(stored))), sorted(map(tuple, packed)), rtol=1e-6)
+
+
+def test_refuses_counts_of_other_vocabularies(tmp_path):
+    message = r"counts must be of a feature whose vocabulary is by frequency\. Received: item_count of item, by hash\. Leave the count out"
+    with pytest.raises(ValueError, match=message):
+        prepare(log(), tmp_path / "out", counts=("item",), vocabularies={"item": Policy("hash", rows=7)})
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_travel_with_their_ids(tmp_path):

@@ -13,8 +13,8 @@ from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 SCHEMA = Schema("user", "click", (Categorical("user"), MultiHot("genres", 3), Numeric("year")), {"user": 3, "genres": 2})
 
 
-USERS = Vocabulary("frequency", 3, values=("1", "２ é"))
-GENRES = Vocabulary("frequency", 2, values=("Film-Noir",))
+USERS = Vocabulary("frequency", 3, values=("1", "２ é"), counts=(4, 2))
+GENRES = Vocabulary("frequency", 2, values=("Film-Noir",), counts=(3,))
 
 
 def shard(number=0, *, size=(3, 5)):
@@ -79,10 +79,10 @@ def test_load_takes_a_path_as_text(folder):
 def test_the_file_is_plain_json(folder):
     text = (folder / "manifest.json").read_text()
     plain = json.loads(text)
-    assert plain["format"] == 2
+    assert plain["format"] == 3
     assert plain["schema"] == SCHEMA.to_dict()
     assert plain["partitions"]["train"][0][0]["bytes"] == [3, 5]
-    assert json.loads((folder / "vocabulary-000.jsonl").read_text().splitlines()[1]) == "２ é"
+    assert json.loads((folder / "vocabulary-000.jsonl").read_text().splitlines()[1]) == ["２ é", 2]
 
 
 def test_the_same_manifest_is_the_same_file(folder):
@@ -114,7 +114,7 @@ def test_refuses_a_folder_without_manifest(tmp_path):
 @pytest.mark.parametrize("other", [1, "2", None])
 def test_refuses_another_format(folder, other):
     with pytest.raises(
-        ValueError, match=rf"manifest\.json must have format 2\. Received: {other!r}, in {folder}\. Prepare the data again\."
+        ValueError, match=rf"manifest\.json must have format 3\. Received: {other!r}, in {folder}\. Prepare the data again\."
     ):
         Manifest.load(edited(folder, format=other))
 
@@ -135,7 +135,7 @@ def test_refuses_a_file_too_many(folder):
 
 
 def test_refuses_vocabularies_that_are_missing_or_changed(folder):
-    (folder / "vocabulary-000.jsonl").write_text('"2"\n"1"\n')
+    (folder / "vocabulary-000.jsonl").write_text('["2", 4]\n["1", 2]\n')
     with pytest.raises(ValueError, match=r"vocabulary-000\.jsonl must be as preparation wrote it\. Received: another\."):
         _ = Manifest.load(folder).vocabularies
     (folder / "vocabulary-000.jsonl").unlink()

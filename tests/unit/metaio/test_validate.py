@@ -118,7 +118,7 @@ def test_a_flipped_bit_a_task_twice_and_other_counts_are_found(folder):
 
 
 def test_changed_vocabularies_are_found(folder):
-    (folder / "vocabulary-001.jsonl").write_text('"i0"\n')
+    (folder / "vocabulary-001.jsonl").write_text('["i0", 3]\n')
     assert [problem.split(". ")[0] for problem in validate(folder).problems] == [
         f"{folder}/vocabulary-001.jsonl must be as preparation wrote it"
     ]

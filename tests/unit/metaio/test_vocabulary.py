@@ -28,14 +28,18 @@ def test_bad_policies(options, message):
 
 
 def test_frequency():
-    made = Vocabulary("frequency", 4, 2, values=("a", "7"))
+    made = Vocabulary("frequency", 4, 2, values=("a", "7"), counts=(5, 2))
     assert made.ids(["a", 7, b"7", "7"], name="x").tolist() == [2, 3, 3, 3]
     other = made.ids(["b", None, "c", "d", "e"], name="x")
     assert set(other.tolist()) <= {0, 1}
     assert other[0] == hashed("b", 2)
     assert [made.shown(i) for i in range(4)] == ["?", "?", "a", "7"]
-    with pytest.raises(ValueError, match=r"rows must be those of the values. Received: rows=9 for 1 values"):
-        Vocabulary("frequency", 9, values=("a",))
+    np.testing.assert_allclose(made.log_counts(["a", 7, None, "b"]), np.log([5, 2, 1, 1]))
+    for rows, counts in ((9, (1,)), (2, ())):
+        with pytest.raises(
+            ValueError, match=rf"rows must be those .*its count. Received: rows={rows} for 1 values and {len(counts)} counts"
+        ):
+            Vocabulary("frequency", rows, values=("a",), counts=counts)
 
 
 def test_hash():
