@@ -68,8 +68,9 @@ PROTOCOLS = {
     "clicks_last": Protocol("ml-100k", ("--label", "click"), methods=METHODS + tuple(method_tables.TOWERS)),
     "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS), methods=METHODS + tuple(method_tables.TOWERS)),
     "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS), methods=METHODS + VARIANTS),
+    "ratings_counts": Protocol("ml-100k", ("--label", "rating", "--counts", "[item_id]", *RATINGS), options="ratings_recbole"),
     "ratings_anonymous": Protocol(
-        "ml-100k", ("--label", "rating", "--fields", "anonymous", *RATINGS), seeds=5, methods=("maml",), options="ratings_recbole"
+        "ml-100k", ("--label", "rating", "--fields", "anonymous", *RATINGS), methods=("maml",), options="ratings_recbole"
     ),
     "melu": Protocol(
         "ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5, methods=(BASELINES, "joint", "melu", "ridge")

@@ -37,6 +37,7 @@ ABLATIONS = {
     "maml --redraw false": "support and query sets as they are in the files, in every epoch",
     "maml --average_decay 0": "weights not averaged over epochs",
     "ratings_anonymous": "no features of the user",
+    "ratings_counts": "how often the film was rated in training, as a feature",
 }
 TOWERS = {name: title for name, title in NAMES.items() if "--tower" in name}
 TITLES = {
@@ -59,11 +60,13 @@ SHOWN = {
     "clicks_last": ("auc", "gauc", "logloss", "ndcg_at_5"),
     "clicks_recbole": ("auc", "gauc", "logloss", *RANKINGS),
     "ratings_recbole": ("auc", "gauc", *RANKINGS),
+    "ratings_counts": ("auc", "gauc", *RANKINGS),
 }
 BASES = {"joint": "joint", "factorisation": "factorisation"}  # row -> what its column is called
 PAIRED = ("auc", "gauc", "ndcg_at_5")
 OF_METHOD = {
     "ratings_recbole": ("AUC of new users, ratings known", "auc"),
+    "ratings_counts": ("AUC of new users, ratings and counts known", "auc"),
     "clicks_recbole": ("AUC of new users, clicks only", "auc"),
     "clicks_last": ("AUC of new users, their last clicks", "auc"),
     "melu": ("MAE of new users, MovieLens-1M", "mae"),
@@ -102,7 +105,7 @@ def tables_of(kept: dict) -> dict[str, str]:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
     if "ratings_recbole" in kept:
         rows = rows_of(kept["ratings_recbole"], NAMES | ABLATIONS)
-        rows["ratings_anonymous"] = rows_of(kept.get("ratings_anonymous", {})).get("maml", {})
+        rows |= {other: rows_of(kept[other])["maml"] for other in ABLATIONS if "maml" in kept.get(other, {})}
         tables["ablations"] = paired(rows, {"maml": "MAML"}, ABLATIONS)
     return tables
 
