@@ -24,6 +24,7 @@ from matplotlib import pyplot
 PARTITIONS = {"test": "users never seen in training"}
 NAMES = {
     "item_popularity": "item popularity (smoothed item mean)",
+    "user_mean": "shrunk user mean",
     "item_user_mean": "item mean + shrunk user mean",
     "factorisation": "matrix factorisation, folded in",
     "joint": "joint training, not adapted",

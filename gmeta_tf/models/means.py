@@ -9,7 +9,7 @@ class ItemMean:
     Args:
       position: packed position of the item's id (see `Schema.positions`).
       items: rows of the item's table.
-      item_prior: samples of the global mean that each item's mean is mixed with.
+      item_prior: samples of the global mean that each item's mean is mixed with; math.inf leaves the item out.
       task_prior: residuals of zero that each task's mean residual is mixed with; None leaves the task out.
       odds: whether labels are clicks, so that the mean is a probability, and logits its log odds; else they are the mean.
     """
@@ -28,7 +28,7 @@ class ItemMean:
                 np.add.at(clicks, item[there], label[there])
                 np.add.at(samples, item[there], 1)
         prior = clicks.sum() / samples.sum()
-        self.means = (clicks + self.item_prior * prior) / (samples + self.item_prior)
+        self.means = prior + (clicks - samples * prior) / (samples + self.item_prior)
         return self
 
     def logits(self, support, query) -> np.ndarray:

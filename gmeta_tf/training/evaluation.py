@@ -1,6 +1,7 @@
 """Evaluation of trained runs on tasks they never saw, beside the baselines that they have to beat."""
 
 import itertools
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -53,7 +54,7 @@ def evaluate(model: MetaModel, data: Reader) -> tuple[dict, dict]:
 def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) -> dict[str, dict[str, dict]]:
     """What knows items and tasks by their labels alone: row -> partition -> metric -> value.
 
-    Rows are `item_popularity`, `item_user_mean` and `factorisation`; their options are chosen on validation tasks. Collective.
+    Rows are `item_popularity`, `user_mean`, `item_user_mean` and `factorisation`; their options are chosen on validation tasks. Collective.
 
     Args:
       experiment: names the data; every rank reads all of its training and validation tasks.
@@ -70,6 +71,7 @@ def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) ->
     odds = experiment.measured_by == "click"
     grids: dict[str, Callable] = {
         "item_popularity": lambda: (ItemMean(*of, item_prior=a, odds=odds) for a in ITEM_PRIORS),
+        "user_mean": lambda: (ItemMean(*of, item_prior=math.inf, task_prior=b, odds=odds) for b in TASK_PRIORS),
         "item_user_mean": lambda: (
             ItemMean(*of, item_prior=a, task_prior=b, odds=odds) for a, b in itertools.product(ITEM_PRIORS, TASK_PRIORS)
         ),

@@ -9,6 +9,7 @@ import numpy as np
 
 NAMES = {
     "item_popularity": "item popularity (smoothed item mean)",
+    "user_mean": "shrunk user mean",
     "item_user_mean": "item mean + shrunk user mean",
     "factorisation": "matrix factorisation, folded in",
     "joint": "joint training, fine-tuned",

@@ -55,6 +55,13 @@ def test_logits_with_the_tasks_residual():
     np.testing.assert_allclose(logits, [[logit(PRIOR + first)], [logit(PRIOR + second)]], rtol=1e-12)
 
 
+def test_logits_of_the_task_alone():
+    model = ItemMean(position=1, items=5, item_prior=np.inf, task_prior=3.0).fit([(SUPPORT, QUERY)])
+    assert model.means.tolist() == [PRIOR] * 5
+    first, second = (2 * (0.5 - PRIOR)) / (2 + 3), (1 - PRIOR) / (1 + 3)
+    np.testing.assert_allclose(model.logits(SUPPORT, QUERY), [[logit(PRIOR + first)], [logit(PRIOR + second)]], rtol=1e-12)
+
+
 def test_probabilities_are_clipped():
     model = ItemMean(position=1, items=2, item_prior=0.0, task_prior=0.0).fit([(part([[0, 1]], [[0, 1]]), part([[0]], [[0]]))])
     support = part([[0], [1]], [[1], [0]])

@@ -21,8 +21,9 @@ def test_baselines_score_by_the_same_metrics(experiment, tiny, monkeypatch):
     monkeypatch.setattr("gmeta_tf.training.evaluation.RIDGES", (2.0,))  # of a grid that takes a while
     tests = {name: Reader(tiny, name, global_batch_tasks=8) for name in ("test", "validation")}
     rows = baselines(experiment, tests, item="item")
-    assert list(rows) == ["item_popularity", "item_user_mean", "factorisation"]
-    assert rows["item_popularity"] != rows["item_user_mean"]
+    assert list(rows) == ["item_popularity", "user_mean", "item_user_mean", "factorisation"]
+    assert rows["item_popularity"] != rows["item_user_mean"] != rows["user_mean"]
+    assert rows["user_mean"]["test"]["gauc"] == 0.5  # all items alike
     assert all(0 < of[name]["logloss"] < 2 for of in rows.values() for name in tests)
     rated = baselines(dataclasses.replace(experiment, loss="mse"), tests, item="item")
     assert all(0 < of["test"]["mae"] < 1 for of in rated.values())  # labels of 0 and 1 as if they were ratings

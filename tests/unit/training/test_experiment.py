@@ -183,7 +183,7 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     assert set(json.loads((run / "support_curve.json").read_text())["joint"]) == {"0", "1", "2", "5"}
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"ranks", "train_seconds", "samples_per_second"} < set(metrics)
-    for row in ("item_popularity", "item_user_mean", "factorisation", "joint", "joint_finetuned", "meta_before", "meta_after"):
+    for row in ("item_popularity", "user_mean", "item_user_mean", "factorisation", "joint", "joint_finetuned", "meta_before", "meta_after"):
         assert {"auc", "gauc", "logloss", "ndcg_at_5"} < set(metrics[row])
     assert (run / "picture.png").stat().st_size > 10_000
     for options, message in (
