@@ -62,7 +62,8 @@ def features(manifest: Manifest) -> Table:
         made.add_row(feature.name, feature.kind, str(feature.slots), feature.table, rows, vocabulary.kind)
     for number in manifest.schema.numeric_features:
         mean, deviation = manifest.numeric[number.name]
-        made.add_row(number.name, number.kind, "", "", "", f"mean {mean:.6g}, deviation {deviation:.6g}")
+        of = f"log count of {number.counts}, " if number.counts else ""
+        made.add_row(number.name, number.kind, "", "", "", f"{of}mean {mean:.6g}, deviation {deviation:.6g}")
     return made
 
 

@@ -1,6 +1,9 @@
 import pytest
+from click_log import log
+from small_log import only_train
 
 from gmeta_tf.cli.main import main
+from gmeta_tf.metaio.prepare import prepare
 
 
 def test_a_page_of_what_is_there(tiny, capsys):
@@ -11,6 +14,12 @@ def test_a_page_of_what_is_there(tiny, capsys):
     assert "samples in a support set" in page
     assert page.count("support │ ?") >= 2  # a new user's id is unknown
     assert "│ query   │ ?" in page
+
+
+def test_counts_are_shown(tmp_path, capsys):
+    prepare(log(), tmp_path / "out", split=only_train(query=2, support=7), counts=("item",))
+    main(["inspect", str(tmp_path / "out")])
+    assert "log count of item, mean 2.00243, deviation" in capsys.readouterr().out
 
 
 def test_a_picture(tiny, tmp_path):
