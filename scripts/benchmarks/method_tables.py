@@ -13,9 +13,11 @@ NAMES = {
     "item_user_mean": "item mean + shrunk user mean",
     "factorisation": "matrix factorisation, folded in",
     "joint": "joint training, fine-tuned",
+    "joint --inner_steps 5 --inner_lr 0.01": "joint training, fine-tuned in 5 steps",
     "maml": "MAML",
     "maml --tower mlp": "MAML, MLP tower",
     "maml --tower dcn": "MAML, DCN-v2 tower",
+    "maml --tower dcn --inner_lr 0.05": "MAML, DCN-v2 tower, inner rate 0.05",
     "maml --tower deepfm": "MAML, DeepFM tower",
     "maml --tower wide_deep": "MAML, Wide & Deep tower",
     "fomaml": "FOMAML",
@@ -100,7 +102,7 @@ def tables_of(kept: dict) -> dict[str, str]:
     """Name -> table of all results of methods."""
     tables = {name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept}
     tables |= {f"{name}, paired": paired(rows_of(kept[name]), BASES, NAMES) for name in SHOWN if name in kept}
-    tables |= {f"{name}, towers": paired(rows_of(kept[name]), {"maml": "MAML"}, TOWERS) for name in SHOWN if name in kept}
+    tables |= {f"{name}, towers": paired(rows_of(kept[name]), {"maml": "DLRM"}, TOWERS) for name in SHOWN if name in kept}
     tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if trained(kept.get(name, {}))}
     if "melu" in kept:
         tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
