@@ -56,7 +56,7 @@ def prepare(
       out: the folder, made whole or not at all; a path of TensorFlow's file systems.
       split: how to split; default `Split()`.
       vocabularies: table -> how its vocabulary is made; default `Policy()`.
-      counts: categorical features, each of which gets a numeric feature `<name>_count`, see `Numeric.counts`.
+      counts: categorical features that are counted: `item` gets a numeric feature `item_count`, see `Numeric.counts`.
       like: prepared data whose vocabularies and numbers' means are applied unchanged.
       lanes: groups of files of a partition; no more ranks than lanes can read it.
       shard_megabytes: about the most that a support and a query file take together.
