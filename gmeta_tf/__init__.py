@@ -1,4 +1,6 @@
-"""gmeta_tf: optimisation-based meta-learning for recommenders, hybrid-parallel, on TensorFlow and Horovod."""
+"""gmeta_tf: optimisation-based meta-learning for recommenders, hybrid-parallel, on TensorFlow and
+Horovod.
+"""
 
 from gmeta_tf import _tensorflow as _tensorflow  # first: Keras 2, quiet start-up
 from gmeta_tf import comm

@@ -1,4 +1,6 @@
-"""Loads TensorFlow once, quietly and with Keras 2, before anything else of the package touches it."""
+"""Loads TensorFlow once, quietly and with Keras 2, before anything else of the package
+touches it.
+"""
 
 import contextlib
 import os
@@ -37,7 +39,9 @@ def _load():
 
         home = tensorflow.keras.Model.__module__
     if not home.startswith("tf_keras"):
-        raise ImportError(f"gmeta_tf must run on Keras 2 (tf_keras). Received: {home}, already loaded. {REMEDY}.")
+        raise ImportError(
+            f"gmeta_tf must run on Keras 2 (tf_keras). Received: {home}, already loaded. {REMEDY}."
+        )
     tensorflow.get_logger().setLevel("ERROR")
     return tensorflow
 
@@ -46,7 +50,9 @@ tf = _load()
 
 
 def without_autotuning(dataset):
-    """A tf.data.Dataset that does not tune itself: the thread for it sleeps, and the end of each `fit` and `evaluate` would wait."""
+    """A tf.data.Dataset that does not tune itself: the thread for it sleeps, and the end of each
+    `fit` and `evaluate` would wait.
+    """
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)

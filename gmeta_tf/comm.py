@@ -1,8 +1,9 @@
 """The collectives: the only module that imports Horovod.
 
-A process that no launcher started is a job of size 1: every call is the identity, and Horovod is neither imported nor
-needed. Under a launcher, `init` is called by the script, or once by the first call that needs it. Every collective has a
-name and is called by every rank in the same order. A call that waits for other ranks is watched (see `watchdog`).
+A process that no launcher started is a job of size 1: every call is the identity, and Horovod is
+neither imported nor needed. Under a launcher, `init` is called by the script, or once by the first
+call that needs it. Every collective has a name and is called by every rank in the same order. A
+call that waits for other ranks is watched (see `watchdog`).
 """
 
 import contextlib
@@ -27,14 +28,15 @@ watchdog = Watchdog()
 def init() -> Any:
     """Joins the job and takes this rank's devices; calls after the first do nothing.
 
-    Collective under a launcher. Each local rank takes its own GPU where there are any (memory growth on), else its share
-    of the cores.
+    Collective under a launcher. Each local rank takes its own GPU where there are any (memory
+    growth on), else its share of the cores.
 
     Returns:
       Horovod's TensorFlow module, or None for a job of size 1.
 
     Raises:
-      RuntimeError: Horovod is missing under a launcher or does not know it, or TensorFlow already runs with other devices.
+      RuntimeError: Horovod is missing under a launcher or does not know it, or TensorFlow already
+        runs with other devices.
     """
     launched = launch.launched_size()
     if launched == 1:
@@ -45,12 +47,16 @@ def init() -> Any:
         import horovod.tensorflow as horovod
     except ImportError as error:
         remedy = "Build it with scripts/install.sh, or run plain `python`"
-        raise RuntimeError(f"horovod must be installed in a job of {launched} ranks. Received: {error}. {remedy}.") from error
+        raise RuntimeError(
+            f"horovod must be installed in a job of {launched} ranks. Received: {error}. {remedy}."
+        ) from error
     horovod.init()
     if horovod.size() != launched:
         raise RuntimeError(
-            f"horovod must join the {launched} ranks that were launched. Received: size={horovod.size()}, so this build does not "
-            "know the launcher. Start the job with horovodrun, or build with HOROVOD_WITH_MPI=1 (scripts/install.sh)."
+            f"horovod must join the {launched} ranks that were launched. Received: "
+            f"size={horovod.size()}, so this build does not "
+            "know the launcher. Start the job with horovodrun, or build with HOROVOD_WITH_MPI=1 "
+            "(scripts/install.sh)."
         )
     launch.take_devices(horovod.local_rank(), horovod.local_size())
     watchdog.start(horovod.rank(), horovod.size())
@@ -66,16 +72,25 @@ def _heartbeat(horovod) -> Heartbeat:
     text = np.zeros(ADDRESS_BYTES, np.uint8)
     if own:
         text[: len(own.address)] = list(own.address.encode())
-    address = bytes(horovod.broadcast(text, root_rank=0, name="heartbeat").numpy()).rstrip(b"\0").decode()
+    address = (
+        bytes(horovod.broadcast(text, root_rank=0, name="heartbeat").numpy()).rstrip(b"\0").decode()
+    )
     return own or Heartbeat(horovod.rank(), one_host=one_host, address=address)
 
 
 def describe() -> str:
-    """One line on how this rank runs: ranks, hosts, cores, backend, threads (see `launch.describe`)."""
+    """One line on how this rank runs: ranks, hosts, cores, backend, threads (see
+    `launch.describe`).
+    """
     horovod = init()
     if not horovod:
         return launch.describe(ranks=1, hosts=1, neighbours=1, backend=None)
-    return launch.describe(ranks=horovod.size(), hosts=horovod.cross_size(), neighbours=horovod.local_size(), backend=_backend(horovod))
+    return launch.describe(
+        ranks=horovod.size(),
+        hosts=horovod.cross_size(),
+        neighbours=horovod.local_size(),
+        backend=_backend(horovod),
+    )
 
 
 def _backend(horovod) -> str:
@@ -86,17 +101,21 @@ def _backend(horovod) -> str:
 
 
 def require_timeline():
-    """Raises ValueError in a job of several ranks that cannot write a timeline (see `launch.request_timeline`)."""
+    """Raises ValueError in a job of several ranks that cannot write a timeline (see
+    `launch.request_timeline`).
+    """
     if init() and os.environ.get(launch.TIMELINE) != "DYNAMIC":
         raise ValueError(
-            f"{launch.TIMELINE} must be DYNAMIC when Horovod starts, to profile some steps. Received: {os.environ.get(launch.TIMELINE)}. "
+            f"{launch.TIMELINE} must be DYNAMIC when Horovod starts, to profile some steps. "
+            f"Received: {os.environ.get(launch.TIMELINE)}. "
             "Call gmeta_tf.launch.request_timeline before comm.init."
         )
 
 
 @contextlib.contextmanager
 def timeline(path):
-    """Rank 0 writes the collectives of all ranks to `path` while the body runs; a job of size 1 has none.
+    """Rank 0 writes the collectives of all ranks to `path` while the body runs; a job of size 1 has
+    none.
 
     Args:
       path: JSON file for chrome://tracing or ui.perfetto.dev, in a folder that exists.
@@ -166,7 +185,8 @@ def allreduce_sum(tensors: list[tf.Tensor], *, name: str) -> list[tf.Tensor]:
       name: as for `alltoall`.
 
     Returns:
-      The sums, of the same shapes and dtype; where `gathers`, the same to the bit on every rank and in every run.
+      The sums, of the same shapes and dtype; where `gathers`, the same to the bit on every rank and
+      in every run.
     """
     horovod = init()
     if not horovod or not tensors:
@@ -183,8 +203,9 @@ def allreduce_sum(tensors: list[tf.Tensor], *, name: str) -> list[tf.Tensor]:
 def gathers(tensors: list[tf.Tensor]) -> bool:
     """Whether `allreduce_sum` gathers these tensors on every rank and sums them there.
 
-    With Gloo an all-reduce of two ranks takes 4 ms and more whatever its size, an allgather a third of that. Of two ranks
-    both send the same bytes; of more, gathering sends size / 2 times as many, so only little is gathered.
+    With Gloo an all-reduce of two ranks takes 4 ms and more whatever its size, an allgather a third
+    of that. Of two ranks both send the same bytes; of more, gathering sends size / 2 times as many,
+    so only little is gathered.
     """
     horovod = init()
     if not horovod or _backend(horovod) != "Gloo":
@@ -193,7 +214,9 @@ def gathers(tensors: list[tf.Tensor]) -> bool:
 
 
 def allreduce_bytes(tensors: list[tf.Tensor]) -> float:
-    """Bytes that `allreduce_sum` of these tensors sends from a rank to others; a ring sends 2 (size - 1) / size of what they hold."""
+    """Bytes that `allreduce_sum` of these tensors sends from a rank to others; a ring sends 2 (size
+    - 1) / size of what they hold.
+    """
     return (size() - 1) * _held(tensors) * (1 if gathers(tensors) else 2 / size())
 
 
@@ -242,8 +265,10 @@ def require_equal(value: Any, *, what: str):
     differing = [r for r in range(size()) if tf.reduce_any(gathered[r] != gathered[0])]
     if differing:
         raise ValueError(
-            f"{what} must be the same on every rank. Received: on ranks {differing} another than on rank 0; "
-            f"on rank {rank()} of {size()} it is {value!r}. Start every rank with the same options and files."
+            f"{what} must be the same on every rank. Received: on ranks {differing} another than "
+            "on rank 0; "
+            f"on rank {rank()} of {size()} it is {value!r}. Start every rank with the same options "
+            "and files."
         )
 
 
@@ -251,8 +276,9 @@ def require_equal(value: Any, *, what: str):
 def session(run_dir=None):
     """Runs a script's body as one rank of a job, so that no failure leaves a rank waiting.
 
-    Whatever ends the body other than its end is written to `run_dir`/error.txt by the rank that failed first, is the
-    last line that any rank prints, and ends every rank with a code other than 0. Collective.
+    Whatever ends the body other than its end is written to `run_dir`/error.txt by the rank that
+    failed first, is the last line that any rank prints, and ends every rank with a code other than
+    0. Collective.
 
     Args:
       run_dir: folder for error.txt, shared by the ranks of a host; None: the cause is printed only.

@@ -1,8 +1,9 @@
-"""Tells a rank that is stopped from one that is busy: each sends rank 0 a datagram now and then, and rank 0 answers.
+"""Tells a rank that is stopped from one that is busy: each sends rank 0 a datagram now and then,
+and rank 0 answers.
 
-A rank that computes, traces or waits still answers, since a thread of its own does so; one that is stopped, or whose
-host is gone, does not. A rank that was never heard of (datagrams may be blocked between hosts) is never called silent,
-nor is one that took its leave.
+A rank that computes, traces or waits still answers, since a thread of its own does so; one that is
+stopped, or whose host is gone, does not. A rank that was never heard of (datagrams may be blocked
+between hosts) is never called silent, nor is one that took its leave.
 """
 
 import os
@@ -44,7 +45,9 @@ class Heartbeat:
     def beat(self):
         """Sends what is due and takes in what came; to be called more often than once a second."""
         now = time.monotonic()
-        if now - self._looked > 5 * EVERY:  # this process itself was stopped: the others' silence says nothing
+        if (
+            now - self._looked > 5 * EVERY
+        ):  # this process itself was stopped: the others' silence says nothing
             self.heard = dict.fromkeys(self.heard, now)
         self._looked = now
         if self.rank and now - self._beat >= EVERY:
@@ -64,10 +67,14 @@ class Heartbeat:
     def silent(self, seconds: float) -> int | None:
         """A rank that was heard before and not for so long, or None."""
         now = time.monotonic()
-        return next((rank for rank, when in sorted(self.heard.items()) if now - when > seconds), None)
+        return next(
+            (rank for rank, when in sorted(self.heard.items()) if now - when > seconds), None
+        )
 
     def leave(self):
-        """Tells rank 0, or as rank 0 all who were heard, that this rank's silence means nothing from here on."""
+        """Tells rank 0, or as rank 0 all who were heard, that this rank's silence means nothing
+        from here on.
+        """
         for to in [self._home] if self.rank else list(self._addresses.values()):
             self._send(to, LEAVING)
 
@@ -83,7 +90,11 @@ class Heartbeat:
             message, back = self.socket.recvfrom(64)
         except OSError:
             return None
-        token, rank, what = message[:TOKEN_BYTES], message[TOKEN_BYTES : TOKEN_BYTES + RANK_BYTES], message[TOKEN_BYTES + RANK_BYTES :]
+        token, rank, what = (
+            message[:TOKEN_BYTES],
+            message[TOKEN_BYTES : TOKEN_BYTES + RANK_BYTES],
+            message[TOKEN_BYTES + RANK_BYTES :],
+        )
         if token != self._token:
             return self._receive()
         return int.from_bytes(rank, "big"), back, what == LEAVING
@@ -92,5 +103,7 @@ class Heartbeat:
 def _own_address() -> str:
     """This host's address as the launcher's host sees it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((os.environ.get(LAUNCHER_VARIABLE) or socket.gethostname(), 9))  # sends nothing
+        probe.connect(
+            (os.environ.get(LAUNCHER_VARIABLE) or socket.gethostname(), 9)
+        )  # sends nothing
         return probe.getsockname()[0]

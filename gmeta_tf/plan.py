@@ -1,4 +1,6 @@
-"""Plans a training on clusters of any size before anything is allocated: `python -m gmeta_tf.plan` is `gmeta plan`."""
+"""Plans a training on clusters of any size before anything is allocated: `python -m gmeta_tf.plan`
+is `gmeta plan`.
+"""
 
 import sys
 

@@ -1,7 +1,9 @@
-"""What a sample is made of: the task key, the label and the features, written to and read from YAML.
+"""What a sample is made of: the task key, the label and the features, written to and read from
+YAML.
 
-Id 0 of every table is its out-of-vocabulary row. A sample's ids travel *packed*: one row of `positions` integers, the
-categorical features first, then the slots of each multi-hot feature, -1 where a slot is empty.
+Id 0 of every table is its out-of-vocabulary row. A sample's ids travel *packed*: one row of
+`positions` integers, the categorical features first, then the slots of each multi-hot feature, -1
+where a slot is empty.
 """
 
 import dataclasses
@@ -24,7 +26,8 @@ class Categorical:
 
     Attributes:
       name: column of the data.
-      table: embedding table; features with one table share its rows. Default: a table of the feature's own.
+      table: embedding table; features with one table share its rows. Default: a table of the
+        feature's own.
     """
 
     kind: ClassVar[str] = "categorical"
@@ -49,7 +52,8 @@ class MultiHot:
       max_length: slots; preparation refuses a longer list.
       combiner: "mean" or "sum" over the ids present; the vector of no id is zero.
       table: as for `Categorical`.
-      weights: column of as many numbers as ids, by which rows are multiplied; a mean is then over the weights. "": all 1.
+      weights: column of as many numbers as ids, by which rows are multiplied; a mean is then over
+        the weights. "": all 1.
     """
 
     kind: ClassVar[str] = "multi_hot"
@@ -63,11 +67,13 @@ class MultiHot:
         object.__setattr__(self, "table", self.table or self.name)
         if self.combiner not in COMBINERS:
             raise ValueError(
-                f"combiner must be one of {COMBINERS}. Received: combiner={self.combiner!r} for {self.name!r}. Use one of them."
+                f"combiner must be one of {COMBINERS}. Received: combiner={self.combiner!r} for "
+                f"{self.name!r}. Use one of them."
             )
         if self.max_length < 1:
             raise ValueError(
-                f"max_length must be at least 1. Received: max_length={self.max_length} for {self.name!r}. Give the longest list's length."
+                f"max_length must be at least 1. Received: max_length={self.max_length} for "
+                f"{self.name!r}. Give the longest list's length."
             )
 
     @property
@@ -82,8 +88,9 @@ class Numeric:
 
     Attributes:
       name: column of the data.
-      counts: categorical feature of a vocabulary by frequency; the number is then no column, but the logarithm of how often
-        the feature's value occurs in training, out of vocabulary 0: what is popular is liked more, and what is rare is known less.
+      counts: categorical feature of a vocabulary by frequency; the number is then no column, but
+        the logarithm of how often the feature's value occurs in training, out of vocabulary 0: what
+        is popular is liked more, and what is rare is known less.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -100,14 +107,16 @@ class Schema:
     """The features, the task key and the label of a data set.
 
     Attributes:
-      task: column whose values are the tasks (a user, an ad, a shop), or several whose combinations are.
+      task: column whose values are the tasks (a user, an ad, a shop), or several whose combinations
+        are.
       label: column to predict, a finite number.
       features: in the order in which towers see them within their kind.
-      tables: rows of each embedding table, out-of-vocabulary row included; filled in by preparation.
+      tables: rows of each embedding table, out-of-vocabulary row included; filled in by
+        preparation.
 
     Raises:
-      ValueError: two features of one name, a feature that is the label, counts of no categorical feature, or a table
-        without a size once any has one.
+      ValueError: two features of one name, a feature that is the label, counts of no categorical
+        feature, or a table without a size once any has one.
     """
 
     task: str | tuple[str, ...]
@@ -117,23 +126,35 @@ class Schema:
 
     def __post_init__(self):
         object.__setattr__(self, "features", tuple(self.features))
-        object.__setattr__(self, "task", self.task if isinstance(self.task, str) else tuple(self.task))
+        object.__setattr__(
+            self, "task", self.task if isinstance(self.task, str) else tuple(self.task)
+        )
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names) or not names:
-            raise ValueError(f"features must have distinct names, at least one. Received: features={names}. Name each column once.")
+            raise ValueError(
+                f"features must have distinct names, at least one. Received: features={names}. "
+                "Name each column once."
+            )
         if self.label in names:
-            raise ValueError(f"label must be no feature. Received: label={self.label!r}, features={names}. Drop the feature.")
-        categorical = [feature.name for feature in self.features if isinstance(feature, Categorical)]
+            raise ValueError(
+                f"label must be no feature. Received: label={self.label!r}, features={names}. Drop "
+                "the feature."
+            )
+        categorical = [
+            feature.name for feature in self.features if isinstance(feature, Categorical)
+        ]
         for feature in self.numeric_features:
             if feature.counts not in ("", *categorical):
                 raise ValueError(
-                    f"counts must be of a categorical feature, one of {categorical}. Received: counts={feature.counts!r} for "
+                    f"counts must be of a categorical feature, one of {categorical}. Received: "
+                    f"counts={feature.counts!r} for "
                     f"{feature.name!r}. Name one."
                 )
         used = {feature.table for feature in self.id_features}
         if self.tables and used != set(self.tables):
             raise ValueError(
-                f"tables must be those that features use, {sorted(used)}. Received: tables={dict(self.tables)}. "
+                f"tables must be those that features use, {sorted(used)}. Received: "
+                f"tables={dict(self.tables)}. "
                 "Leave tables out: preparation fills them in."
             )
 
@@ -151,17 +172,27 @@ class Schema:
     @property
     def counts_of(self) -> dict[str, Categorical]:
         """Numeric feature that is no column -> the categorical feature whose values it counts."""
-        categorical = {feature.name: feature for feature in self.features if isinstance(feature, Categorical)}
-        return {feature.name: categorical[feature.counts] for feature in self.numeric_features if feature.counts}
+        categorical = {
+            feature.name: feature for feature in self.features if isinstance(feature, Categorical)
+        }
+        return {
+            feature.name: categorical[feature.counts]
+            for feature in self.numeric_features
+            if feature.counts
+        }
 
     @property
     def weighted_features(self) -> tuple[MultiHot, ...]:
-        """Multi-hot features with weights, whose slots stand behind the numeric features in `numeric`."""
+        """Multi-hot features with weights, whose slots stand behind the numeric features in
+        `numeric`.
+        """
         return tuple(f for f in self.features if isinstance(f, MultiHot) and f.weights)
 
     @property
     def numeric_width(self) -> int:
-        """Numbers that travel with a sample: numeric features, then a weight for each slot of the weighted ones."""
+        """Numbers that travel with a sample: numeric features, then a weight for each slot of the
+        weighted ones.
+        """
         return len(self.numeric_features) + sum(feature.slots for feature in self.weighted_features)
 
     @property
@@ -171,23 +202,27 @@ class Schema:
 
     def require_features(self, columns: Mapping[str, Any]):
         """Raises ValueError unless `columns` holds every feature."""
-        names = [*(feature.name for feature in self.features), *(feature.weights for feature in self.weighted_features)]
+        names = [
+            *(feature.name for feature in self.features),
+            *(feature.weights for feature in self.weighted_features),
+        ]
         missing = [name for name in names if name not in columns]
         if missing:
             raise ValueError(
-                f"columns must hold every feature of the schema. Received: columns={sorted(columns)}; missing {missing}. Add them."
+                "columns must hold every feature of the schema. Received: "
+                f"columns={sorted(columns)}; missing {missing}. Add them."
             )
 
     def pack(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Packs encoded columns of n samples into the arrays that models take.
 
         Args:
-          columns: name -> n ids (categorical), n lists of ids (multi-hot), n lists of numbers (their weights) or n
-            numbers (numeric and the label).
+          columns: name -> n ids (categorical), n lists of ids (multi-hot), n lists of numbers
+            (their weights) or n numbers (numeric and the label).
 
         Returns:
-          `ids` [n, positions] int64, `numeric` [n, numeric width] float32, `label` [n] float32 (zeros where the
-          label is not given).
+          `ids` [n, positions] int64, `numeric` [n, numeric width] float32, `label` [n] float32
+          (zeros where the label is not given).
 
         Raises:
           ValueError: a feature is missing, or columns differ in length.
@@ -198,10 +233,19 @@ class Schema:
         label = columns.get(self.label, np.zeros(n))
         lengths = {name: len(columns[name]) for name in needed} | {self.label: len(label)}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"columns must be of one length. Received: lengths={lengths}. Give each one value a sample.")
+            raise ValueError(
+                f"columns must be of one length. Received: lengths={lengths}. Give each one value "
+                "a sample."
+            )
         parts = [_slots(columns[feature.name], feature) for feature in self.id_features]
-        numbers = [np.asarray(columns[feature.name], np.float32).reshape(n, 1) for feature in self.numeric_features]
-        numbers += [_weights(columns[feature.weights], columns[feature.name], feature) for feature in self.weighted_features]
+        numbers = [
+            np.asarray(columns[feature.name], np.float32).reshape(n, 1)
+            for feature in self.numeric_features
+        ]
+        numbers += [
+            _weights(columns[feature.weights], columns[feature.name], feature)
+            for feature in self.weighted_features
+        ]
         return {
             "ids": np.concatenate([np.zeros((n, 0), np.int64), *parts], axis=1),
             "numeric": np.concatenate([np.zeros((n, 0), np.float32), *numbers], axis=1),
@@ -212,7 +256,12 @@ class Schema:
         """A plain dictionary, for YAML and JSON."""
         features = [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features]
         task = self.task if isinstance(self.task, str) else list(self.task)
-        return {"task": task, "label": self.label, "features": features, "tables": dict(self.tables)}
+        return {
+            "task": task,
+            "label": self.label,
+            "features": features,
+            "tables": dict(self.tables),
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Schema":
@@ -226,7 +275,8 @@ class Schema:
             return cls(**{**plain, "features": features})
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"schema must have task, label, features and at most tables. Received: {plain} ({error}). Mend these entries."
+                f"schema must have task, label, features and at most tables. Received: {plain} "
+                f"({error}). Mend these entries."
             ) from None
 
     def save(self, path):
@@ -248,7 +298,8 @@ def _feature(entry: Mapping[str, Any]) -> Feature:
     kind = fields.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(
-            f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature {entry.get('name')!r}. Use one of them."
+            f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature "
+            f"{entry.get('name')!r}. Use one of them."
         )
     return KINDS[kind](**fields)
 
@@ -259,7 +310,8 @@ def _weights(weights: Sequence, ids: Sequence, feature: MultiHot) -> np.ndarray:
     for row, own, of in zip(packed, weights, ids, strict=True):
         if len(own) != len(of):
             raise ValueError(
-                f"{feature.weights} must hold a weight for each id of {feature.name}. Received: {list(own)} for {list(of)}. "
+                f"{feature.weights} must hold a weight for each id of {feature.name}. Received: "
+                f"{list(own)} for {list(of)}. "
                 "Give both lists one length."
             )
         row[: len(own)] = own
@@ -274,7 +326,8 @@ def _slots(values: Sequence, feature: Categorical | MultiHot) -> np.ndarray:
     for row, ids in zip(packed, values, strict=True):
         if len(ids) > feature.slots:
             raise ValueError(
-                f"{feature.name} must hold at most max_length={feature.slots} ids. Received: {list(ids)}. Keep the first of them."
+                f"{feature.name} must hold at most max_length={feature.slots} ids. Received: "
+                f"{list(ids)}. Keep the first of them."
             )
         row[: len(ids)] = ids
     return packed

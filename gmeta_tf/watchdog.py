@@ -1,8 +1,9 @@
 """Ends a rank that would wait for ever, and says why once for the whole job.
 
-Horovod's own stall check does not see a rank that is stopped inside a collective. So a thread watches the other ranks'
-heartbeats, and every call that waits for them: past its time limit the process ends. The first rank that fails writes
-the cause to error.txt and prints it; ranks that end as a consequence find the file and end without a word.
+Horovod's own stall check does not see a rank that is stopped inside a collective. So a thread
+watches the other ranks' heartbeats, and every call that waits for them: past its time limit the
+process ends. The first rank that fails writes the cause to error.txt and prints it; ranks that end
+as a consequence find the file and end without a word.
 """
 
 import atexit
@@ -22,9 +23,16 @@ from gmeta_tf.heartbeat import Heartbeat
 LIMIT_VARIABLE = "GMETA_WATCHDOG_SECONDS"
 DEFAULT_LIMIT = 40.0
 LONG_PHASE = 15  # times the limit: tracing, start-up, checkpoints
-NOISE = re.compile(r"Graph execution error|Detected at node|Stack trace for|\s+File \"|\s*\[\[\{\{node|\d+ root error")
+NOISE = re.compile(
+    r"Graph execution error|Detected at node|Stack trace for|\s+File \""
+    r"|\s*\[\[\{\{node|\d+ root error"
+)
 REPORT, EARLIER_REPORT = "error.txt", "error.earlier.txt"
-EXPECTED = (ValueError, OSError, KeyboardInterrupt)  # their message says all; others come with a traceback
+EXPECTED = (
+    ValueError,
+    OSError,
+    KeyboardInterrupt,
+)  # their message says all; others come with a traceback
 
 
 class Watchdog:
@@ -40,7 +48,9 @@ class Watchdog:
         self.heartbeat: Heartbeat | None = None
 
     def start(self, rank: int, size: int):
-        """Starts the thread; also listens for SIGTERM, which Python cannot handle inside a native call."""
+        """Starts the thread; also listens for SIGTERM, which Python cannot handle inside a native
+        call.
+        """
         self.rank, self.size, self._running = rank, size, True
         wake, self._signals = os.pipe()
         os.set_blocking(self._signals, False)
@@ -58,7 +68,9 @@ class Watchdog:
                 os.replace(self._error_file, self._error_file.with_name(EARLIER_REPORT))
 
     def stop(self):
-        """Ends the watch, and the others' of this rank: it is done, as at the end of a session or of the process."""
+        """Ends the watch, and the others' of this rank: it is done, as at the end of a session or
+        of the process.
+        """
         if not self._running:
             return
         self._running = False
@@ -70,7 +82,9 @@ class Watchdog:
 
     @contextlib.contextmanager
     def watch(self, name: str, *, key: object = None):
-        """Limits the body's time; the first body of a key (default: the name) may trace, and has a long phase's time."""
+        """Limits the body's time; the first body of a key (default: the name) may trace, and has a
+        long phase's time.
+        """
         times = 1 if (key or name) in self._seen else LONG_PHASE
         self._seen.add(key or name)
         with self._deadline(name, times):
@@ -78,7 +92,9 @@ class Watchdog:
 
     @contextlib.contextmanager
     def long_phase(self, name: str):
-        """Limits the body's time to a long phase's: every rank enters it, and waits there for the slowest."""
+        """Limits the body's time to a long phase's: every rank enters it, and waits there for the
+        slowest.
+        """
         with self._deadline(name, LONG_PHASE):
             yield
 
@@ -105,21 +121,35 @@ class Watchdog:
         while self._running:
             if select.select([wake], [], [], 0.5)[0] and signal.SIGTERM in os.read(wake, 64):
                 time.sleep(1)  # as above
-                self._end("stopped by SIGTERM, most likely since another rank was lost (killed or out of memory)", details="")
+                self._end(
+                    "stopped by SIGTERM, most likely since another rank was lost (killed or out of "
+                    "memory)",
+                    details="",
+                )
             raising = f"raise {LIMIT_VARIABLE} (now {self._limit:g})"
             if self.heartbeat:
                 self.heartbeat.beat()
                 silent = self.heartbeat.silent(self._limit)
                 if silent is not None:
                     told = "no answer: it is stopped, or its host is down or unreachable"
-                    self._end(f"rank {silent} must answer within its time limit. Received: {told}. Look there, or {raising}", details="")
+                    self._end(
+                        f"rank {silent} must answer within its time limit. Received: {told}. Look "
+                        f"there, or {raising}",
+                        details="",
+                    )
             deadline, name = min(self._watched, default=(float("inf"), ""))
             if time.monotonic() > deadline:
                 told = "no end: some other rank is stuck, or slower than the limit"
-                self._end(f"{name} must end within its time limit. Received: {told}. Look there, or {raising}", details="")
+                self._end(
+                    f"{name} must end within its time limit. Received: {told}. Look there, or "
+                    f"{raising}",
+                    details="",
+                )
 
     def _end(self, cause, *, details):
-        """Prints and writes the cause unless another rank already did, and ends the process at once."""
+        """Prints and writes the cause unless another rank already did, and ends the process at
+        once.
+        """
         where = f"rank {self.rank} of {self.size}: " if self.size > 1 else ""
         try:
             if self._claim_report(f"{where}{cause}\n{details}"):
@@ -139,7 +169,9 @@ class Watchdog:
                 file.write(text)
         except FileExistsError:
             return not self._error_file.is_file()
-        except OSError:  # a full disk, a folder that cannot be written: the cause is printed at least
+        except (
+            OSError
+        ):  # a full disk, a folder that cannot be written: the cause is printed at least
             return True
         return True
 
@@ -148,7 +180,13 @@ def _lost_a_peer(error):
     """Whether an exception is Horovod's way to say that another rank has gone."""
     text = f"{type(error).__name__}: {error}"
     return any(
-        word in text for word in ("HorovodInternalError", "Horovod has been shut down", "gloo/transport", "Connection closed by peer")
+        word in text
+        for word in (
+            "HorovodInternalError",
+            "Horovod has been shut down",
+            "gloo/transport",
+            "Connection closed by peer",
+        )
     )
 
 
@@ -157,5 +195,7 @@ def _in_one_line(error):
     asserted = re.search(r"assertion failed: \[(.*?)\](?=$| \[| *\n)", str(error), re.MULTILINE)
     if asserted:
         return asserted.group(1).replace('\\"', '"')
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not NOISE.match(line)]
+    lines = [
+        line.strip() for line in str(error).splitlines() if line.strip() and not NOISE.match(line)
+    ]
     return lines[-1] if "Graph execution error" in str(error) and lines else " ".join(lines)

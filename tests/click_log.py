@@ -31,18 +31,31 @@ def times(folder, partition):
                 own = []
                 for sets in (support, query):
                     first = sets.lengths[:t].sum()
-                    own.append(np.rint(sets.numeric[first : first + sets.lengths[t], 0] * deviation + mean).astype(int).tolist())
+                    own.append(
+                        np.rint(sets.numeric[first : first + sets.lengths[t], 0] * deviation + mean)
+                        .astype(int)
+                        .tolist()
+                    )
                 found[task] = tuple(own)
     return found
 
 
 def moments_of(sets):
     """The moments within each task, 0 … 8."""
-    return sorted((sorted(m % 100 for m in support), sorted(m % 100 for m in query)) for support, query in sets.values())
+    return sorted(
+        (sorted(m % 100 for m in support), sorted(m % 100 for m in query))
+        for support, query in sets.values()
+    )
 
 
-WEIGHTED = Schema("user", "click", (Categorical("user"), MultiHot("tags", 3, weights="shares"), Numeric("time")))
+WEIGHTED = Schema(
+    "user", "click", (Categorical("user"), MultiHot("tags", 3, weights="shares"), Numeric("time"))
+)
 
 
 def weighted(shares="[time / 2, 0.25, 3]"):
-    return Source(WEIGHTED, f"SELECT *, [item, '', user] AS tags, {shares} AS shares FROM ({log().sql})", ("time",))
+    return Source(
+        WEIGHTED,
+        f"SELECT *, [item, '', user] AS tags, {shares} AS shares FROM ({log().sql})",
+        ("time",),
+    )

@@ -18,7 +18,13 @@ HERE = pathlib.Path(__file__).parent
 SCHEMA = Schema(
     task="user",
     label="click",
-    features=(Categorical("user"), Categorical("item"), Categorical("shop"), MultiHot("tags", max_length=3), Numeric("price")),
+    features=(
+        Categorical("user"),
+        Categorical("item"),
+        Categorical("shop"),
+        MultiHot("tags", max_length=3),
+        Numeric("price"),
+    ),
 )
 
 
@@ -41,7 +47,8 @@ def run(ranks, *arguments, seconds=240, **extra):
     """Runs a job to its end.
 
     Returns:
-      (exit code, what it printed on both streams). After `seconds` the whole job is killed, and the test fails.
+      (exit code, what it printed on both streams). After `seconds` the whole job is killed, and the
+      test fails.
     """
     job = start(ranks, *arguments, **extra)
     try:
@@ -63,7 +70,13 @@ def kill(job):
 def start(ranks, *arguments, **extra):
     """Starts a job in a process group of its own."""
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command(ranks, *arguments), env=environment(**extra), start_new_session=True, cwd=HERE.parent, **pipe)
+    return subprocess.Popen(
+        command(ranks, *arguments),
+        env=environment(**extra),
+        start_new_session=True,
+        cwd=HERE.parent,
+        **pipe,
+    )
 
 
 def succeed(ranks, *arguments, **extra):
@@ -80,8 +93,12 @@ def tiny_source(folder, *, tasks=37, seed=0, shops=2):
     for user in range(tasks):
         for moment in range(draw.integers(5, 21)):
             item = int(draw.zipf(1.5)) % 50
-            tags = " ".join(f"t{tag}" for tag in sorted(draw.choice(7, draw.integers(0, 4), replace=False)))
-            lines.append(f"u{user},i{item},s{draw.integers(0, shops)},{tags},{draw.normal(10, 3):.3f},{moment},{int(draw.random() < 0.5)}")
+            tags = " ".join(
+                f"t{tag}" for tag in sorted(draw.choice(7, draw.integers(0, 4), replace=False))
+            )
+            lines.append(
+                f"u{user},i{item},s{draw.integers(0, shops)},{tags},{draw.normal(10, 3):.3f},{moment},{int(draw.random() < 0.5)}"
+            )
     file = pathlib.Path(folder) / "log.csv"
     file.write_text("\n".join(lines))
     sql = f"""SELECT "user", item, shop, string_split(coalesce(tags, ''), ' ') AS tags, price::DOUBLE AS price, time::INT AS time,

@@ -16,7 +16,9 @@ def measured(metric, *args):
 
 
 def samples(seed=0, shape=(40, 12)):
-    """Labels with ties among the logits, and weights that leave out samples, whole tasks and classes."""
+    """Labels with ties among the logits, and weights that leave out samples, whole tasks and
+    classes.
+    """
     draw = np.random.default_rng(seed)
     labels = (draw.random(shape) < 0.25).astype(float)
     weights = (draw.random(shape) < 0.7).astype(float)

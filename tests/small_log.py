@@ -4,7 +4,11 @@ from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
-SCHEMA = Schema("user", "click", (Categorical("user"), Categorical("item"), MultiHot("tags", 2), Numeric("price")))
+SCHEMA = Schema(
+    "user",
+    "click",
+    (Categorical("user"), Categorical("item"), MultiHot("tags", 2), Numeric("price")),
+)
 HEADER = "(user, item, tags, price, time, click)"
 # user a: seven samples; b: two; c: one, too few for a query of one and a support
 ROWS = [
@@ -18,7 +22,11 @@ ROWS = [
 def source(rows=ROWS, schema=SCHEMA, order_by=("time",), replace=None):
     """Of `rows`, with columns replaced by SQL expressions (`"text AS click"`)."""
     sql = f"SELECT * FROM (VALUES {', '.join(rows)}) AS log{HEADER}"
-    return Source(schema=schema, sql=sql if replace is None else f"SELECT * REPLACE ({replace}) FROM ({sql})", order_by=order_by)
+    return Source(
+        schema=schema,
+        sql=sql if replace is None else f"SELECT * REPLACE ({replace}) FROM ({sql})",
+        order_by=order_by,
+    )
 
 
 def only_train(**options):

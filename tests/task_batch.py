@@ -16,14 +16,24 @@ SCHEMA = Schema(
 
 
 def samples(draw, size):
-    """Samples of few ids, so that support and query share rows; the last is padding, the last task has no support."""
+    """Samples of few ids, so that support and query share rows; the last is padding, the last task
+    has no support.
+    """
     ids = draw.integers(0, 4, (TASKS, size, 4))
     ids[..., 3] = np.where(draw.random((TASKS, size)) < 0.5, -1, ids[..., 3])
     weight = np.ones((TASKS, size))
     weight[:, -1] = 0
     ids[:, -1] = -1
-    numeric, label = draw.normal(size=(TASKS, size, 1)), draw.integers(0, 2, (TASKS, size)).astype(float)
-    return {"ids": tf.constant(ids), "numeric": tf.constant(numeric), "label": tf.constant(label), "weight": tf.constant(weight)}
+    numeric, label = (
+        draw.normal(size=(TASKS, size, 1)),
+        draw.integers(0, 2, (TASKS, size)).astype(float),
+    )
+    return {
+        "ids": tf.constant(ids),
+        "numeric": tf.constant(numeric),
+        "label": tf.constant(label),
+        "weight": tf.constant(weight),
+    }
 
 
 def batch():

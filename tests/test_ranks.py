@@ -7,5 +7,7 @@ import pytest
 @pytest.mark.timeout(450)
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_distributed(ranks):
-    output = jobs.succeed(ranks, "-m", "pytest", "tests/distributed", "-x", "-p", "no:cacheprovider", seconds=400)
+    output = jobs.succeed(
+        ranks, "-m", "pytest", "tests/distributed", "-x", "-p", "no:cacheprovider", seconds=400
+    )
     assert output.count(" passed") == ranks, output[-3000:]

@@ -9,5 +9,7 @@ BATCH = 8
 def make(data, **options):
     tf.keras.utils.set_random_seed(2)
     model = MetaModel(data.schema, MLP((6,)), embedding_dim=4)
-    model.compile(**({"row_optimizer": RowSGD(0.1), "inner_loop": InnerLoop(1, 0.5, adapt="all")} | options))
+    model.compile(
+        **({"row_optimizer": RowSGD(0.1), "inner_loop": InnerLoop(1, 0.5, adapt="all")} | options)
+    )
     return model

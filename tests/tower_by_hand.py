@@ -20,7 +20,11 @@ def all_of(batch):
 
 def pairs(vectors):
     """pairs x [n, 1] dot products, in the order of TFRS: (1, 0), (2, 0), (2, 1) …"""
-    return [np.sum(vectors[i] * vectors[j], 1, keepdims=True) for i in range(len(vectors)) for j in range(i)]
+    return [
+        np.sum(vectors[i] * vectors[j], 1, keepdims=True)
+        for i in range(len(vectors))
+        for j in range(i)
+    ]
 
 
 def relu(values):

@@ -1,4 +1,5 @@
-"""Shows what prepared data holds: schema, vocabularies, counts, sizes of tasks, and some tasks decoded.
+"""Shows what prepared data holds: schema, vocabularies, counts, sizes of tasks, and some tasks
+decoded.
 
 gmeta inspect DIR                                    a page of tables
 gmeta inspect DIR --tasks 5 --partition test         five tasks of a partition, as values
@@ -38,9 +39,15 @@ def run(options: jsonargparse.Namespace):
     """
     manifest = Manifest.load(options.folder)
     if options.partition not in manifest.partitions:
-        raise ValueError(f"partition must be one of {sorted(manifest.partitions)}. Received: {options.partition!r}. Name one.")
+        raise ValueError(
+            f"partition must be one of {sorted(manifest.partitions)}. Received: "
+            f"{options.partition!r}. Name one."
+        )
     console = Console(width=WIDTH, highlight=False)
-    console.print(f"{options.folder}: task {manifest.schema.task}, label {manifest.schema.label}, by gmeta_tf {manifest.version}")
+    console.print(
+        f"{options.folder}: task {manifest.schema.task}, label {manifest.schema.label}, by "
+        f"gmeta_tf {manifest.version}"
+    )
     for made in (features(manifest), partitions(manifest)):
         console.print(made)
     console.print(", ".join(f"{name} {count:,}" for name, count in manifest.counts.items()))
@@ -55,44 +62,89 @@ def run(options: jsonargparse.Namespace):
 
 def features(manifest: Manifest) -> Table:
     """The features and their vocabularies."""
-    made = Table("feature", "kind", "slots", "table", "rows", "vocabulary", title="features", title_justify="left")
+    made = Table(
+        "feature",
+        "kind",
+        "slots",
+        "table",
+        "rows",
+        "vocabulary",
+        title="features",
+        title_justify="left",
+    )
     for feature in manifest.schema.id_features:
         vocabulary = manifest.tables[feature.table].vocabulary
         rows = f"{manifest.schema.tables[feature.table]:,}"
-        made.add_row(feature.name, feature.kind, str(feature.slots), feature.table, rows, vocabulary.kind)
+        made.add_row(
+            feature.name, feature.kind, str(feature.slots), feature.table, rows, vocabulary.kind
+        )
     for number in manifest.schema.numeric_features:
         mean, deviation = manifest.numeric[number.name]
         of = f"log count of {number.counts}, " if number.counts else ""
-        made.add_row(number.name, number.kind, "", "", "", f"{of}mean {mean:.6g}, deviation {deviation:.6g}")
+        made.add_row(
+            number.name, number.kind, "", "", "", f"{of}mean {mean:.6g}, deviation {deviation:.6g}"
+        )
     return made
 
 
 def partitions(manifest: Manifest) -> Table:
-    """The partitions, with the padding of a batch: the share of places for samples that hold none."""
-    made = Table("partition", "lanes", "shards", "tasks", "samples", "padding", "MB", title="partitions", title_justify="left")
+    """The partitions, with the padding of a batch: the share of places for samples that
+    hold none.
+    """
+    made = Table(
+        "partition",
+        "lanes",
+        "shards",
+        "tasks",
+        "samples",
+        "padding",
+        "MB",
+        title="partitions",
+        title_justify="left",
+    )
     for name, lanes in manifest.partitions.items():
         shards = [shard for lane in lanes for shard in lane.shards]
-        tasks, samples = sum(shard.tasks for shard in shards), sum(shard.samples for shard in shards)
+        tasks, samples = (
+            sum(shard.tasks for shard in shards),
+            sum(shard.samples for shard in shards),
+        )
         places = max(1, tasks * (manifest.support_size + manifest.query_size))
         size = sum(sum(shard.bytes) for shard in shards) / 1e6
         padding = f"{1 - samples / places:.1%}" if tasks else ""
-        made.add_row(name, str(len(lanes)), str(len(shards)), f"{tasks:,}", f"{samples:,}", padding, f"{size:,.2f}")
+        made.add_row(
+            name,
+            str(len(lanes)),
+            str(len(shards)),
+            f"{tasks:,}",
+            f"{samples:,}",
+            padding,
+            f"{size:,.2f}",
+        )
     return made
 
 
 def sizes_of_tasks(manifest: Manifest) -> dict[str, np.ndarray]:
     """Samples of every support and query set of all partitions."""
     pairs = [pair for shard in manifest.shards for pair in sets_of(manifest, shard)]
-    return {part: np.concatenate([sets[i].lengths for sets in pairs]) for i, part in enumerate(("support", "query"))}
+    return {
+        part: np.concatenate([sets[i].lengths for sets in pairs])
+        for i, part in enumerate(("support", "query"))
+    }
 
 
 def histogram(values: np.ndarray, title: str) -> Table:
     """Bars of text."""
     made = Table(title, "tasks", "", title_justify="left", box=None)
     counts, edges = np.histogram(values, bins=min(BINS, np.ptp(values) + 1))
-    for count, low, high in zip(counts, np.ceil(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int), strict=True):
+    for count, low, high in zip(
+        counts, np.ceil(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int), strict=True
+    ):
         last = max(low, high - 1 if high < values.max() else values.max())
-        made.add_row(f"{low}" if low == last else f"{low} … {last}", f"{count:,}", "█" * round(BARS * count / counts.max()))
+        made.add_row(
+            f"{low}" if low == last else f"{low} … {last}",
+            f"{count:,}",
+            "█" * round(BARS * count / counts.max()),
+        )
     return made
 
 
@@ -111,13 +163,20 @@ def first_tasks(manifest: Manifest, partition: str, count: int) -> list[tuple[Se
 def _task(sets, t):
     first = sets.lengths[:t].sum()
     own = slice(first, first + sets.lengths[t])
-    return Sets(sets.task[t : t + 1], sets.lengths[t : t + 1], *(values[own] for values in sets[2:]))
+    return Sets(
+        sets.task[t : t + 1], sets.lengths[t : t + 1], *(values[own] for values in sets[2:])
+    )
 
 
 def decoded(manifest: Manifest, support: Sets, query: Sets) -> Table:
     """A task as values: what is out of vocabulary as "?", numbers as they were."""
     schema = manifest.schema
-    made = Table("set", *(f.name for f in (*schema.id_features, *schema.numeric_features)), schema.label, title_justify="left")
+    made = Table(
+        "set",
+        *(f.name for f in (*schema.id_features, *schema.numeric_features)),
+        schema.label,
+        title_justify="left",
+    )
     made.title = f"task {support.task[0]}"
     for name, sets in (("support", support), ("query", query)):
         for ids, numbers, label in zip(sets.ids, sets.numeric, sets.label, strict=True):
@@ -129,7 +188,10 @@ def decoded(manifest: Manifest, support: Sets, query: Sets) -> Table:
                 shown = ", ".join(vocabulary.shown(i) for i in own[own >= 0].tolist())
                 cells.append(shown if not isinstance(feature, Categorical) else shown or "?")
             standards = [manifest.numeric[feature.name] for feature in schema.numeric_features]
-            raw = [z * deviation + mean for (mean, deviation), z in zip(standards, numbers, strict=False)]  # weights stand behind
+            raw = [
+                z * deviation + mean
+                for (mean, deviation), z in zip(standards, numbers, strict=False)
+            ]  # weights stand behind
             made.add_row(name, *cells, *(f"{number:.6g}" for number in raw), f"{label:g}")
     return made
 

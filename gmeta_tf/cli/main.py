@@ -1,7 +1,7 @@
 """`gmeta COMMAND …`: finds the command and runs it.
 
-A command is a module of this package with `parser()`, which describes its options, and `run(options)`; one that has commands
-of its own adds them in `extend(parser)`.
+A command is a module of this package with `parser()`, which describes its options, and
+`run(options)`; one that has commands of its own adds them in `extend(parser)`.
 """
 
 import sys
@@ -12,11 +12,19 @@ import jsonargparse
 from gmeta_tf.cli import export, inspect, plan, prepare, validate
 from gmeta_tf.cli.describe import summary
 
-COMMANDS = {"prepare": prepare, "inspect": inspect, "validate": validate, "plan": plan, "export": export}
+COMMANDS = {
+    "prepare": prepare,
+    "inspect": inspect,
+    "validate": validate,
+    "plan": plan,
+    "export": export,
+}
 
 
 def main(arguments: Sequence[str] | None = None):
-    """Runs `gmeta` with these arguments, by default those of the process; a wrong one ends it with code 2."""
+    """Runs `gmeta` with these arguments, by default those of the process; a wrong one ends it with
+    code 2.
+    """
     parser = jsonargparse.ArgumentParser(prog="gmeta", description="gmeta_tf's tools.")
     commands = parser.add_subcommands(dest="command")
     for name, module in COMMANDS.items():

@@ -1,12 +1,15 @@
-"""Plans a training: memory, traffic, time and scaling on clusters of any size, before anything is allocated.
+"""Plans a training: memory, traffic, time and scaling on clusters of any size, before anything is
+allocated.
 
-gmeta plan --experiment scripts/configs/movielens_100k.yaml                     a training's own options, on the default cluster
-gmeta plan --experiment FILE --cluster FILE --picture plan.png                  on a cluster that a YAML file describes
-gmeta plan --experiment FILE --cluster.nodes 16 --cluster.inter.latency_us 3    some of it changed
-gmeta plan --schema FILE --support 16 --query 16 --tasks_a_rank 64 --grid 1x1 1x8 4x8
-gmeta plan … --calibration FILE                                                 from what plan_error.py measured
+gmeta plan --experiment scripts/configs/movielens_100k.yaml                     a training's own
+options, on the default cluster gmeta plan --experiment FILE --cluster FILE --picture plan.png
+on a cluster that a YAML file describes gmeta plan --experiment FILE --cluster.nodes 16
+--cluster.inter.latency_us 3    some of it changed gmeta plan --schema FILE --support 16 --query 16
+--tasks_a_rank 64 --grid 1x1 1x8 4x8 gmeta plan … --calibration FILE
+from what plan_error.py measured
 
-The result is a model's, not a measurement: docs/planning.md tells its formulas and what it leaves out.
+The result is a model's, not a measurement: docs/planning.md tells its formulas and what it leaves
+out.
 """
 
 import json
@@ -33,14 +36,33 @@ def parser() -> jsonargparse.ArgumentParser:
     """The command's options."""
     made = parser_of(__doc__)
     made.add_class_arguments(Experiment, "experiment")
-    made.add_argument("--schema", type=pathlib.Path, help="YAML file with the tables' sizes, in place of experiment.data")
-    made.add_argument("--support", type=int | None, help="samples a task to adapt to; default: the data's")
-    made.add_argument("--query", type=int | None, help="samples a task to score; default: the data's")
-    made.add_argument("--tasks_a_rank", type=int | None, help="default: experiment.global_batch_tasks over the ranks")
+    made.add_argument(
+        "--schema",
+        type=pathlib.Path,
+        help="YAML file with the tables' sizes, in place of experiment.data",
+    )
+    made.add_argument(
+        "--support", type=int | None, help="samples a task to adapt to; default: the data's"
+    )
+    made.add_argument(
+        "--query", type=int | None, help="samples a task to score; default: the data's"
+    )
+    made.add_argument(
+        "--tasks_a_rank",
+        type=int | None,
+        help="default: experiment.global_batch_tasks over the ranks",
+    )
     made.add_argument("--optimizer", type=str, default=Job.optimizer, help="of the dense weights")
-    made.add_argument("--zipf", type=float, default=Job.zipf, help="exponent of the ids' distribution, 0 for uniform")
+    made.add_argument(
+        "--zipf",
+        type=float,
+        default=Job.zipf,
+        help="exponent of the ids' distribution, 0 for uniform",
+    )
     made.add_class_arguments(Cluster, "cluster")
-    made.add_argument("--grid", nargs="+", help="NODESxDEVICES …; default: 1, 2, 4 … nodes up to the cluster's")
+    made.add_argument(
+        "--grid", nargs="+", help="NODESxDEVICES …; default: 1, 2, 4 … nodes up to the cluster's"
+    )
     made.add_argument("--calibration", type=pathlib.Path, help="YAML file that plan_error.py wrote")
     made.add_argument("--picture", type=pathlib.Path, help="PNG file to write")
     made.add_argument("--json", type=pathlib.Path, help="file to write the numbers to")
@@ -70,11 +92,16 @@ def plan(options, *, calibration: Calibration | None = None) -> list[Forecast]:
     shapes = [shape(text) for text in options.grid] if options.grid else doubled(cluster)
     job = job_of(options)
     shared = options.experiment.global_batch_tasks if options.tasks_a_rank is None else None
-    return [forecast(job, cluster.of_shape(*each), global_tasks=shared, calibration=calibration) for each in shapes]
+    return [
+        forecast(job, cluster.of_shape(*each), global_tasks=shared, calibration=calibration)
+        for each in shapes
+    ]
 
 
 def doubled(cluster: Cluster) -> list[tuple[int, int]]:
-    """(nodes, devices) for 1, 2, 4 … nodes, up to those of the cluster; those of the default cluster are the paper's grid."""
+    """(nodes, devices) for 1, 2, 4 … nodes, up to those of the cluster; those of the default
+    cluster are the paper's grid.
+    """
     powers = [2**i for i in range(cluster.nodes.bit_length()) if 2**i < cluster.nodes]
     return [(nodes, cluster.devices) for nodes in (*powers, cluster.nodes)]
 
@@ -91,7 +118,8 @@ def job_of(options) -> Job:
         schema = Schema.load(options.schema)
         if support is None or query is None:
             raise ValueError(
-                f"support and query must be given with a schema. Received: support={support}, query={query}. Add --support 16 --query 16."
+                f"support and query must be given with a schema. Received: support={support}, "
+                f"query={query}. Add --support 16 --query 16."
             )
     else:
         manifest = Manifest.load(experiment.data)
@@ -111,7 +139,9 @@ def job_of(options) -> Job:
         cross_rank=experiment.cross_rank,
         support=support,
         query=query,
-        tasks=experiment.global_batch_tasks if options.tasks_a_rank is None else options.tasks_a_rank,
+        tasks=experiment.global_batch_tasks
+        if options.tasks_a_rank is None
+        else options.tasks_a_rank,
         inner_steps=loop.steps,
         second_order=loop.second_order,
         adapt=loop.adapt,

@@ -1,10 +1,11 @@
 """Prepares raw interactions as task files: grouped by task, split into support and query, encoded.
 
-gmeta prepare movielens FOLDER --out DIR                       a release of MovieLens, in whichever form the folder holds it
-gmeta prepare ali_ccp FOLDER --out DIR --split.query 8         Ali-CCP as published
-gmeta prepare book_crossing FOLDER --out DIR --split.by random
-gmeta prepare tables --config FILE --out DIR                   CSV, Parquet or JSON lines of your own, with side tables
-gmeta prepare movielens FOLDER --out NEW --like DIR            new data, encoded with the vocabularies of prepared data
+gmeta prepare movielens FOLDER --out DIR                       a release of MovieLens, in whichever
+form the folder holds it gmeta prepare ali_ccp FOLDER --out DIR --split.query 8         Ali-CCP as
+published gmeta prepare book_crossing FOLDER --out DIR --split.by random gmeta prepare tables
+--config FILE --out DIR                   CSV, Parquet or JSON lines of your own, with side tables
+gmeta prepare movielens FOLDER --out NEW --like DIR            new data, encoded with the
+vocabularies of prepared data
 """
 
 import inspect
@@ -40,7 +41,12 @@ def extend(made: jsonargparse.ArgumentParser) -> jsonargparse.ArgumentParser:
         if source is not tables:
             own.add_argument("folder", type=str, help="folder of the raw files")
         else:
-            own.add_argument("--schema", type=str, required=True, help="YAML file of the schema, without table sizes")
+            own.add_argument(
+                "--schema",
+                type=str,
+                required=True,
+                help="YAML file of the schema, without table sizes",
+            )
         own.add_function_arguments(source, skip={"folder", "schema"})
         add_output(own)
         commands.add_subcommand(name, own, help=summary(source))
@@ -50,7 +56,11 @@ def extend(made: jsonargparse.ArgumentParser) -> jsonargparse.ArgumentParser:
 def add_output(made: jsonargparse.ArgumentParser):
     """Adds the options of what is made, whatever the source."""
     made.add_argument("--out", type=str, required=True, help="folder to make")
-    made.add_argument("--like", type=str | None, help="prepared folder whose vocabularies and means are applied unchanged")
+    made.add_argument(
+        "--like",
+        type=str | None,
+        help="prepared folder whose vocabularies and means are applied unchanged",
+    )
     for name, text in FLAGS.items():
         made.add_argument(f"--{name}", action="store_true", help=text)
     made.add_function_arguments(prepare, skip={*OWN, *FLAGS})
@@ -76,7 +86,10 @@ def make(source, built):
     made = prepare(source, built.out, like=like, progress=sys.stderr.isatty(), **chosen)
     print(f"{built.out}: " + ", ".join(f"{name} {count:,}" for name, count in made.counts.items()))
     for table, counts in made.collisions.items():
-        print(f"hashed table {table}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+        print(
+            f"hashed table {table}: "
+            + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        )
 
 
 def _arguments(function):

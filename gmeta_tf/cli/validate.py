@@ -1,4 +1,5 @@
-"""Proves that prepared data is what its manifest says: checksums, counts, records, ids, what training must not see.
+"""Proves that prepared data is what its manifest says: checksums, counts, records, ids, what
+training must not see.
 
 gmeta validate DIR        ends with code 1 and a line for each problem, if there is any
 """
@@ -28,6 +29,9 @@ def run(options: jsonargparse.Namespace):
         print(f"WRONG: {line}")
     for line in proof.notes:
         print(f"not proved: {line}")
-    print(f"{options.folder}: {proof.files} files, {proof.tasks:,} tasks, {proof.samples:,} samples, {len(proof.problems)} problems")
+    print(
+        f"{options.folder}: {proof.files} files, {proof.tasks:,} tasks, {proof.samples:,} samples, "
+        f"{len(proof.problems)} problems"
+    )
     if proof.problems:
         raise SystemExit(1)

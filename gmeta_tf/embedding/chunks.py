@@ -1,7 +1,7 @@
 """Reads and writes some consecutive rows of a variable, at the cost of these rows.
 
-A slice of a variable, `variable[a:b]`, copies all of it once sparse updates have written to it, and `assign` to a slice
-does so always.
+A slice of a variable, `variable[a:b]`, copies all of it once sparse updates have written to it, and
+`assign` to a slice does so always.
 """
 
 import numpy as np

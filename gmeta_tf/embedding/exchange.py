@@ -1,6 +1,8 @@
-"""The embedding exchange: ids go to their owners, rows come back, gradients go home. All tables share one message.
+"""The embedding exchange: ids go to their owners, rows come back, gradients go home. All tables
+share one message.
 
-Ids are named by keys (see `partition`). A step makes three alltoalls: keys, rows, gradients of rows.
+Ids are named by keys (see `partition`). A step makes three alltoalls: keys, rows, gradients of
+rows.
 """
 
 from typing import NamedTuple
@@ -16,11 +18,12 @@ class ExchangePlan(NamedTuple):
     """Which rows go where in one step, for all tables and both sets.
 
     Attributes:
-      index: [...] int32, shaped as the keys: 1 + the place of each key's row among the rows fetched from its stack; 0
-        for padding.
+      index: [...] int32, shaped as the keys: 1 + the place of each key's row among the rows fetched
+        from its stack; 0 for padding.
       send_counts: [size, stacks] int32, distinct rows that this rank wants, by owner and stack.
       receive_counts: [size, stacks] int32, rows that each rank wants of this one.
-      local_rows: per stack [r] int, the rows of this rank's shard that ranks want, in order of rank.
+      local_rows: per stack [r] int, the rows of this rank's shard that ranks want, in order of
+        rank.
     """
 
     index: tf.Tensor
@@ -29,7 +32,9 @@ class ExchangePlan(NamedTuple):
     local_rows: tuple[tf.Tensor, ...]
 
 
-def plan_exchange(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...], name: str = "keys") -> ExchangePlan:
+def plan_exchange(
+    keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...], name: str = "keys"
+) -> ExchangePlan:
     """Finds the distinct keys and tells their owners.
 
     Collective: one alltoall.
@@ -55,10 +60,13 @@ def plan_exchange(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...], name:
     received, splits = comm.alltoall(wanted, tf.reduce_sum(send_counts, 1), name=name)
     stack = _stack_of(received, stacks=stacks)
     peer = tf.repeat(tf.range(size), splits)
-    receive_counts = tf.math.bincount(peer * len(stacks) + stack, minlength=groups, maxlength=groups)
+    receive_counts = tf.math.bincount(
+        peer * len(stacks) + stack, minlength=groups, maxlength=groups
+    )
     local = partition.local_row(received, size=size)
     local_rows = tuple(
-        (tf.boolean_mask(local, stack == s) if len(stacks) > 1 else local) - partition.local_row(one.first_key, size=size)
+        (tf.boolean_mask(local, stack == s) if len(stacks) > 1 else local)
+        - partition.local_row(one.first_key, size=size)
         for s, one in enumerate(stacks)
     )
     return ExchangePlan(
@@ -75,7 +83,9 @@ def empty_plan(index: tf.Tensor) -> ExchangePlan:
     return ExchangePlan(index, none, none, ())
 
 
-def fetch_rows(shards: list[tf.Variable], plan: ExchangePlan, *, wire_dtype: tf.DType | None = None) -> list[tf.Tensor]:
+def fetch_rows(
+    shards: list[tf.Variable], plan: ExchangePlan, *, wire_dtype: tf.DType | None = None
+) -> list[tf.Tensor]:
     """Brings the rows a rank needs from the ranks that own them.
 
     Collective: one alltoall.
@@ -89,7 +99,9 @@ def fetch_rows(shards: list[tf.Variable], plan: ExchangePlan, *, wire_dtype: tf.
       Per stack [distinct rows, dim] of the shards' dtype, in the order that `plan.index` says.
     """
     rows = [tf.gather(shard, local) for shard, local in zip(shards, plan.local_rows, strict=True)]
-    return _transfer(rows, plan.receive_counts, plan.send_counts, wire_dtype=wire_dtype, name="rows")
+    return _transfer(
+        rows, plan.receive_counts, plan.send_counts, wire_dtype=wire_dtype, name="rows"
+    )
 
 
 def send_gradients_home(
@@ -107,13 +119,23 @@ def send_gradients_home(
     Returns:
       Per stack (local rows [n], distinct; summed gradients [n, dim]).
     """
-    home = _transfer(gradients, plan.send_counts, plan.receive_counts, wire_dtype=wire_dtype, name="row_gradients")
+    home = _transfer(
+        gradients,
+        plan.send_counts,
+        plan.receive_counts,
+        wire_dtype=wire_dtype,
+        name="row_gradients",
+    )
     if comm.size() == 1:  # what one rank wants is distinct already
         return list(zip(plan.local_rows, home, strict=True))
-    return [_sum_per_row(local, gradient) for local, gradient in zip(plan.local_rows, home, strict=True)]
+    return [
+        _sum_per_row(local, gradient) for local, gradient in zip(plan.local_rows, home, strict=True)
+    ]
 
 
-def bytes_to_others(plan: ExchangePlan, *, rank: int, row_bytes: list[int], key_bytes: int) -> tf.Tensor:
+def bytes_to_others(
+    plan: ExchangePlan, *, rank: int, row_bytes: list[int], key_bytes: int
+) -> tf.Tensor:
     """Scalar float64: bytes of the step's three messages that leave this rank.
 
     Args:
@@ -122,13 +144,21 @@ def bytes_to_others(plan: ExchangePlan, *, rank: int, row_bytes: list[int], key_
       row_bytes: of a row in transit, per stack.
       key_bytes: of a key.
     """
-    to_others = lambda counts: tf.reduce_sum(counts, 0) - counts[rank]  # noqa: E731  [stacks]
-    sent = to_others(plan.send_counts) * (key_bytes + tf.constant(row_bytes, tf.int32)) + to_others(plan.receive_counts) * row_bytes
+
+    def to_others(counts):
+        return tf.reduce_sum(counts, 0) - counts[rank]  # [stacks]
+
+    sent = (
+        to_others(plan.send_counts) * (key_bytes + tf.constant(row_bytes, tf.int32))
+        + to_others(plan.receive_counts) * row_bytes
+    )
     return tf.reduce_sum(tf.cast(sent, tf.float64))
 
 
 def _transfer(parts, counts, received_counts, *, wire_dtype, name):
-    """Moves per-stack rows between the ranks in one message: `counts` of what leaves, `received_counts` of what comes."""
+    """Moves per-stack rows between the ranks in one message: `counts` of what leaves,
+    `received_counts` of what comes.
+    """
     if comm.size() == 1:
         return parts
     dtype, dims = parts[0].dtype, [part.shape[1] for part in parts]
@@ -153,7 +183,9 @@ def _unpack(message, counts, *, dims):
     size = counts.shape[0]
     pieces = tf.split(message, tf.reshape(counts * tf.constant(dims), [-1]), num=size * len(dims))
     return [
-        tf.concat([tf.reshape(piece, [-1, dim]) for piece in pieces[s :: len(dims)]], 0)  # [rows, dim]
+        tf.concat(
+            [tf.reshape(piece, [-1, dim]) for piece in pieces[s :: len(dims)]], 0
+        )  # [rows, dim]
         for s, dim in enumerate(dims)
     ]
 
@@ -176,7 +208,11 @@ def _group(keys, *, stacks, size):
 
 
 def _place_in_stack(places, *, stacks):
-    """[1 + u] int32: where each distinct key's row comes to stand in its stack's rows, 0 for the padding."""
+    """[1 + u] int32: where each distinct key's row comes to stand in its stack's rows, 0 for the
+    padding.
+    """
     per_stack = [tf.concat(places[s::stacks], 0) for s in range(stacks)]
     ranks = [1 + tf.range(tf.size(place)) for place in per_stack]
-    return tf.dynamic_stitch([tf.constant([0]), *(1 + place for place in per_stack)], [tf.constant([0]), *ranks])
+    return tf.dynamic_stitch(
+        [tf.constant([0]), *(1 + place for place in per_stack)], [tf.constant([0]), *ranks]
+    )

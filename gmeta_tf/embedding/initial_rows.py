@@ -1,7 +1,7 @@
 """First values of embedding rows: a counter-based hash of (seed, table, row, column).
 
-A value depends on nothing else, so any rank can make any row by itself, and the model starts the same on any number of
-ranks.
+A value depends on nothing else, so any rank can make any row by itself, and the model starts the
+same on any number of ranks.
 """
 
 import dataclasses
@@ -40,7 +40,9 @@ class Normal:
 SMALL = Normal(0.05)
 
 
-def initial_rows(ids: Sequence[int], *, dim: int, table: str, seed: int, distribution: Uniform | Normal):
+def initial_rows(
+    ids: Sequence[int], *, dim: int, table: str, seed: int, distribution: Uniform | Normal
+):
     """Yields the first values of the rows `ids` of a table in chunks.
 
     Args:
@@ -61,7 +63,10 @@ def initial_rows(ids: Sequence[int], *, dim: int, table: str, seed: int, distrib
         low, high = row.astype(np.uint32), (row >> np.uint64(32)).astype(np.uint32)
         key = _mix(_mix(_mix(_mix(low) + salt) + high) ^ np.uint32(seed & 0xFFFFFFFF))  # [m, 1]
         first = _mix(key + columns * np.uint32(0x9E3779B9))  # [m, dim]
-        yield start, distribution.values(first, _mix(first ^ np.uint32(0x85EBCA6B))).astype(np.float32)
+        yield (
+            start,
+            distribution.values(first, _mix(first ^ np.uint32(0x85EBCA6B))).astype(np.float32),
+        )
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:

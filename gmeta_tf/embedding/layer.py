@@ -39,19 +39,23 @@ class RowGradients(NamedTuple):
 
 
 class ShardedEmbedding(tf.keras.layers.Layer):
-    """Tables whose rows are sharded over the ranks, or if small replicated on each, shared by the features of a schema.
+    """Tables whose rows are sharded over the ranks, or if small replicated on each, shared by the
+    features of a schema.
 
-    A shard is a non-trainable weight: it is updated by its row optimizer, never by Keras, and differs from rank to
-    rank. So Keras's own `save_weights` saves one rank's rows only; use `training.checkpoint`.
+    A shard is a non-trainable weight: it is updated by its row optimizer, never by Keras, and
+    differs from rank to rank. So Keras's own `save_weights` saves one rank's rows only; use
+    `training.checkpoint`.
 
     Args:
       schema: the features and their tables' sizes.
       dim: width of every table's rows, or {table: width}.
       seed: of the rows' first values.
       distribution: of the rows' first values.
-      replicate_rows: tables of at most so many rows are replicated: their gradients ride the all-reduce.
+      replicate_rows: tables of at most so many rows are replicated: their gradients ride the
+        all-reduce.
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
-      wire_dtype: "float32", "bfloat16" or "float16", of rows and their gradients in transit; None: as they are kept.
+      wire_dtype: "float32", "bfloat16" or "float16", of rows and their gradients in transit; None:
+        as they are kept.
 
     Attributes:
       stacks: the tables, by dim and placement.
@@ -60,7 +64,8 @@ class ShardedEmbedding(tf.keras.layers.Layer):
       lookup: which row each packed position reads.
 
     Raises:
-      ValueError: no ids or no tables in the schema; a width, a placement or a wire_dtype that does not fit.
+      ValueError: no ids or no tables in the schema; a width, a placement or a wire_dtype that does
+        not fit.
     """
 
     def __init__(
@@ -76,26 +81,45 @@ class ShardedEmbedding(tf.keras.layers.Layer):
     ):
         super().__init__(name="embedding", trainable=False)
         if not schema.id_features:
-            raise ValueError("schema must have a categorical or multi-hot feature. Received: none. Add one, such as the task key.")
+            raise ValueError(
+                "schema must have a categorical or multi-hot feature. Received: none. Add one, "
+                "such as the task key."
+            )
         if not schema.tables:
-            raise ValueError("schema must hold the sizes of its tables. Received: none. Take the schema of prepared data.")
+            raise ValueError(
+                "schema must hold the sizes of its tables. Received: none. Take the schema of "
+                "prepared data."
+            )
         if wire_dtype not in (None, *WIRE_BYTES):
             raise ValueError(
-                f"wire_dtype must be one of {tuple(WIRE_BYTES)}. Received: wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
+                f"wire_dtype must be one of {tuple(WIRE_BYTES)}. Received: "
+                f"wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
             )
         self.schema = schema
         widths = dim if isinstance(dim, dict) else dict.fromkeys(schema.tables, dim)
         if set(widths) != set(schema.tables):
-            raise ValueError(f"dim must give every table's width. Received: {sorted(widths)}; tables are {sorted(schema.tables)}.")
+            raise ValueError(
+                f"dim must give every table's width. Received: {sorted(widths)}; tables are "
+                f"{sorted(schema.tables)}."
+            )
         tables = [partition.Table(name, rows, widths[name]) for name, rows in schema.tables.items()]
-        replicated = replicated_tables(tables, replicate_rows=replicate_rows, placement=placement or {})
+        replicated = replicated_tables(
+            tables, replicate_rows=replicate_rows, placement=placement or {}
+        )
         self.stacks = partition.stack_tables(tables, size=comm.size(), replicated=replicated)
-        self._sharded, self._replicated = ([s for s, stack in enumerate(self.stacks) if stack.replicated is kind] for kind in (False, True))
+        self._sharded, self._replicated = (
+            [s for s, stack in enumerate(self.stacks) if stack.replicated is kind]
+            for kind in (False, True)
+        )
         self.lookup = Lookup(schema, self.stacks)
         self.wire_dtype = wire_dtype and tf.as_dtype(wire_dtype)
-        fits = partition.keys_fit_int32([self.stacks[s].rows for s in self._sharded], size=comm.size())
+        fits = partition.keys_fit_int32(
+            [self.stacks[s].rows for s in self._sharded], size=comm.size()
+        )
         self.key_dtype = tf.int32 if fits else tf.int64
-        self._rows = np.array([schema.tables[feature.table] for feature in schema.positions], np.int64)
+        self._rows = np.array(
+            [schema.tables[feature.table] for feature in schema.positions], np.int64
+        )
         self.shards = [self._make_shard(stack, seed, distribution) for stack in self.stacks]
         self.slots: list[tuple[tf.Variable, ...]] = []
         self.row_optimizer: RowOptimizer
@@ -113,7 +137,9 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         )
         for table in stack.tables:
             ids, place = partition.kept_ids(stack, table.name, rank=rank, size=size)
-            for start, values in initial_rows(ids, dim=stack.dim, table=table.name, seed=seed, distribution=distribution):
+            for start, values in initial_rows(
+                ids, dim=stack.dim, table=table.name, seed=seed, distribution=distribution
+            ):
                 write_rows(shard, place + start, values)
         return shard
 
@@ -123,14 +149,20 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         self.slots = [
             tuple(
                 tf.Variable(
-                    tf.fill([shard.shape[0], 1 if slot.per_row else shard.shape[1]], tf.cast(slot.initial, shard.dtype)), trainable=False
+                    tf.fill(
+                        [shard.shape[0], 1 if slot.per_row else shard.shape[1]],
+                        tf.cast(slot.initial, shard.dtype),
+                    ),
+                    trainable=False,
                 )
                 for slot in row_optimizer.slots
             )
             for shard in self.shards
         ]
 
-    def plan(self, ids: tf.Tensor, *, step: tf.Tensor | int = 0, name: str = "keys") -> ExchangePlan:
+    def plan(
+        self, ids: tf.Tensor, *, step: tf.Tensor | int = 0, name: str = "keys"
+    ) -> ExchangePlan:
         """Plans one exchange for packed ids.
 
         Collective: one alltoall, unless every table is replicated.
@@ -141,7 +173,8 @@ class ShardedEmbedding(tf.keras.layers.Layer):
           name: of the alltoall.
 
         Raises:
-          InvalidArgumentError: an id lies outside its table (names the feature, the id, the step, the rank).
+          InvalidArgumentError: an id lies outside its table (names the feature, the id, the step,
+            the rank).
         """
         with tf.control_dependencies([self._require_inside(ids, step)]):
             ids = tf.identity(ids)
@@ -161,8 +194,10 @@ class ShardedEmbedding(tf.keras.layers.Layer):
                 False,
                 [
                     tf.strings.format(
-                        "ids must lie inside their table. Received: id {} of feature {}, whose table has {} rows, at step {} on rank "
-                        f"{comm.rank()} of {comm.size()}. Prepare the data with the vocabularies of this model.",
+                        "ids must lie inside their table. Received: id {} of feature {}, whose "
+                        "table has {} rows, at step {} on rank "
+                        f"{comm.rank()} of {comm.size()}. Prepare the data with the vocabularies "
+                        "of this model.",
                         [tf.gather_nd(ids, where), feature, tf.gather(self._rows, where[-1]), step],
                     )
                 ],
@@ -171,17 +206,32 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         return tf.cond(outside, complain, tf.no_op)
 
     def fetch(self, plan: ExchangePlan) -> tuple[tf.Tensor, ...]:
-        """Per dim [rows, dim] that `plan.index` reads (see `lookup`). Collective: one alltoall, unless all tables are replicated."""
+        """Per dim [rows, dim] that `plan.index` reads (see `lookup`). Collective: one alltoall,
+        unless all tables are replicated.
+        """
         shards = [self.shards[s] for s in self._sharded]
         kept = {s: tf.convert_to_tensor(self.shards[s]) for s in self._replicated}
         if shards:
-            kept |= dict(zip(self._sharded, fetch_rows(shards, plan, wire_dtype=self.wire_dtype), strict=True))
-        zero = lambda dim: tf.zeros([1, dim], self.shards[0].dtype)  # noqa: E731
-        return tuple(tf.concat([zero(dim), *(kept[s] for s in own)], 0) for dim, own in self._stacks_of_dims())
+            kept |= dict(
+                zip(
+                    self._sharded, fetch_rows(shards, plan, wire_dtype=self.wire_dtype), strict=True
+                )
+            )
+
+        def zero(dim):
+            return tf.zeros([1, dim], self.shards[0].dtype)
+
+        return tuple(
+            tf.concat([zero(dim), *(kept[s] for s in own)], 0)
+            for dim, own in self._stacks_of_dims()
+        )
 
     def _stacks_of_dims(self):
         """(dim, numbers of its stacks, the replicated one first)."""
-        return [(dim, [s for s, stack in enumerate(self.stacks) if stack.dim == dim]) for dim in self.lookup.dims]
+        return [
+            (dim, [s for s, stack in enumerate(self.stacks) if stack.dim == dim])
+            for dim in self.lookup.dims
+        ]
 
     def bytes_sent(self, plan: ExchangePlan) -> tf.Tensor:
         """Scalar float64: bytes that the exchanges of a step send from this rank to others."""
@@ -189,12 +239,15 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         if not dims:
             return tf.zeros([], tf.float64)
         row_bytes = [dim * (self.wire_dtype or self.shards[0].dtype).size for dim in dims]
-        return bytes_to_others(plan, rank=comm.rank(), row_bytes=row_bytes, key_bytes=self.key_dtype.size)
+        return bytes_to_others(
+            plan, rank=comm.rank(), row_bytes=row_bytes, key_bytes=self.key_dtype.size
+        )
 
     def bytes_per_row(self) -> dict[int, int]:
         """By dim: bytes that a row takes with its slots."""
         return {
-            shard.shape[1]: shard.dtype.size * (shard.shape[1] + sum(slot.shape[1] for slot in slots))
+            shard.shape[1]: shard.dtype.size
+            * (shard.shape[1] + sum(slot.shape[1] for slot in slots))
             for shard, slots in zip(self.shards, self.slots, strict=True)
         }
 
@@ -209,23 +262,37 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         """
         if not self._sharded:
             return []
-        behind = {dim: 1 + rows for dim, rows in zip(self.lookup.dims, self.lookup.replicated_rows, strict=True)}
+        behind = {
+            dim: 1 + rows
+            for dim, rows in zip(self.lookup.dims, self.lookup.replicated_rows, strict=True)
+        }
         by_dim = dict(zip(self.lookup.dims, gradients, strict=True))
         own = [by_dim[self.stacks[s].dim][behind[self.stacks[s].dim] :] for s in self._sharded]
         home = send_gradients_home(own, plan, wire_dtype=self.wire_dtype)
         return [RowGradients(s, *rows) for s, rows in zip(self._sharded, home, strict=True)]
 
-    def replicated_gradients(self, plan: ExchangePlan, gradients: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
-        """What to sum over the ranks for the replicated tables: per dim [rows, dim] gradients and [rows] touches, 1 or 0."""
+    def replicated_gradients(
+        self, plan: ExchangePlan, gradients: tuple[tf.Tensor, ...]
+    ) -> list[tf.Tensor]:
+        """What to sum over the ranks for the replicated tables: per dim [rows, dim] gradients and
+        [rows] touches, 1 or 0.
+        """
         kept = self.lookup.replicated_rows
         if not any(kept):
             return []
         touched = self.lookup.touched(plan.index, self.shards[0].dtype)
-        own = [tf.ensure_shape(g[1 : 1 + rows], [rows, g.shape[1]]) for rows, g in zip(kept, gradients, strict=True)]
-        return [part for rows, *parts in zip(kept, own, touched, strict=True) if rows for part in parts]
+        own = [
+            tf.ensure_shape(g[1 : 1 + rows], [rows, g.shape[1]])
+            for rows, g in zip(kept, gradients, strict=True)
+        ]
+        return [
+            part for rows, *parts in zip(kept, own, touched, strict=True) if rows for part in parts
+        ]
 
     def replicated_home(self, summed: list[tf.Tensor]) -> list[RowGradients]:
-        """The gradients of the replicated rows that some rank touched; summed: `replicated_gradients`, over the ranks."""
+        """The gradients of the replicated rows that some rank touched; summed:
+        `replicated_gradients`, over the ranks.
+        """
         found = []
         for s, gradient, touched in zip(self._replicated, summed[::2], summed[1::2], strict=True):
             rows = tf.cast(tf.where(touched > 0)[:, 0], tf.int32)
@@ -236,7 +303,14 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         """A value of each shard that is there only after `update` has written to it."""
         return [tf.gather(shard, tf.range(tf.minimum(shard.shape[0], 1))) for shard in self.shards]
 
-    def update(self, gradients: list[RowGradients], *, scale: tf.Tensor, step: tf.Tensor | int, really: tf.Tensor | bool = True):
+    def update(
+        self,
+        gradients: list[RowGradients],
+        *,
+        scale: tf.Tensor,
+        step: tf.Tensor | int,
+        really: tf.Tensor | bool = True,
+    ):
         """Updates rows in place.
 
         Args:
@@ -248,4 +322,6 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         for stack, rows, values in gradients:
             kept = tf.where(really, tf.size(rows), 0)
             values = values[:kept] * tf.cast(scale, values.dtype)
-            self.row_optimizer.apply(self.shards[stack], self.slots[stack], rows[:kept], values, step=step)
+            self.row_optimizer.apply(
+                self.shards[stack], self.slots[stack], rows[:kept], values, step=step
+            )

@@ -1,7 +1,9 @@
-"""Where each packed position of a sample finds its row, and what becomes of the rows found. Nothing here communicates.
+"""Where each packed position of a sample finds its row, and what becomes of the rows found. Nothing
+here communicates.
 
-A step reads one array of rows for each dim: row 0 is zero, the row of padding; then the rows of the replicated tables;
-then the rows fetched in this step. An *index* into it names a row of every position.
+A step reads one array of rows for each dim: row 0 is zero, the row of padding; then the rows of the
+replicated tables; then the rows fetched in this step. An *index* into it names a row of every
+position.
 """
 
 import numpy as np
@@ -32,34 +34,53 @@ class Lookup:
         tables = {table.name: table for stack in stacks for table in stack.tables}
         of = [stack_of[feature.table] for feature in positions]
         self.dims = list(dict.fromkeys(stack.dim for stack in stacks))
-        self._positions = [[p for p, stack in enumerate(of) if stack.dim == dim] for dim in self.dims]
+        self._positions = [
+            [p for p, stack in enumerate(of) if stack.dim == dim] for dim in self.dims
+        ]
         self._features = [list(dict.fromkeys(positions[p] for p in own)) for own in self._positions]
-        self.width = sum(dim * len(features) for dim, features in zip(self.dims, self._features, strict=True))
-        self.tables_by_position: list[list[Table]] = [[tables[positions[p].table] for p in own] for own in self._positions]
+        self.width = sum(
+            dim * len(features) for dim, features in zip(self.dims, self._features, strict=True)
+        )
+        self.tables_by_position: list[list[Table]] = [
+            [tables[positions[p].table] for p in own] for own in self._positions
+        ]
         self.sharded = [p for p, stack in enumerate(of) if not stack.replicated]
-        self._replicated = [np.array([p for p in own if of[p].replicated], np.int32) for own in self._positions]
+        self._replicated = [
+            np.array([p for p in own if of[p].replicated], np.int32) for own in self._positions
+        ]
         replicated = self._all_replicated = np.concatenate(self._replicated)
         rows_kept = {stack.dim: stack.rows for stack in stacks if stack.replicated}
         self.replicated_rows = [rows_kept.get(dim, 0) for dim in self.dims]
         offset = [stack.offset(feature.table) for stack, feature in zip(of, positions, strict=True)]
         self._first_key = np.array([of[p].first_key + offset[p] for p in self.sharded], np.int64)
-        self._behind = np.array([rows_kept.get(of[p].dim, 0) for p in self.sharded], np.int32)  # rows before the fetched ones
+        self._behind = np.array(
+            [rows_kept.get(of[p].dim, 0) for p in self.sharded], np.int32
+        )  # rows before the fetched ones
         self._first_row = np.array([1 + offset[p] for p in replicated], np.int64)
         self._order = np.argsort([*self.sharded, *replicated])
 
     def columns(self, feature: str) -> np.ndarray:
         """Which entries of a sample's vector are a feature's."""
-        widths = [(own.name, dim) for dim, features in zip(self.dims, self._features, strict=True) for own in features]
+        widths = [
+            (own.name, dim)
+            for dim, features in zip(self.dims, self._features, strict=True)
+            for own in features
+        ]
         first = sum(dim for _, dim in widths[: [name for name, _ in widths].index(feature)])
         return first + np.arange(dict(widths)[feature])
 
     def place(self, feature: str) -> tuple[int, int]:
-        """Where `gather` puts a feature's rows: (number of its dim, its first place among the dim's positions)."""
+        """Where `gather` puts a feature's rows: (number of its dim, its first place among the dim's
+        positions).
+        """
         for dim, own in enumerate(self._positions):
             names = [self.schema.positions[p].name for p in own]
             if feature in names:
                 return dim, names.index(feature)
-        raise ValueError(f"feature must be an id feature of the schema. Received: feature={feature!r}. Name one of these.")
+        raise ValueError(
+            f"feature must be an id feature of the schema. Received: feature={feature!r}. Name one "
+            "of these."
+        )
 
     def keys(self, ids: tf.Tensor) -> tf.Tensor:
         """[..., sharded positions] int64 keys of packed ids, -1 for padding."""
@@ -71,23 +92,33 @@ class Lookup:
 
         Args:
           ids: [..., positions] int64, -1 for padding.
-          fetched: [..., sharded positions] int32, 1 + place among the rows fetched for the dim, 0 for padding; None where
-            no table is sharded.
+          fetched: [..., sharded positions] int32, 1 + place among the rows fetched for the dim, 0
+            for padding; None where no table is sharded.
         """
         parts = []
         if fetched is not None:
-            parts.append(tf.where(fetched > 0, fetched + self._behind, 0) if self._behind.any() else fetched)
+            parts.append(
+                tf.where(fetched > 0, fetched + self._behind, 0) if self._behind.any() else fetched
+            )
         if len(self._first_row):
             own = tf.gather(ids, self._all_replicated, axis=-1)
             parts.append(tf.cast(tf.where(own >= 0, own + self._first_row, 0), tf.int32))
-        return parts[0] if len(parts) == 1 and len(self.dims) == 1 else tf.gather(tf.concat(parts, -1), self._order, axis=-1)
+        return (
+            parts[0]
+            if len(parts) == 1 and len(self.dims) == 1
+            else tf.gather(tf.concat(parts, -1), self._order, axis=-1)
+        )
 
     def touched(self, index: tf.Tensor, dtype: tf.DType) -> list[tf.Tensor]:
         """Per dim [replicated rows]: 1 for a row that the index reads, else 0."""
         counts = []
         for rows, positions in zip(self.replicated_rows, self._replicated, strict=True):
             read = tf.reshape(tf.gather(index, positions, axis=-1), [-1])
-            counts.append(tf.cast(tf.math.unsorted_segment_max(tf.ones_like(read), read, rows + 1)[1:] > 0, dtype))
+            counts.append(
+                tf.cast(
+                    tf.math.unsorted_segment_max(tf.ones_like(read), read, rows + 1)[1:] > 0, dtype
+                )
+            )
         return counts
 
     def index_by_dim(self, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -97,28 +128,48 @@ class Lookup:
         return tuple(tf.gather(index, positions, axis=-1) for positions in self._positions)
 
     def gather(self, rows: tuple[tf.Tensor, ...], index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Per dim [..., positions of the dim, dim]: the row at each packed position, zero for padding."""
+        """Per dim [..., positions of the dim, dim]: the row at each packed position, zero for
+        padding.
+        """
         return tuple(tf.gather(r, i) for r, i in zip(rows, self.index_by_dim(index), strict=True))
 
-    def sum_per_row(self, gathered: tuple[tf.Tensor, ...], index: tf.Tensor, rows: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        """The transpose of `gather`: per dim, of the shape of `rows`, the sums of what stands at each row's positions."""
+    def sum_per_row(
+        self, gathered: tuple[tf.Tensor, ...], index: tf.Tensor, rows: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, ...]:
+        """The transpose of `gather`: per dim, of the shape of `rows`, the sums of what stands at
+        each row's positions.
+        """
         return tuple(
-            tf.math.unsorted_segment_sum(tf.reshape(g, [-1, g.shape[-1]]), tf.reshape(i, [-1]), tf.shape(r)[0])
+            tf.math.unsorted_segment_sum(
+                tf.reshape(g, [-1, g.shape[-1]]), tf.reshape(i, [-1]), tf.shape(r)[0]
+            )
             for g, i, r in zip(gathered, self.index_by_dim(index), rows, strict=True)
         )
 
     def blank(self, gathered: list[tf.Tensor], present: tf.Tensor) -> list[tf.Tensor]:
-        """What `gather` returned, with the padding's rows set to zero; present: [..., positions] bool."""
+        """What `gather` returned, with the padding's rows set to zero; present: [..., positions]
+        bool.
+        """
         there = self.index_by_dim(present)
-        return [tf.where(p[..., None], rows, tf.zeros([], rows.dtype)) for rows, p in zip(gathered, there, strict=True)]
+        return [
+            tf.where(p[..., None], rows, tf.zeros([], rows.dtype))
+            for rows, p in zip(gathered, there, strict=True)
+        ]
 
-    def combine(self, gathered: tuple[tf.Tensor, ...] | list[tf.Tensor], present: tf.Tensor, numeric: tf.Tensor | None = None) -> tf.Tensor:
-        """One vector a sample: the features' vectors side by side, dim by dim, in packed order within a dim.
+    def combine(
+        self,
+        gathered: tuple[tf.Tensor, ...] | list[tf.Tensor],
+        present: tf.Tensor,
+        numeric: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """One vector a sample: the features' vectors side by side, dim by dim, in packed order
+        within a dim.
 
         Args:
           gathered: per dim [..., positions of the dim, dim].
           present: [..., positions] bool, False for padding.
-          numeric: [..., numeric width], whose end holds the weights of slots; needed where the schema has weighted features.
+          numeric: [..., numeric width], whose end holds the weights of slots; needed where the
+            schema has weighted features.
         """
         blocks, weights = [], self._weights(numeric)
         for features, rows in zip(self._features, gathered, strict=True):
@@ -128,11 +179,19 @@ class Lookup:
                 assert isinstance(feature, MultiHot)  # in packed order they come last
                 own = self.schema.positions.index(feature)
                 there = tf.cast(present[..., own : own + feature.slots], rows.dtype)
-                weight = there * tf.cast(weights[feature.name], rows.dtype) if feature.weights else there
-                vectors.append(_combine(rows[..., first : first + feature.slots, :], weight, feature))
+                weight = (
+                    there * tf.cast(weights[feature.name], rows.dtype) if feature.weights else there
+                )
+                vectors.append(
+                    _combine(rows[..., first : first + feature.slots, :], weight, feature)
+                )
                 first += feature.slots
-            joined = tf.concat(vectors, -2) if len(vectors) > 1 else vectors[0]  # [..., features, dim]
-            leading = [-1 if size is None else size for size in joined.shape[:-2]]  # one may be unknown
+            joined = (
+                tf.concat(vectors, -2) if len(vectors) > 1 else vectors[0]
+            )  # [..., features, dim]
+            leading = [
+                -1 if size is None else size for size in joined.shape[:-2]
+            ]  # one may be unknown
             blocks.append(tf.reshape(joined, [*leading, len(features) * rows.shape[-1]]))
         return tf.concat(blocks, -1) if len(blocks) > 1 else blocks[0]
 
@@ -146,9 +205,15 @@ class Lookup:
 
 
 def _combine(slots, weights, feature):
-    """[..., slots, dim], [..., slots] -> [..., 1, dim]; absent slots are zero already, and weigh nothing."""
-    total = tf.reduce_sum(slots * weights[..., None] if feature.weights else slots, -2, keepdims=True)
+    """[..., slots, dim], [..., slots] -> [..., 1, dim]; absent slots are zero already, and weigh
+    nothing.
+    """
+    total = tf.reduce_sum(
+        slots * weights[..., None] if feature.weights else slots, -2, keepdims=True
+    )
     if feature.combiner == "sum":
         return total
     weight = tf.reduce_sum(weights, -1)[..., None, None]
-    return tf.math.divide_no_nan(total, weight) if feature.weights else total / tf.maximum(weight, 1)
+    return (
+        tf.math.divide_no_nan(total, weight) if feature.weights else total / tf.maximum(weight, 1)
+    )

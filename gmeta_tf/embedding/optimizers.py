@@ -1,12 +1,14 @@
 """Row-wise optimizers: they read and write only the rows that they are given.
 
-Keras's own optimizers sweep the whole table for a sparse gradient (SGD, Adam), so that a step costs as much as the
-table is large. Each optimizer here is a frozen dataclass of its hyperparameters; its state lies in the slots, variables
-beside the shard that `slots` describes and that the caller makes.
+Keras's own optimizers sweep the whole table for a sparse gradient (SGD, Adam), so that a step costs
+as much as the table is large. Each optimizer here is a frozen dataclass of its hyperparameters; its
+state lies in the slots, variables beside the shard that `slots` describes and that the caller
+makes.
 
-Each has an `l2`, the strength of a penalty on row² that every step lays on the rows that it touches; but for FTRL, which
-has it in closed form, it adds 2 · l2 · row to their gradients. A row is shrunk once a step, however many samples have its
-id, so that rare ids stay smaller; rows at rest keep their bits.
+Each has an `l2`, the strength of a penalty on row² that every step lays on the rows that it
+touches; but for FTRL, which has it in closed form, it adds 2 · l2 · row to their gradients. A row
+is shrunk once a step, however many samples have its id, so that rare ids stay smaller; rows at rest
+keep their bits.
 """
 
 import dataclasses
@@ -55,7 +57,15 @@ class RowSGD:
     def __post_init__(self):
         _require_rate_and_l2(self)
 
-    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+    def apply(
+        self,
+        shard: tf.Variable,
+        slots: tuple[tf.Variable, ...],
+        rows: tf.Tensor,
+        gradients: tf.Tensor,
+        *,
+        step: tf.Tensor | int,
+    ):
         """Updates rows of a shard in place.
 
         Args:
@@ -102,10 +112,19 @@ class RowAdagrad(_Adagrad):
         """The accumulator a."""
         return (Slot("accumulator", self.initial_accumulator),)
 
-    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+    def apply(
+        self,
+        shard: tf.Variable,
+        slots: tuple[tf.Variable, ...],
+        rows: tf.Tensor,
+        gradients: tf.Tensor,
+        *,
+        step: tf.Tensor | int,
+    ):
         """As `RowSGD.apply`."""
         (accumulator,) = slots
-        tf.raw_ops.ResourceSparseApplyAdagradV2(  # one pass over the rows, where separate operations make six
+        # one pass over the rows, where separate operations make six
+        tf.raw_ops.ResourceSparseApplyAdagradV2(
             var=shard.handle,
             accum=accumulator.handle,
             lr=_rate(self, step, shard.dtype),
@@ -117,12 +136,14 @@ class RowAdagrad(_Adagrad):
 
 @dataclasses.dataclass(frozen=True)
 class RowwiseAdagrad(_Adagrad):
-    """Adagrad with one accumulator a row: a ← a + mean(gradient²); row ← row - learning_rate · gradient / (√a + epsilon).
+    """Adagrad with one accumulator a row: a ← a + mean(gradient²); row ← row - learning_rate ·
+    gradient / (√a + epsilon).
 
     Its slot is 1 / dim of Adagrad's.
 
-    References: Mudigere et al., "Software-Hardware Co-design for Fast and Scalable Training of Deep Learning
-    Recommendation Models", ISCA 2022 (arXiv:2104.05158); FBGEMM's EXACT_ROWWISE_ADAGRAD and DLRM's RWSAdagrad.
+    References: Mudigere et al., "Software-Hardware Co-design for Fast and Scalable Training of Deep
+    Learning Recommendation Models", ISCA 2022 (arXiv:2104.05158); FBGEMM's EXACT_ROWWISE_ADAGRAD
+    and DLRM's RWSAdagrad.
 
     Attributes:
       learning_rate: step size, or a schedule of it by step.
@@ -136,13 +157,27 @@ class RowwiseAdagrad(_Adagrad):
         """The accumulator a, [shard_rows, 1]."""
         return (Slot("accumulator", self.initial_accumulator, per_row=True),)
 
-    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+    def apply(
+        self,
+        shard: tf.Variable,
+        slots: tuple[tf.Variable, ...],
+        rows: tf.Tensor,
+        gradients: tf.Tensor,
+        *,
+        step: tf.Tensor | int,
+    ):
         """As `RowSGD.apply`."""
         (accumulator,) = slots
         gradients = _penalised(self, shard, rows, gradients)
-        accumulated = tf.gather(accumulator, rows) + tf.reduce_mean(tf.square(gradients), -1, keepdims=True)  # [n, 1]
+        accumulated = tf.gather(accumulator, rows) + tf.reduce_mean(
+            tf.square(gradients), -1, keepdims=True
+        )  # [n, 1]
         _write(accumulator, rows, accumulated)
-        _subtract(shard, rows, gradients * (_rate(self, step, shard.dtype) / (tf.sqrt(accumulated) + self.epsilon)))
+        _subtract(
+            shard,
+            rows,
+            gradients * (_rate(self, step, shard.dtype) / (tf.sqrt(accumulated) + self.epsilon)),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,10 +187,11 @@ class RowAdam:
         m ← m + (1 - beta_1)(gradient - m);  v ← v + (1 - beta_2)(gradient² - v)
         row ← row - learning_rate · √(1 - beta_2ᵗ) / (1 - beta_1ᵗ) · m / (√v + epsilon)
 
-    t = step + 1 counts the model's updates, not the row's. epsilon stands where Keras has it, Kingma & Ba's "epsilon
-    hat". A row that is touched every step moves as under Keras's Adam.
+    t = step + 1 counts the model's updates, not the row's. epsilon stands where Keras has it,
+    Kingma & Ba's "epsilon hat". A row that is touched every step moves as under Keras's Adam.
 
-    Reference: Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015 (arXiv:1412.6980), section 2.
+    Reference: Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015
+    (arXiv:1412.6980), section 2.
 
     Attributes:
       learning_rate: step size, or a schedule of it by step.
@@ -174,10 +210,20 @@ class RowAdam:
 
     def __post_init__(self):
         _require_rate_and_l2(self)
-        _require(self, ("beta_1", "beta_2"), "be at least 0 and below 1", lambda beta: 0 <= beta < 1)
+        _require(
+            self, ("beta_1", "beta_2"), "be at least 0 and below 1", lambda beta: 0 <= beta < 1
+        )
         _require(self, ("epsilon",), "be above 0", lambda epsilon: epsilon > 0)
 
-    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+    def apply(
+        self,
+        shard: tf.Variable,
+        slots: tuple[tf.Variable, ...],
+        rows: tf.Tensor,
+        gradients: tf.Tensor,
+        *,
+        step: tf.Tensor | int,
+    ):
         """As `RowSGD.apply`."""
         mean, variance = slots
         gradients = _penalised(self, shard, rows, gradients)
@@ -188,7 +234,9 @@ class RowAdam:
         _write(variance, rows, v)
         t = tf.cast(step, shard.dtype) + 1
         unbias = tf.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        _subtract(shard, rows, _rate(self, step, shard.dtype) * unbias * m / (tf.sqrt(v) + self.epsilon))
+        _subtract(
+            shard, rows, _rate(self, step, shard.dtype) * unbias * m / (tf.sqrt(v) + self.epsilon)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,10 +246,12 @@ class RowFTRL:
         n' = n + gradient²;  z ← z + gradient - (√n' - √n) / learning_rate · row;  n ← n'
         row ← 0 where |z| ≤ l1, else (sign(z) · l1 - z) / ((beta + √n) / learning_rate + 2 · l2)
 
-    This is Keras's Ftrl with its learning_rate_power of -0.5; its l2 is half of the paper's. The row follows from z and
-    n alone: the first update replaces a row's first value, and a lower learning rate shrinks the row.
+    This is Keras's Ftrl with its learning_rate_power of -0.5; its l2 is half of the paper's. The
+    row follows from z and n alone: the first update replaces a row's first value, and a lower
+    learning rate shrinks the row.
 
-    Reference: McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013, algorithm 1.
+    Reference: McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013, algorithm
+    1.
 
     Attributes:
       learning_rate: step size, the paper's alpha, above 0; or a schedule of it by step.
@@ -226,7 +276,15 @@ class RowFTRL:
         """n and z."""
         return (Slot("accumulator", self.initial_accumulator), Slot("linear", 0.0))
 
-    def apply(self, shard: tf.Variable, slots: tuple[tf.Variable, ...], rows: tf.Tensor, gradients: tf.Tensor, *, step: tf.Tensor | int):
+    def apply(
+        self,
+        shard: tf.Variable,
+        slots: tuple[tf.Variable, ...],
+        rows: tf.Tensor,
+        gradients: tf.Tensor,
+        *,
+        step: tf.Tensor | int,
+    ):
         """As `RowSGD.apply`.
 
         Raises:
@@ -236,20 +294,36 @@ class RowFTRL:
         rate = _rate(self, step, shard.dtype)
         if isinstance(self.learning_rate, Schedule):
             tf.debugging.assert_positive(
-                rate, "learning_rate must be above 0 at every step for FTRL. Let the schedule end, or begin, above 0."
+                rate,
+                "learning_rate must be above 0 at every step for FTRL. Let the schedule end, or "
+                "begin, above 0.",
             )
         before = tf.gather(accumulator, rows)
         after = before + tf.square(gradients)
         root = tf.sqrt(after)
-        z = tf.gather(linear, rows) + gradients - (root - tf.sqrt(before)) / rate * tf.gather(shard, rows)
+        z = (
+            tf.gather(linear, rows)
+            + gradients
+            - (root - tf.sqrt(before)) / rate * tf.gather(shard, rows)
+        )
         _write(accumulator, rows, after)
         _write(linear, rows, z)
         stiffness = (self.beta + root) / rate + 2 * self.l2
-        _write(shard, rows, tf.math.divide_no_nan(tf.clip_by_value(z, -self.l1, self.l1) - z, stiffness))
+        _write(
+            shard,
+            rows,
+            tf.math.divide_no_nan(tf.clip_by_value(z, -self.l1, self.l1) - z, stiffness),
+        )
 
 
 RowOptimizer = RowSGD | RowAdagrad | RowwiseAdagrad | RowAdam | RowFTRL
-ROW_OPTIMIZERS = {"sgd": RowSGD, "adagrad": RowAdagrad, "rowwise_adagrad": RowwiseAdagrad, "adam": RowAdam, "ftrl": RowFTRL}
+ROW_OPTIMIZERS = {
+    "sgd": RowSGD,
+    "adagrad": RowAdagrad,
+    "rowwise_adagrad": RowwiseAdagrad,
+    "adam": RowAdam,
+    "ftrl": RowFTRL,
+}
 
 
 def _rate(optimizer: RowOptimizer, step: tf.Tensor | int, dtype: tf.DType) -> tf.Tensor:
@@ -258,7 +332,12 @@ def _rate(optimizer: RowOptimizer, step: tf.Tensor | int, dtype: tf.DType) -> tf
     return tf.cast(rate(step), dtype) if isinstance(rate, Schedule) else tf.constant(rate, dtype)
 
 
-def _penalised(optimizer: RowSGD | _Adagrad | RowAdam, shard: tf.Variable, rows: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+def _penalised(
+    optimizer: RowSGD | _Adagrad | RowAdam,
+    shard: tf.Variable,
+    rows: tf.Tensor,
+    gradients: tf.Tensor,
+) -> tf.Tensor:
     """[n, dim]: the gradients of the loss and of the penalty."""
     return gradients + 2 * optimizer.l2 * tf.gather(shard, rows) if optimizer.l2 else gradients
 
@@ -274,13 +353,25 @@ def _subtract(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor):
 AT_LEAST_ZERO: tuple[str, Callable[[Any], bool]] = ("be at least 0", lambda value: value >= 0)
 
 
-def _require(optimizer: RowOptimizer | _Adagrad, arguments: tuple[str, ...], rule: str, holds: Callable[[Any], bool], *, remedy: str = ""):
-    """Raises ValueError unless each of these arguments is a finite number for which the rule holds."""
+def _require(
+    optimizer: RowOptimizer | _Adagrad,
+    arguments: tuple[str, ...],
+    rule: str,
+    holds: Callable[[Any], bool],
+    *,
+    remedy: str = "",
+):
+    """Raises ValueError unless each of these arguments is a finite number for which the
+    rule holds.
+    """
     for argument in arguments:
         value = getattr(optimizer, argument)
         if not (isinstance(value, numbers.Real) and math.isfinite(value) and holds(value)):
             default = optimizer.__dataclass_fields__[argument].default
-            raise ValueError(f"{argument} must {rule}. Received: {argument}={value!r}. {remedy or f'Its default is {default}'}.")
+            raise ValueError(
+                f"{argument} must {rule}. Received: {argument}={value!r}. "
+                f"{remedy or f'Its default is {default}'}."
+            )
 
 
 def _require_rate_and_l2(optimizer: RowOptimizer | _Adagrad, *, above_zero: bool = False):
@@ -288,11 +379,19 @@ def _require_rate_and_l2(optimizer: RowOptimizer | _Adagrad, *, above_zero: bool
     if isinstance(optimizer.learning_rate, Schedule):
         return
     rule, holds = ("be above 0", lambda value: value > 0) if above_zero else AT_LEAST_ZERO
-    remedy = f"Give a number such as {type(optimizer).learning_rate}, or a schedule of tf.keras.optimizers.schedules"
+    remedy = (
+        f"Give a number such as {type(optimizer).learning_rate}, or a schedule of "
+        "tf.keras.optimizers.schedules"
+    )
     _require(optimizer, ("learning_rate",), rule, holds, remedy=remedy)
 
 
 def _require_accumulator(optimizer: _Adagrad):
     _require(optimizer, ("initial_accumulator", "epsilon"), *AT_LEAST_ZERO)
     if not optimizer.initial_accumulator:
-        _require(optimizer, ("epsilon",), "be above 0 where initial_accumulator is 0", lambda epsilon: epsilon > 0)
+        _require(
+            optimizer,
+            ("epsilon",),
+            "be above 0 where initial_accumulator is 0",
+            lambda epsilon: epsilon > 0,
+        )

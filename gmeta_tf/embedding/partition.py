@@ -1,9 +1,10 @@
 """Where a row lives: pure arithmetic from (table, id) to (owner, local row).
 
-Tables of one dim are *stacked* into one array of rows, so that the cost of a step does not grow with their number: the
-small ones, which every rank keeps whole (*replicated*), in one stack, the others (*sharded*) in another. Row r of a
-sharded stack belongs to rank r mod size, as its local row r div size. On the wire a row is named by a *key*: sharded
-stack s takes the keys from `first_key(s)`, a multiple of size, so that one formula serves all stacks.
+Tables of one dim are *stacked* into one array of rows, so that the cost of a step does not grow
+with their number: the small ones, which every rank keeps whole (*replicated*), in one stack, the
+others (*sharded*) in another. Row r of a sharded stack belongs to rank r mod size, as its local row
+r div size. On the wire a row is named by a *key*: sharded stack s takes the keys from
+`first_key(s)`, a multiple of size, so that one formula serves all stacks.
 """
 
 import dataclasses
@@ -28,7 +29,10 @@ class Table:
     def __post_init__(self):
         for field in ("rows", "dim"):
             if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1. Received: {field}={getattr(self, field)} for table {self.name!r}.")
+                raise ValueError(
+                    f"{field} must be at least 1. Received: {field}={getattr(self, field)} for "
+                    f"table {self.name!r}."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +66,17 @@ class Stack:
         raise KeyError(name)
 
 
-def stack_tables(tables, *, size: int, replicated: frozenset[str] = frozenset()) -> tuple[Stack, ...]:
-    """Groups tables by dim, in order of first appearance, and gives each sharded stack its range of keys.
+def stack_tables(
+    tables, *, size: int, replicated: frozenset[str] = frozenset()
+) -> tuple[Stack, ...]:
+    """Groups tables by dim, in order of first appearance, and gives each sharded stack its range of
+    keys.
 
     Args:
       tables: of any dims.
       size: number of ranks.
-      replicated: names of the tables that every rank keeps; their stack precedes the sharded one of the dim.
+      replicated: names of the tables that every rank keeps; their stack precedes the sharded one of
+        the dim.
     """
     by_dim: dict[int, list[Table]] = {}
     for table in tables:
@@ -101,7 +109,9 @@ def shard_rows(rows: int, *, rank: int, size: int) -> int:
 
 
 def keys_fit_int32(rows, *, size: int) -> bool:
-    """Whether int32 holds every key; rows: of each sharded stack, whose range of keys is rounded up to a multiple of size."""
+    """Whether int32 holds every key; rows: of each sharded stack, whose range of keys is rounded up
+    to a multiple of size.
+    """
     return sum(of_stack + size for of_stack in rows) < INT32_KEYS
 
 
@@ -114,7 +124,8 @@ def kept_ids(stack: Stack, name: str, *, rank: int, size: int) -> tuple[range, i
     """The ids of one table that `rank` keeps.
 
     Returns:
-      (ids, ascending in steps of size, or all if replicated; local row of the first); the local rows are consecutive.
+      (ids, ascending in steps of size, or all if replicated; local row of the first); the local
+      rows are consecutive.
     """
     offset = stack.offset(name)
     rows = next(table.rows for table in stack.tables if table.name == name)

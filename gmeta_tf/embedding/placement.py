@@ -6,11 +6,14 @@ PLACEMENTS = ("sharded", "replicated")
 REPLICATE_ROWS = 1000
 
 
-def replicated_tables(tables: list[Table], *, replicate_rows: int, placement: dict[str, str]) -> frozenset[str]:
+def replicated_tables(
+    tables: list[Table], *, replicate_rows: int, placement: dict[str, str]
+) -> frozenset[str]:
     """Names of the tables to replicate.
 
-    A step touches about every row of a small table on every rank. Its gradient then costs no more bytes in the all-reduce
-    than in the exchange, and neither the lookup of distinct ids nor the packing.
+    A step touches about every row of a small table on every rank. Its gradient then costs no more
+    bytes in the all-reduce than in the exchange, and neither the lookup of distinct ids nor the
+    packing.
 
     Args:
       tables: of a model.
@@ -22,18 +25,29 @@ def replicated_tables(tables: list[Table], *, replicate_rows: int, placement: di
     """
     names = [table.name for table in tables]
     if replicate_rows < 0:
-        raise ValueError(f"replicate_rows must be at least 0. Received: replicate_rows={replicate_rows}. 0 shards every table.")
+        raise ValueError(
+            f"replicate_rows must be at least 0. Received: replicate_rows={replicate_rows}. 0 "
+            "shards every table."
+        )
     for name, where in placement.items():
         if name not in names or where not in PLACEMENTS:
             raise ValueError(
-                f"placement must map tables, {names}, to one of {PLACEMENTS}. Received: {name!r}: {where!r}. Leave a table out to have it "
+                f"placement must map tables, {names}, to one of {PLACEMENTS}. Received: {name!r}: "
+                f"{where!r}. Leave a table out to have it "
                 "placed by replicate_rows."
             )
-    default = lambda table: "replicated" if table.rows <= replicate_rows else "sharded"  # noqa: E731
-    return frozenset(table.name for table in tables if placement.get(table.name, default(table)) == "replicated")
+
+    def default(table):
+        return "replicated" if table.rows <= replicate_rows else "sharded"
+
+    return frozenset(
+        table.name for table in tables if placement.get(table.name, default(table)) == "replicated"
+    )
 
 
-def placements(stacks: tuple[Stack, ...], *, rank: int, size: int, bytes_per_row: dict[int, int]) -> list[tuple[str, int, int, str, int]]:
+def placements(
+    stacks: tuple[Stack, ...], *, rank: int, size: int, bytes_per_row: dict[int, int]
+) -> list[tuple[str, int, int, str, int]]:
     """The placement of each table: (table, rows, dim, placement, bytes that `rank` keeps).
 
     Args:

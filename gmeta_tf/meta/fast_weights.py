@@ -1,7 +1,8 @@
 """Runs any Keras model with given tensors in place of its variables.
 
-The Keras-2 form of a stateless call: for the span of one call, the attribute in which a layer keeps a variable holds a
-tensor. Fast weights are values that flow, so gradients of any order pass through them.
+The Keras-2 form of a stateless call: for the span of one call, the attribute in which a layer keeps
+a variable holds a tensor. Fast weights are values that flow, so gradients of any order pass through
+them.
 """
 
 import contextlib
@@ -25,18 +26,32 @@ class Substitution:
         modules = [model, *model.submodules]
         self._places = []
         for variable in variables:
-            found = [(module, name) for module in modules for name, held in vars(module).items() if held is variable]
+            found = [
+                (module, name)
+                for module in modules
+                for name, held in vars(module).items()
+                if held is variable
+            ]
             if not found:
                 raise ValueError(
-                    f"adapted variables must be attributes of a layer. Received: {variable.name!r}, which no layer of "
-                    f"{model.name!r} holds by name. Keep it as `self.<name>`, or leave it out of the adaptation policy."
+                    "adapted variables must be attributes of a layer. Received: "
+                    f"{variable.name!r}, which no layer of "
+                    f"{model.name!r} holds by name. Keep it as `self.<name>`, or leave it out of "
+                    "the adaptation policy."
                 )
             self._places.append((variable, found))
 
     @property
     def dense_kernels(self) -> list[bool]:
-        """By variable: whether it is the kernel of one Dense layer and nothing else, which a `LowRankKernel` may replace."""
-        return [len(found) == 1 and type(found[0][0]) is tf.keras.layers.Dense and found[0][1] == "kernel" for _, found in self._places]
+        """By variable: whether it is the kernel of one Dense layer and nothing else, which a
+        `LowRankKernel` may replace.
+        """
+        return [
+            len(found) == 1
+            and type(found[0][0]) is tf.keras.layers.Dense
+            and found[0][1] == "kernel"
+            for _, found in self._places
+        ]
 
     def layer_of(self, variable: tf.Variable) -> tf.Module:
         """The layer that keeps one of the variables, the first if there are several."""
@@ -61,7 +76,12 @@ class Substitution:
 
 def _as_layer_computes(weight, module):
     """A tensor in the dtype in which a layer of mixed precision reads its variables."""
-    if isinstance(weight, tf.Tensor) and weight.dtype.is_floating and isinstance(module, tf.keras.layers.Layer) and module._autocast:
+    if (
+        isinstance(weight, tf.Tensor)
+        and weight.dtype.is_floating
+        and isinstance(module, tf.keras.layers.Layer)
+        and module._autocast
+    ):
         return tf.cast(weight, module.compute_dtype)
     return weight
 
@@ -88,25 +108,33 @@ def refuse_state_updates(model: tf.keras.Model, graph: tf.Graph):
     Raises:
       ValueError: names the variables that the call would update.
     """
-    updated = [v.name for v in model.variables if any(v.handle is outer and _written(inner) for outer, inner in graph.captures)]
+    updated = [
+        v.name
+        for v in model.variables
+        if any(v.handle is outer and _written(inner) for outer, inner in graph.captures)
+    ]
     if updated:
         raise ValueError(
-            f"tower must not update state when it is called. Received: a call with training=True updates {updated}. "
-            "Use LayerNormalization in place of BatchNormalization, or set the layer's trainable to False."
+            "tower must not update state when it is called. Received: a call with training=True "
+            f"updates {updated}. "
+            "Use LayerNormalization in place of BatchNormalization, or set the layer's trainable "
+            "to False."
         )
 
 
 def stopped_gradients(graph: tf.Graph) -> list[str]:
     """Names of the operations of a call at which gradients stop.
 
-    Some layers stop a gradient where it is zero to first order, as LayerNormalization at the mean in float64 or with an
-    epsilon below 1.001e-5: a second-order gradient through these is wrong.
+    Some layers stop a gradient where it is zero to first order, as LayerNormalization at the mean
+    in float64 or with an epsilon below 1.001e-5: a second-order gradient through these is wrong.
     """
     return [op.name for op in graph.get_operations() if op.type == "StopGradient"]
 
 
 def _written(handle):
-    """Whether an operation on a variable's handle may write to it; functions called with it are looked into."""
+    """Whether an operation on a variable's handle may write to it; functions called with it are
+    looked into.
+    """
     for op in handle.consumers():
         if op.type.startswith("Assign") or op.type.startswith("ResourceScatter"):
             return True

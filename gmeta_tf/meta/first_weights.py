@@ -7,19 +7,25 @@ from gmeta_tf.meta.inner_loop import InnerLoop
 
 
 class FirstWeights(tf.keras.layers.Layer):
-    """The identity: every task starts from the same weights. A subclass overrides one method or both.
+    """The identity: every task starts from the same weights. A subclass overrides one method or
+    both.
 
-    Its variables are trained by the outer loop with the tower's, and live on every rank. Nothing here may communicate. It
-    computes in the dtype of rows, also where the tower is of mixed precision.
+    Its variables are trained by the outer loop with the tower's, and live on every rank. Nothing
+    here may communicate. It computes in the dtype of rows, also where the tower is of mixed
+    precision.
     """
 
     def __init__(self, name: str = "first_weights"):
         super().__init__(name=name, dtype=tf.keras.backend.floatx())
 
     def require_adapted(self, variables: Sequence[tf.Variable], inner_loop: InnerLoop):
-        """Raises ValueError where it cannot do with the dense weights that the inner loop adapts."""
+        """Raises ValueError where it cannot do with the dense weights that the inner loop
+        adapts.
+        """
 
-    def rows(self, gathered: tuple[tf.Tensor, ...], index: tf.Tensor, numeric: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def rows(
+        self, gathered: tuple[tf.Tensor, ...], index: tf.Tensor, numeric: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         """The rows to start from, of all tasks at once.
 
         Args:
@@ -32,13 +38,15 @@ class FirstWeights(tf.keras.layers.Layer):
         """
         return gathered
 
-    def dense(self, weights: Sequence[tf.Tensor], support: dict[str, tf.Tensor]) -> Sequence[tf.Tensor]:
+    def dense(
+        self, weights: Sequence[tf.Tensor], support: dict[str, tf.Tensor]
+    ) -> Sequence[tf.Tensor]:
         """The adapted dense weights to start from, of one task.
 
         Args:
           weights: the tower's, in the order of `TaskLoop.variables`.
-          support: `embedded` [samples, width], `numeric` [samples, features], `label` and `weight` [samples]; weight 0 is
-            padding.
+          support: `embedded` [samples, width], `numeric` [samples, features], `label` and `weight`
+            [samples]; weight 0 is padding.
 
         Returns:
           As `weights`.

@@ -18,25 +18,30 @@ class InnerLoop:
 
     One rule of which the published ones are settings (`docs/methods` has a page each):
 
-    - MAML: as it stands (Finn et al., ICML 2017, arXiv:1703.03400, algorithm 1). FOMAML: `second_order=False` (section 5.2).
+    - MAML: as it stands (Finn et al., ICML 2017, arXiv:1703.03400, algorithm 1). FOMAML:
+      `second_order=False` (section 5.2).
     - ANIL: `adapt="head"` (Raghu et al., ICLR 2020, arXiv:1909.09157).
-    - Meta-SGD: `rates="per_element"`, a learned α of the shape of each weight, for all steps alike (Li et al., 2017,
-      arXiv:1707.09835, equation 3). Embedding rows learn one of the shape of a row for each table.
-    - Rates per layer and step, of MAML++: `rates="per_step"`, a learned scalar for each weight, or table, and step (Antoniou
-      et al., ICLR 2019, arXiv:1810.09502, section 4).
-    - Closed form: `rule="newton", adapt="head"`; the head is solved for, between the support set and a prior (Bertinetto et
-      al., ICLR 2019, arXiv:1805.08136; see `meta.newton`).
-    - Reptile: `reptile=True`; the outer gradient is (φ⁰ - φᴷ) / α, not one of a query loss (Nichol et al., 2018,
-      arXiv:1803.02999, section 2).
+    - Meta-SGD: `rates="per_element"`, a learned α of the shape of each weight, for all steps alike
+      (Li et al., 2017, arXiv:1707.09835, equation 3). Embedding rows learn one of the shape of a
+      row for each table.
+    - Rates per layer and step, of MAML++: `rates="per_step"`, a learned scalar for each weight, or
+      table, and step (Antoniou et al., ICLR 2019, arXiv:1810.09502, section 4).
+    - Closed form: `rule="newton", adapt="head"`; the head is solved for, between the support set
+      and a prior (Bertinetto et al., ICLR 2019, arXiv:1805.08136; see `meta.newton`).
+    - Reptile: `reptile=True`; the outer gradient is (φ⁰ - φᴷ) / α, not one of a query loss (Nichol
+      et al., 2018, arXiv:1803.02999, section 2).
 
     Attributes:
       steps: number of gradient steps; 0 does not adapt.
-      learning_rate: step size of the inner loop, or where it is learned its first value; with Newton's steps the variance of
-        the prior, to which one step with the sum of the support's gradients tends as it goes to zero.
-      second_order: whether the outer gradient passes through the steps (MAML) or stops at them (FOMAML).
-      adapt: which weights are adapted: "all" (dense weights and rows), "dense", "head" (the tower's last layer, or its
-        `head` attribute), the rows of some tables ("user_id"), these together ("head+user_id"), or a predicate on dense
-        variables and on tables (`embedding.partition.Table`), both of which have a name.
+      learning_rate: step size of the inner loop, or where it is learned its first value; with
+        Newton's steps the variance of the prior, to which one step with the sum of the support's
+        gradients tends as it goes to zero.
+      second_order: whether the outer gradient passes through the steps (MAML) or stops at them
+        (FOMAML).
+      adapt: which weights are adapted: "all" (dense weights and rows), "dense", "head" (the tower's
+        last layer, or its `head` attribute), the rows of some tables ("user_id"), these together
+        ("head+user_id"), or a predicate on dense variables and on tables
+        (`embedding.partition.Table`), both of which have a name.
       rates: "fixed", or learned with the outer loop: "per_step" or "per_element".
       rule: "gradient", or "newton" for a head in closed form.
       reptile: whether the outer gradient is the way that the inner loop went.
@@ -55,35 +60,53 @@ class InnerLoop:
             raise ValueError(f"steps must be at least 0. Received: steps={self.steps}.")
         if not 0 <= self.learning_rate < math.inf or (self.reptile and not self.learning_rate):
             raise ValueError(
-                f"learning_rate must be finite and at least 0, and above it with reptile. Received: {self.learning_rate}. Pass 0.1, say."
+                "learning_rate must be finite and at least 0, and above it with reptile. "
+                f"Received: {self.learning_rate}. Pass 0.1, say."
             )
         if self.rates not in RATES:
-            raise ValueError(f"rates must be one of {RATES}. Received: rates={self.rates!r}. Choose one of these.")
-        if self.rule not in RULES:
-            raise ValueError(f"rule must be one of {RULES}. Received: rule={self.rule!r}. Choose one of these.")
-        if self.rule == "newton" and (self.adapt != "head" or self.rates == "per_step" or self.reptile):
             raise ValueError(
-                "adapt must be 'head', with fixed rates or one per element and no reptile, for rule 'newton'. "
-                f"Received: adapt={self.adapt!r}, rates={self.rates!r}, reptile={self.reptile}. Leave the others out."
+                f"rates must be one of {RATES}. Received: rates={self.rates!r}. Choose one of "
+                "these."
+            )
+        if self.rule not in RULES:
+            raise ValueError(
+                f"rule must be one of {RULES}. Received: rule={self.rule!r}. Choose one of these."
+            )
+        if self.rule == "newton" and (
+            self.adapt != "head" or self.rates == "per_step" or self.reptile
+        ):
+            raise ValueError(
+                "adapt must be 'head', with fixed rates or one per element and no reptile, for "
+                "rule 'newton'. "
+                f"Received: adapt={self.adapt!r}, rates={self.rates!r}, reptile={self.reptile}. "
+                "Leave the others out."
             )
         if self.rule == "newton" and self.rates != "fixed" and not self.second_order:
             raise ValueError(
-                "second_order must be True with rates that are learned for rule 'newton', whose gradient it is. Received: False. "
+                "second_order must be True with rates that are learned for rule 'newton', whose "
+                "gradient it is. Received: False. "
                 "Leave one out."
             )
         if self.reptile and not callable(self.adapt) and self.adapt != "all":
             raise ValueError(
-                f"adapt must be 'all' with reptile, which moves adapted weights only. Received: adapt={self.adapt!r}. Adapt all."
+                "adapt must be 'all' with reptile, which moves adapted weights only. Received: "
+                f"adapt={self.adapt!r}. Adapt all."
             )
         if self.reptile and self.rates != "fixed":
             raise ValueError(
-                f"rates must be 'fixed' with reptile, which has no gradient for them. Received: rates={self.rates!r}. Leave one out."
+                "rates must be 'fixed' with reptile, which has no gradient for them. Received: "
+                f"rates={self.rates!r}. Leave one out."
             )
         if not callable(self.adapt):
             names = self.adapt.split("+")
-            if not all(names) or set(names[1:]) & set(POLICIES) or (names[0] == "all" and names[1:]):
+            if (
+                not all(names)
+                or set(names[1:]) & set(POLICIES)
+                or (names[0] == "all" and names[1:])
+            ):
                 raise ValueError(
-                    f"adapt must be one of {POLICIES}, tables, 'dense' or 'head' with tables as in 'head+user', or a predicate. "
+                    f"adapt must be one of {POLICIES}, tables, 'dense' or 'head' with tables as in "
+                    "'head+user', or a predicate. "
                     f"Received: adapt={self.adapt!r}. Name the weights to adapt."
                 )
 
@@ -93,8 +116,8 @@ class InnerLoop:
         Args:
           support_loss: maps weights to the scalar loss on the support set.
           weights: structure of float tensors and `LowRankKernel`s, φ⁰.
-          rates: maps a step's number to αᵏ, a structure as `weights` of scalars or tensors of their shapes (see
-            `meta.rates`). None: the learning rate.
+          rates: maps a step's number to αᵏ, a structure as `weights` of scalars or tensors of their
+            shapes (see `meta.rates`). None: the learning rate.
 
         Returns:
           The fast weights φᴷ, of the same structure.
@@ -105,9 +128,13 @@ class InnerLoop:
                 tape.watch([w.kernel if isinstance(w, LowRankKernel) else w for w in flat])
                 loss = support_loss(weights)
             places = [w.outputs if isinstance(w, LowRankKernel) else w for w in flat]
-            gradients = tape.gradient(loss, places, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            gradients = tape.gradient(
+                loss, places, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
             sizes = tf.nest.flatten(rates(step)) if rates else [self.learning_rate] * len(flat)
-            weights = tf.nest.pack_sequence_as(weights, list(map(self._step, flat, gradients, sizes)))
+            weights = tf.nest.pack_sequence_as(
+                weights, list(map(self._step, flat, gradients, sizes))
+            )
         return weights
 
     def _step(self, weight, gradient, rate):
@@ -135,13 +162,18 @@ class InnerLoop:
         unknown = sorted(set(self._tables()) - tables)
         if unknown:
             raise ValueError(
-                f"adapt must name {POLICIES} or tables of the schema, {sorted(tables)}. Received: adapt={self.adapt!r}, with {unknown}. "
+                f"adapt must name {POLICIES} or tables of the schema, {sorted(tables)}. Received: "
+                f"adapt={self.adapt!r}, with {unknown}. "
                 "Name one of them."
             )
 
     def adapts_rows(self, table) -> bool:
         """Whether the policy adapts the rows of a table."""
-        chosen = self.adapt(table) if callable(self.adapt) else self.adapt == "all" or table.name in self._tables()
+        chosen = (
+            self.adapt(table)
+            if callable(self.adapt)
+            else self.adapt == "all" or table.name in self._tables()
+        )
         return self.steps > 0 and bool(chosen)
 
     def _tables(self):
@@ -159,6 +191,11 @@ def _head(tower):
     if hasattr(tower, "head"):
         return tower.head
     if not tower.trainable_variables:
-        raise ValueError(f"tower must have a layer with weights for the policy 'head'. Received: {tower.name!r} without any.")
+        raise ValueError(
+            f"tower must have a layer with weights for the policy 'head'. Received: {tower.name!r} "
+            "without any."
+        )
     last = tower.trainable_variables[-1]
-    return next(layer for layer in tower.submodules if any(held is last for held in vars(layer).values()))
+    return next(
+        layer for layer in tower.submodules if any(held is last for held in vars(layer).values())
+    )

@@ -8,20 +8,30 @@ from gmeta_tf._tensorflow import tf
 
 
 class Pairwise:
-    """Mean over pairs of a set, label_i > label_j, of softplus(s_j - s_i), weighted by both samples; 0 without a pair.
+    """Mean over pairs of a set, label_i > label_j, of softplus(s_j - s_i), weighted by both
+    samples; 0 without a pair.
 
-    Reference: Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009 (arXiv:1205.2618).
+    Reference: Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009
+    (arXiv:1205.2618).
     """
 
     def __call__(self, labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """[...] losses of sets, from [..., samples] each."""
-        pairs = tf.cast(labels[..., :, None] > labels[..., None, :], logits.dtype) * weights[..., :, None] * weights[..., None, :]
+        pairs = (
+            tf.cast(labels[..., :, None] > labels[..., None, :], logits.dtype)
+            * weights[..., :, None]
+            * weights[..., None, :]
+        )
         losses = tf.nn.softplus(logits[..., None, :] - logits[..., :, None])
-        return tf.math.divide_no_nan(tf.reduce_sum(losses * pairs, [-2, -1]), tf.reduce_sum(pairs, [-2, -1]))
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(losses * pairs, [-2, -1]), tf.reduce_sum(pairs, [-2, -1])
+        )
 
 
 LOSSES: dict[str, Callable] = {
-    "binary_crossentropy": lambda labels, logits: tf.nn.sigmoid_cross_entropy_with_logits(labels, logits),
+    "binary_crossentropy": lambda labels, logits: tf.nn.sigmoid_cross_entropy_with_logits(
+        labels, logits
+    ),
     "mse": lambda labels, values: tf.math.squared_difference(labels, values),
     "pairwise": Pairwise(),
 }
@@ -31,11 +41,12 @@ def loss_function(loss) -> Callable:
     """What computes a loss.
 
     Args:
-      loss: a name of `LOSSES`; a Keras loss, or a `tfrs.tasks.Ranking` that has one, which is applied to each sample; or
-        a function of (labels [n], logits [n]) to losses [n].
+      loss: a name of `LOSSES`; a Keras loss, or a `tfrs.tasks.Ranking` that has one, which is
+        applied to each sample; or a function of (labels [n], logits [n]) to losses [n].
 
     Returns:
-      A `Pairwise`, or such a function, which raises ValueError where a loss of samples is of another shape than they are.
+      A `Pairwise`, or such a function, which raises ValueError where a loss of samples is of
+      another shape than they are.
 
     Raises:
       ValueError: an unknown name, none of these, or a Keras loss of probabilities.
@@ -45,10 +56,18 @@ def loss_function(loss) -> Callable:
     loss = _of_task(loss)
     if isinstance(loss, tf.keras.losses.Loss):
         if loss.get_config().get("from_logits") is False:
-            raise ValueError(f"loss must take logits. Received: loss={loss.name!r}, of probabilities. Make it with from_logits=True.")
-        return _of_samples(lambda labels, logits: loss.call(labels[..., None], logits[..., None]))  # a sample is an output of width 1
+            raise ValueError(
+                f"loss must take logits. Received: loss={loss.name!r}, of probabilities. Make it "
+                "with from_logits=True."
+            )
+        return _of_samples(
+            lambda labels, logits: loss.call(labels[..., None], logits[..., None])
+        )  # a sample is an output of width 1
     if isinstance(loss, str) or not callable(loss):
-        raise ValueError(f"loss must be one of {sorted(LOSSES)}, a Keras loss or a function. Received: loss={loss!r}. Pass one of these.")
+        raise ValueError(
+            f"loss must be one of {sorted(LOSSES)}, a Keras loss or a function. Received: "
+            f"loss={loss!r}. Pass one of these."
+        )
     return _of_samples(loss)
 
 
@@ -57,7 +76,8 @@ def _of_samples(loss):
         made = loss(labels, logits)
         if not made.shape.is_compatible_with(logits.shape):
             raise ValueError(
-                f"loss must give one value a sample. Received: shape {made.shape} for logits of {logits.shape}. Average nothing in it: a "
+                f"loss must give one value a sample. Received: shape {made.shape} for logits of "
+                f"{logits.shape}. Average nothing in it: a "
                 "Keras loss is passed as an object, such as tf.keras.losses.Huber()."
             )
         return made
@@ -66,7 +86,9 @@ def _of_samples(loss):
 
 
 def of_ratings(loss) -> bool:
-    """Whether a loss, as `loss_function` takes it, is one of ratings: the squared error, or another of Keras's regressions."""
+    """Whether a loss, as `loss_function` takes it, is one of ratings: the squared error, or another
+    of Keras's regressions.
+    """
     loss, keras = _of_task(loss), tf.keras.losses
     robust = keras.MeanAbsoluteError | keras.Huber | keras.LogCosh
     relative = keras.MeanSquaredLogarithmicError | keras.MeanAbsolutePercentageError
@@ -74,13 +96,17 @@ def of_ratings(loss) -> bool:
 
 
 def of_chances(loss) -> bool:
-    """Whether a loss, as `loss_function` takes it, is a cross-entropy: of labels in [0, 1] and their log odds."""
+    """Whether a loss, as `loss_function` takes it, is a cross-entropy: of labels in [0, 1] and
+    their log odds.
+    """
     loss = _of_task(loss)
     return loss == "binary_crossentropy" or isinstance(loss, tf.keras.losses.BinaryCrossentropy)
 
 
 def _of_task(loss):
-    """The loss of a `tfrs.tasks.Ranking`, which has no public name for it; any other loss is itself."""
+    """The loss of a `tfrs.tasks.Ranking`, which has no public name for it; any other loss is
+    itself.
+    """
     return loss._loss if isinstance(loss, tfrs.tasks.Ranking) else loss
 
 
@@ -103,8 +129,12 @@ def set_loss(loss: Callable, labels: tf.Tensor, logits: tf.Tensor, weights: tf.T
     return weighted_mean(loss(labels, logits), weights)
 
 
-def task_losses(loss: Callable, labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The outer loss of each task: ([tasks] losses, [tasks] 1 for a task that has any real sample, else 0)."""
+def task_losses(
+    loss: Callable, labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The outer loss of each task: ([tasks] losses, [tasks] 1 for a task that has any real sample,
+    else 0).
+    """
     weights = tf.cast(weights, logits.dtype)
     losses = set_loss(loss, tf.cast(labels, logits.dtype), logits, weights)
     return losses, tf.cast(tf.reduce_any(weights > 0, -1), logits.dtype)

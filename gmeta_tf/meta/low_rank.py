@@ -1,12 +1,13 @@
 """Fast kernels of Dense layers, which are never formed.
 
-A step of the inner loop moves a kernel W [in, out] by -rate · xᵀδ, where x [n, in] is what the layer was given for the n
-support samples and δ [n, out] the loss's gradient at what it returned. So for any x', after any number of steps,
+A step of the inner loop moves a kernel W [in, out] by -rate · xᵀδ, where x [n, in] is what the
+layer was given for the n support samples and δ [n, out] the loss's gradient at what it returned. So
+for any x', after any number of steps,
 
     x' W' = x' W + (x' Xᵀ) M,    X the x of all steps, M their -rate · δ.
 
-This is exact. It takes n · (in + out) multiplications a sample where W' takes in · out, all tasks share the product with
-W, and no [tasks, in, out] array is made, neither forward nor backward.
+This is exact. It takes n · (in + out) multiplications a sample where W' takes in · out, all tasks
+share the product with W, and no [tasks, in, out] array is made, neither forward nor backward.
 """
 
 from gmeta_tf._tensorflow import tf
@@ -25,14 +26,18 @@ class LowRankKernel:
       outputs: what it returned: the places at which a step needs the loss's gradient.
     """
 
-    def __init__(self, kernel: tf.Tensor, inputs: tf.Tensor | None = None, moves: tf.Tensor | None = None):
+    def __init__(
+        self, kernel: tf.Tensor, inputs: tf.Tensor | None = None, moves: tf.Tensor | None = None
+    ):
         self.kernel, self.inputs, self.moves = kernel, inputs, moves
         self.seen: list[tf.Tensor] = []
         self.outputs: list[tf.Tensor] = []
 
     @staticmethod
     def pays(shape, *, rank: int) -> bool:
-        """Whether a kernel of `shape` takes fewer multiplications this way, after steps on `rank` samples altogether."""
+        """Whether a kernel of `shape` takes fewer multiplications this way, after steps on `rank`
+        samples altogether.
+        """
         return rank * (shape[0] + shape[1]) < shape[0] * shape[1]
 
     def unused(self) -> "LowRankKernel":
@@ -47,7 +52,11 @@ class LowRankKernel:
             result += tf.matmul(tf.matmul(flat, self.inputs, transpose_b=True), self.moves)
         self.seen.append(flat)
         self.outputs.append(result)
-        return result if given.shape.rank == 2 else tf.reshape(result, [*tf.unstack(tf.shape(given))[:-1], result.shape[-1]])
+        return (
+            result
+            if given.shape.rank == 2
+            else tf.reshape(result, [*tf.unstack(tf.shape(given))[:-1], result.shape[-1]])
+        )
 
     def way(self) -> tf.Tensor:
         """[in, out]: Xᵀ M, how far the steps have moved the kernel."""
@@ -55,15 +64,27 @@ class LowRankKernel:
             return tf.zeros_like(self.kernel)
         return tf.cast(tf.matmul(self.inputs, self.moves, transpose_a=True), self.kernel.dtype)
 
-    def moved(self, gradients: list[tf.Tensor], *, learning_rate: float | tf.Tensor, second_order: bool) -> "LowRankKernel":
-        """The kernel after a step; gradients: of the support loss at each of `outputs`; learning_rate: a scalar."""
+    def moved(
+        self, gradients: list[tf.Tensor], *, learning_rate: float | tf.Tensor, second_order: bool
+    ) -> "LowRankKernel":
+        """The kernel after a step; gradients: of the support loss at each of `outputs`;
+        learning_rate: a scalar.
+        """
         if not gradients:  # the tower did not call the layer
             return self
         inputs = [x if second_order else tf.stop_gradient(x) for x in self.seen]
-        rates = [tf.cast(learning_rate, g.dtype) if tf.is_tensor(learning_rate) else learning_rate for g in gradients]
-        moves = [-rate * (g if second_order else tf.stop_gradient(g)) for rate, g in zip(rates, gradients, strict=True)]
+        rates = [
+            tf.cast(learning_rate, g.dtype) if tf.is_tensor(learning_rate) else learning_rate
+            for g in gradients
+        ]
+        moves = [
+            -rate * (g if second_order else tf.stop_gradient(g))
+            for rate, g in zip(rates, gradients, strict=True)
+        ]
         before = ([], []) if self.inputs is None else ([self.inputs], [self.moves])
-        return LowRankKernel(self.kernel, tf.concat([*before[0], *inputs], 0), tf.concat([*before[1], *moves], 0))
+        return LowRankKernel(
+            self.kernel, tf.concat([*before[0], *inputs], 0), tf.concat([*before[1], *moves], 0)
+        )
 
 
 def dense_call(layer: tf.keras.layers.Dense, kernel: LowRankKernel):

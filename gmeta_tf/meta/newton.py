@@ -1,21 +1,26 @@
-"""The head in closed form: Newton's steps to the most likely head of a task, between its support set and a prior.
+"""The head in closed form: Newton's steps to the most likely head of a task, between its support
+set and a prior.
 
-    w* = argmin Σᵢ L(yᵢ, xᵢ·w) + ½ (w - w⁰)ᵀ Λ (w - w⁰)      x: what the head is given, with a 1 for its bias
+    w* = argmin Σᵢ L(yᵢ, xᵢ·w) + ½ (w - w⁰)ᵀ Λ (w - w⁰)      x: what the head is given, with a 1 for
+    its bias
 
-The loss is a sum over samples, so a task's own evidence counts as much as it has samples: with one, w* stays near w⁰. For
-the squared error one step is exact, which is ridge regression; for cross-entropy it is a step of iteratively reweighted
-least squares, halved while it raises the sum. The outer loop differentiates through the solution, and learns w⁰ and the
-precision Λ beside the tower.
+The loss is a sum over samples, so a task's own evidence counts as much as it has samples: with one,
+w* stays near w⁰. For the squared error one step is exact, which is ridge regression; for
+cross-entropy it is a step of iteratively reweighted least squares, halved while it raises the sum.
+The outer loop differentiates through the solution, and learns w⁰ and the precision Λ beside the
+tower.
 
-Reference: Bertinetto et al., "Meta-learning with differentiable closed-form solvers", ICLR 2019 (arXiv:1805.08136),
-sections 3.1 and 3.2, which have w⁰ = 0 and Λ a multiple of the identity.
+Reference: Bertinetto et al., "Meta-learning with differentiable closed-form solvers", ICLR 2019
+(arXiv:1805.08136), sections 3.1 and 3.2, which have w⁰ = 0 and Λ a multiple of the identity.
 """
 
 from collections.abc import Callable
 
 from gmeta_tf._tensorflow import tf
 
-SHARES = tuple(0.5**k for k in range(8))  # of a step: the first that does not raise the sum is taken
+SHARES = tuple(
+    0.5**k for k in range(8)
+)  # of a step: the first that does not raise the sum is taken
 ROUNDING = 1e-6
 
 
@@ -49,7 +54,10 @@ def most_likely(
     """
 
     def objective(logits, w):
-        return tf.reduce_sum(weights * loss(labels, logits)) + tf.reduce_sum(precision * (w - prior) ** 2) / 2
+        return (
+            tf.reduce_sum(weights * loss(labels, logits))
+            + tf.reduce_sum(precision * (w - prior) ** 2) / 2
+        )
 
     w = prior
     for _ in range(steps):
@@ -57,10 +65,14 @@ def most_likely(
         slope, curvature = _derivatives(loss, labels, logits)
         weighted = inputs * (weights * curvature)[:, None]
         normal = tf.matmul(inputs, weighted, transpose_a=True) + tf.linalg.diag(precision)  # [d, d]
-        gradient = tf.linalg.matvec(inputs, weights * slope, transpose_a=True) + precision * (w - prior)
+        gradient = tf.linalg.matvec(inputs, weights * slope, transpose_a=True) + precision * (
+            w - prior
+        )
         move = -tf.linalg.cholesky_solve(tf.linalg.cholesky(normal), gradient[:, None])[:, 0]
         turn, before = tf.linalg.matvec(inputs, move), objective(logits, w)
-        after = tf.stack([objective(logits + share * turn, w + share * move) for share in SHARES[:-1]])
+        after = tf.stack(
+            [objective(logits + share * turn, w + share * move) for share in SHARES[:-1]]
+        )
         falls = tf.concat([after <= before + ROUNDING * tf.abs(before), [True]], 0)
         w += tf.gather(tf.constant(SHARES, w.dtype), tf.argmax(tf.cast(falls, tf.int32))) * move
     return w if second_order else prior + tf.stop_gradient(w - prior)

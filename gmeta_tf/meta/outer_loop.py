@@ -1,7 +1,9 @@
-"""The outer loss of a batch and its gradients: for all tasks at once, or in chunks that bound the memory.
+"""The outer loss of a batch and its gradients: for all tasks at once, or in chunks that bound the
+memory.
 
-Sets are padded to one size, the largest of any task. A batch of smaller ones can do with less: with `sizes`, it is worked
-on with as many places a set as the smallest of these sizes that holds its samples. A graph for each size is traced once.
+Sets are padded to one size, the largest of any task. A batch of smaller ones can do with less: with
+`sizes`, it is worked on with as many places a set as the smallest of these sizes that holds its
+samples. A graph for each size is traced once.
 """
 
 from gmeta_tf._tensorflow import tf
@@ -11,7 +13,15 @@ SIDE_BY_SIDE = 2  # chunks that may run at the same time
 
 
 def outer_gradients(
-    task_loop: TaskLoop, weights, gathered, index, support, query, *, chunk: int | None = None, sizes: tuple[int, ...] = ()
+    task_loop: TaskLoop,
+    weights,
+    gathered,
+    index,
+    support,
+    query,
+    *,
+    chunk: int | None = None,
+    sizes: tuple[int, ...] = (),
 ):
     """Query logits, and the gradients of the outer loss, summed over tasks.
 
@@ -33,22 +43,35 @@ def outer_gradients(
     tasks = (tuple(gathered), index, support, query)
     if not sizes:
         return _in_parts(task_loop, weights, tasks, chunk)
-    cut = lambda size: lambda: _with_places(size, task_loop, weights, tasks, chunk)  # noqa: E731
-    return tf.switch_case(_which(support, query, sizes), [*map(cut, sizes), lambda: _in_parts(task_loop, weights, tasks, chunk)])
+
+    def cut(size):
+        return lambda: _with_places(size, task_loop, weights, tasks, chunk)
+
+    return tf.switch_case(
+        _which(support, query, sizes),
+        [*map(cut, sizes), lambda: _in_parts(task_loop, weights, tasks, chunk)],
+    )
 
 
 def padding_share(support, query, *, sizes: tuple[int, ...] = ()) -> tf.Tensor:
     """Scalar float64: share of the places that `outer_gradients` works on which hold no sample."""
     parts = (support["weight"], query["weight"])
-    longest = tf.constant([*sizes, max(part.shape[1] for part in parts)])[_which(support, query, sizes)]
+    longest = tf.constant([*sizes, max(part.shape[1] for part in parts)])[
+        _which(support, query, sizes)
+    ]
     places = sum(tf.shape(part)[0] * tf.minimum(longest, part.shape[1]) for part in parts)
     samples = sum(tf.math.count_nonzero(part, dtype=tf.int32) for part in parts)
     return tf.cast(1 - samples / tf.maximum(places, 1), tf.float64)
 
 
 def _which(support, query, sizes):
-    """Scalar int32: number of the smallest size that holds the samples of both sets; behind the last, all places."""
-    ends = [tf.reduce_max(tf.where(part["weight"] > 0, 1 + tf.range(part["weight"].shape[1]), 0)) for part in (support, query)]
+    """Scalar int32: number of the smallest size that holds the samples of both sets; behind the
+    last, all places.
+    """
+    ends = [
+        tf.reduce_max(tf.where(part["weight"] > 0, 1 + tf.range(part["weight"].shape[1]), 0))
+        for part in (support, query)
+    ]
     return tf.reduce_sum(tf.cast(tf.maximum(*ends) > tf.constant(sizes, tf.int32), tf.int32))
 
 
@@ -57,11 +80,26 @@ def _with_places(size, task_loop, weights, tasks, chunk):
     gathered, index, support, query = tasks
     first, second = support["weight"].shape[1], query["weight"].shape[1]
     kept = min(size, first), min(size, second)
-    both = lambda part: tf.concat([part[:, : kept[0]], part[:, first : first + kept[1]]], 1)  # noqa: E731
-    of_set = lambda samples, places: tf.nest.map_structure(lambda part: part[:, :places], samples)  # noqa: E731
-    cut = (tuple(map(both, gathered)), both(index), of_set(support, kept[0]), of_set(query, kept[1]))
+
+    def both(part):
+        return tf.concat([part[:, : kept[0]], part[:, first : first + kept[1]]], 1)
+
+    def of_set(samples, places):
+        return tf.nest.map_structure(lambda part: part[:, :places], samples)
+
+    cut = (
+        tuple(map(both, gathered)),
+        both(index),
+        of_set(support, kept[0]),
+        of_set(query, kept[1]),
+    )
     logits, dense, of_rows = _in_parts(task_loop, weights, cut, chunk)
-    whole = lambda part: tf.concat([_padded(part[:, : kept[0]], first), _padded(part[:, kept[0] :], second)], 1)  # noqa: E731
+
+    def whole(part):
+        return tf.concat(
+            [_padded(part[:, : kept[0]], first), _padded(part[:, kept[0] :], second)], 1
+        )
+
     return _padded(logits, second), dense, tuple(map(whole, of_rows))
 
 
@@ -78,14 +116,31 @@ def _in_parts(task_loop, weights, tasks, chunk):
     chunks = tf.nest.map_structure(lambda part: _in_chunks(part, chunk), tasks)
     logits, dense, of_rows = tf.map_fn(
         lambda some: _of_tasks(
-            task_loop, weights, tf.nest.map_structure(lambda t, c: tf.ensure_shape(t, [chunk, *c.shape[2:]]), some, chunks)
+            task_loop,
+            weights,
+            tf.nest.map_structure(
+                lambda t, c: tf.ensure_shape(t, [chunk, *c.shape[2:]]), some, chunks
+            ),
         ),
         chunks,
-        fn_output_signature=(gathered[0].dtype, [w.dtype for w in weights], tuple(g.dtype for g in gathered)),
+        fn_output_signature=(
+            gathered[0].dtype,
+            [w.dtype for w in weights],
+            tuple(g.dtype for g in gathered),
+        ),
         parallel_iterations=SIDE_BY_SIDE,
     )
-    whole = lambda part, like: tf.ensure_shape(tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], 0))[:count], like.shape)  # noqa: E731
-    return whole(logits, query["label"]), [tf.reduce_sum(g, 0) for g in dense], tuple(map(whole, of_rows, gathered))
+
+    def whole(part, like):
+        return tf.ensure_shape(
+            tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], 0))[:count], like.shape
+        )
+
+    return (
+        whole(logits, query["label"]),
+        [tf.reduce_sum(g, 0) for g in dense],
+        tuple(map(whole, of_rows, gathered)),
+    )
 
 
 def _of_tasks(task_loop, weights, tasks):
@@ -93,12 +148,16 @@ def _of_tasks(task_loop, weights, tasks):
     with tf.GradientTape() as tape:
         tape.watch(gathered)
         logits, total = task_loop.outer_loss(gathered, index, support, query)
-    dense, of_rows = tape.gradient(total, (weights, gathered), unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    dense, of_rows = tape.gradient(
+        total, (weights, gathered), unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
     return logits, list(map(tf.convert_to_tensor, dense)), tuple(map(tf.convert_to_tensor, of_rows))
 
 
 def _in_chunks(part, chunk):
-    """[tasks, ...] -> [chunks, chunk, ...], with tasks of zeros, which weigh nothing, at the end."""
+    """[tasks, ...] -> [chunks, chunk, ...], with tasks of zeros, which weigh nothing, at
+    the end.
+    """
     missing = -tf.shape(part)[0] % chunk
     padded = tf.pad(part, [[0, missing], *[[0, 0]] * (part.shape.rank - 1)])
     return tf.reshape(padded, [-1, chunk, *part.shape[1:]])

@@ -1,7 +1,7 @@
 """Task files: one `tf.train.Example` a task and set, written without making one in Python.
 
-The Protocol Buffers wire format (https://protobuf.dev/programming-guides/encoding): all numbers of a shard are encoded at
-once, and a record is a header and slices of them.
+The Protocol Buffers wire format (https://protobuf.dev/programming-guides/encoding): all numbers of
+a shard are encoded at once, and a record is a header and slices of them.
 """
 
 import functools
@@ -12,7 +12,13 @@ import numpy as np
 from gmeta_tf._tensorflow import tf
 
 LENGTH_DELIMITED = 2  # a wire type
-FEATURES = {"task": 3, "ids": 3, "numeric": 2, "label": 2, "place": 3}  # field of Feature: 2 for floats, 3 for int64
+FEATURES = {
+    "task": 3,
+    "ids": 3,
+    "numeric": 2,
+    "label": 2,
+    "place": 3,
+}  # field of Feature: 2 for floats, 3 for int64
 BYTE, MORE = 7, 0x80  # bits of a number in each byte of it; the flag that another byte follows
 
 
@@ -24,7 +30,8 @@ class Samples(NamedTuple):
       ids: [n, positions] int64 ids plus one, 0 where a slot is empty.
       numeric: [n, features] float32.
       label: [n] float32.
-      place: [n] int64, which of its task's samples each is, from 1 for the last; no two sets of a task share one.
+      place: [n] int64, which of its task's samples each is, from 1 for the last; no two sets of a
+        task share one.
     """
 
     task: np.ndarray
@@ -51,7 +58,9 @@ def write_records(path: str, samples: Samples, *, gzip: bool = False) -> int:
 
 
 def records(samples: Samples):
-    """Yields a serialised Example for each task: `task`, `ids`, `numeric`, `label` and `place`, in this order."""
+    """Yields a serialised Example for each task: `task`, `ids`, `numeric`, `label` and `place`, in
+    this order.
+    """
     n = len(samples.task)
     if not n:
         return
@@ -62,8 +71,18 @@ def records(samples: Samples):
     positions, numbers = samples.ids.shape[1], samples.numeric.shape[1]
     numeric = np.ascontiguousarray(samples.numeric, "<f4").tobytes()
     label = np.ascontiguousarray(samples.label, "<f4").tobytes()
-    bounds = [samples.task[starts], starts, ends, of_id[starts * positions], of_id[ends * positions], of_place[starts], of_place[ends]]
-    for task, start, end, first_id, end_id, first_place, end_place in zip(*(bound.tolist() for bound in bounds), strict=True):
+    bounds = [
+        samples.task[starts],
+        starts,
+        ends,
+        of_id[starts * positions],
+        of_id[ends * positions],
+        of_place[starts],
+        of_place[ends],
+    ]
+    for task, start, end, first_id, end_id, first_place, end_place in zip(
+        *(bound.tolist() for bound in bounds), strict=True
+    ):
         packed = (
             _varint(task),
             ids[first_id:end_id],
@@ -71,7 +90,11 @@ def records(samples: Samples):
             label[4 * start : 4 * end],
             place[first_place:end_place],
         )
-        parts = [part for name, one in zip(FEATURES, packed, strict=True) for part in (_header(name, len(one)), one)]
+        parts = [
+            part
+            for name, one in zip(FEATURES, packed, strict=True)
+            for part in (_header(name, len(one)), one)
+        ]
         yield b"".join((_head(1, sum(map(len, parts))), *parts))
 
 

@@ -1,8 +1,10 @@
-"""Folders that come to stand whole or not at all, whatever ends the program, and leave nothing that stays.
+"""Folders that come to stand whole or not at all, whatever ends the program, and leave nothing that
+stays.
 
-On a local disk a folder is made beside its place, and renamed when it is whole. A folder whose maker lives is locked;
-what a killed one left is removed by the next that makes the same folder. Object stores cannot rename a folder: there
-files are written in place, and the manifest, which comes last, makes them count.
+On a local disk a folder is made beside its place, and renamed when it is whole. A folder whose
+maker lives is locked; what a killed one left is removed by the next that makes the same folder.
+Object stores cannot rename a folder: there files are written in place, and the manifest, which
+comes last, makes them count.
 """
 
 import contextlib
@@ -70,7 +72,9 @@ def _held(folder, prefix):
 
 
 def temporary_folder(folder, prefix: str):
-    """A context with a folder of its own, gone at its end; first removes those that killed programs left."""
+    """A context with a folder of its own, gone at its end; first removes those that killed programs
+    left.
+    """
     for path in _beginning(folder, prefix):
         if not _is_held(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -98,7 +102,9 @@ def _is_held(path):
 
 
 def put_back(place: pathlib.Path):
-    """Mends what a program left that was killed between the two renames of a replacement; removes what it replaced."""
+    """Mends what a program left that was killed between the two renames of a replacement; removes
+    what it replaced.
+    """
     if any(map(_is_held, _beginning(place.parent, f".{place.name}.partial-"))):
         return
     for old in _beginning(place.parent, f".{place.name}.old-"):
@@ -111,13 +117,19 @@ def put_back(place: pathlib.Path):
 def _require_place(out, *, overwrite):
     standing = next(path for path in (out, *out.parents) if path.exists())
     if not standing.is_dir():
-        raise NotADirectoryError(f"out must be a folder, below folders. Received: {out}, but {standing} is a file. Name another.")
+        raise NotADirectoryError(
+            f"out must be a folder, below folders. Received: {out}, but {standing} is a file. Name "
+            "another."
+        )
     if standing == out and any(out.iterdir()) and not overwrite:
         raise _holds_something(out)
 
 
 def _holds_something(out):
-    return FileExistsError(f"out must be new or empty. Received: {out}, which holds something. Pass --overwrite to replace it.")
+    return FileExistsError(
+        f"out must be new or empty. Received: {out}, which holds something. Pass --overwrite to "
+        "replace it."
+    )
 
 
 def _emptied(out, *, overwrite):
@@ -130,7 +142,9 @@ def _emptied(out, *, overwrite):
 
 
 def _replace(out, partial):
-    """Puts the finished folder in place of `out`; what was there goes only once the new one stands."""
+    """Puts the finished folder in place of `out`; what was there goes only once the new one
+    stands.
+    """
     if not out.exists():
         os.replace(partial, out)
         return
@@ -146,7 +160,9 @@ def _replace(out, partial):
 
 
 def _discard(old, place):
-    """Removes what was replaced: under another name first, so that none who is killed here leaves a half for `put_back`."""
+    """Removes what was replaced: under another name first, so that none who is killed here leaves a
+    half for `put_back`.
+    """
     gone = tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent)
     os.replace(old, gone)
     shutil.rmtree(gone, ignore_errors=True)

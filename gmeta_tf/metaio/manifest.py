@@ -1,4 +1,6 @@
-"""What a prepared folder holds: schema, vocabularies, counts, checksums and the split, in `manifest.json`."""
+"""What a prepared folder holds: schema, vocabularies, counts, checksums and the split, in
+`manifest.json`.
+"""
 
 import dataclasses
 import functools
@@ -112,36 +114,45 @@ class Manifest:
             file.write(json.dumps(self._plain(), indent=1, ensure_ascii=False))
 
     def _plain(self):
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "folder"}
+        plain = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "folder"
+        }
         plain["schema"] = self.schema.to_dict()
         plain["tables"] = {name: _plain_table(table) for name, table in self.tables.items()}
         plain["partitions"] = {
-            name: [[dataclasses.asdict(s) for s in lane.shards] for lane in lanes] for name, lanes in self.partitions.items()
+            name: [[dataclasses.asdict(s) for s in lane.shards] for lane in lanes]
+            for name, lanes in self.partitions.items()
         }
         return {"format": FORMAT} | plain
 
     @functools.cached_property
     def digest(self) -> str:
-        """Hex SHA-256 that identifies the prepared data: equal for the same rows prepared in the same way."""
+        """Hex SHA-256 that identifies the prepared data: equal for the same rows prepared in the
+        same way.
+        """
         plain = {name: value for name, value in self._plain().items() if name != "version"}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def load(cls, folder) -> "Manifest":
-        """Reads a folder's manifest and checks that its files are there, no more and no less, and of the sizes recorded.
+        """Reads a folder's manifest and checks that its files are there, no more and no less, and
+        of the sizes recorded.
 
         Args:
           folder: a path of TensorFlow's file systems.
 
         Raises:
           FileNotFoundError: no manifest, or a file is missing.
-          ValueError: the manifest is damaged or has another format, a file another size, or there is a task file that
-            the manifest does not know.
+          ValueError: the manifest is damaged or has another format, a file another size, or there
+            is a task file that the manifest does not know.
         """
         folder = str(folder)
         if not tf.io.gfile.exists(join(folder, NAME)):
             raise FileNotFoundError(
-                f"data must be a folder that preparation completed. Received: {folder}, without {NAME}. Prepare it again."
+                f"data must be a folder that preparation completed. Received: {folder}, without "
+                f"{NAME}. Prepare it again."
             )
         try:
             plain = json.loads(read_bytes(join(folder, NAME)))
@@ -149,10 +160,14 @@ class Manifest:
             manifest = cls._from_plain(plain, folder) if form == FORMAT else None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(
-                f"{NAME} must be as preparation wrote it. Received: another, in {folder} ({error}). Prepare the data again."
+                f"{NAME} must be as preparation wrote it. Received: another, in {folder} "
+                f"({error}). Prepare the data again."
             ) from None
         if manifest is None:
-            raise ValueError(f"{NAME} must have format {FORMAT}. Received: {form!r}, in {folder}. Prepare the data again.")
+            raise ValueError(
+                f"{NAME} must have format {FORMAT}. Received: {form!r}, in {folder}. Prepare the "
+                "data again."
+            )
         manifest._check_files()
         return manifest
 
@@ -160,16 +175,32 @@ class Manifest:
     def _from_plain(cls, plain, folder):
         schema = Schema.from_dict(plain["schema"])
         numeric = {name: (mean, deviation) for name, (mean, deviation) in plain["numeric"].items()}
-        partitions = {name: [Lane(tuple(map(_shard, shards))) for shards in lanes] for name, lanes in plain["partitions"].items()}
-        tables = {name: _table(entry, schema.tables[name]) for name, entry in plain["tables"].items()}
+        partitions = {
+            name: [Lane(tuple(map(_shard, shards))) for shards in lanes]
+            for name, lanes in plain["partitions"].items()
+        }
+        tables = {
+            name: _table(entry, schema.tables[name]) for name, entry in plain["tables"].items()
+        }
         if set(tables) != set(schema.tables):
             raise ValueError("vocabularies are not those of the schema's tables")
-        return cls(**{**plain, "schema": schema, "numeric": numeric, "partitions": partitions, "tables": tables, "folder": folder})
+        return cls(
+            **{
+                **plain,
+                "schema": schema,
+                "numeric": numeric,
+                "partitions": partitions,
+                "tables": tables,
+                "folder": folder,
+            }
+        )
 
     @property
     def shards(self) -> list[Shard]:
         """Those of all partitions."""
-        return [shard for lanes in self.partitions.values() for lane in lanes for shard in lane.shards]
+        return [
+            shard for lanes in self.partitions.values() for lane in lanes for shard in lane.shards
+        ]
 
     def _check_files(self):
         for partition, lanes in self.partitions.items():
@@ -177,21 +208,27 @@ class Manifest:
             for shard in (shard for lane in lanes for shard in lane.shards):
                 known |= dict(zip((shard.support, shard.query), shard.bytes, strict=True))
             folder = join(self.folder, partition)
-            there = {f"{partition}/{name}" for name in (tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else ())}
+            there = {
+                f"{partition}/{name}"
+                for name in (tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else ())
+            }
             if missing := sorted(set(known) - there):
                 raise FileNotFoundError(
-                    f"data must hold every file of its manifest. Received: {join(self.folder, missing[0])} is missing. Prepare it again."
+                    "data must hold every file of its manifest. Received: "
+                    f"{join(self.folder, missing[0])} is missing. Prepare it again."
                 )
             if extra := sorted(name for name in there - set(known) if ".tfrecord" in name):
                 raise ValueError(
-                    f"data must hold no task file but those of its manifest. Received: {join(self.folder, extra[0])}. Remove it, or "
+                    "data must hold no task file but those of its manifest. Received: "
+                    f"{join(self.folder, extra[0])}. Remove it, or "
                     "prepare the data again."
                 )
             for name, recorded in known.items():
                 size = tf.io.gfile.stat(join(self.folder, name)).length
                 if size != recorded:
                     raise ValueError(
-                        f"{join(self.folder, name)} must have {recorded} bytes, as its manifest says. Received: {size} "
+                        f"{join(self.folder, name)} must have {recorded} bytes, as its manifest "
+                        f"says. Received: {size} "
                         "bytes (truncated, or changed). Prepare the data again."
                     )
 
@@ -209,35 +246,56 @@ class Manifest:
             return table.vocabulary
         path = join(self.folder, table.file)
         if not tf.io.gfile.exists(path):
-            raise FileNotFoundError(f"data must hold every file of its manifest. Received: {path} is missing. Prepare it again.")
+            raise FileNotFoundError(
+                f"data must hold every file of its manifest. Received: {path} is missing. Prepare "
+                "it again."
+            )
         lines = read_bytes(path)
         if hashlib.sha256(lines).hexdigest() != table.sha256:
-            raise ValueError(f"{path} must be as preparation wrote it. Received: another. Prepare the data again.")
+            raise ValueError(
+                f"{path} must be as preparation wrote it. Received: another. Prepare the data "
+                "again."
+            )
         pairs = [json.loads(line) for line in lines.splitlines()]
-        return dataclasses.replace(table.vocabulary, values=[value for value, _ in pairs], counts=[count for _, count in pairs])
+        return dataclasses.replace(
+            table.vocabulary,
+            values=[value for value, _ in pairs],
+            counts=[count for _, count in pairs],
+        )
 
     def encode(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Encodes raw columns of n samples as preparation did, for `Schema.pack` and `MetaModel.adapt`.
+        """Encodes raw columns of n samples as preparation did, for `Schema.pack` and
+        `MetaModel.adapt`.
 
         Args:
-          columns: name -> n values (categorical), n lists of values or texts separated by blanks (multi-hot), n lists of
-            numbers (weights of those, which then are lists) or n numbers (numeric); the label as it is, where given. None
-            is a missing value, and NaN a missing number. Counts are none of the columns.
+          columns: name -> n values (categorical), n lists of values or texts separated by blanks
+            (multi-hot), n lists of numbers (weights of those, which then are lists) or n numbers
+            (numeric); the label as it is, where given. None is a missing value, and NaN a missing
+            number. Counts are none of the columns.
 
         Returns:
-          name -> n ids (0: out of vocabulary), n lists of ids, n standardised numbers (0, the mean, where missing), and
-          the label.
+          name -> n ids (0: out of vocabulary), n lists of ids, n standardised numbers (0, the mean,
+          where missing), and the label.
 
         Raises:
-          ValueError: a feature is missing, a numeric value is no finite number, or an id lies outside its table.
+          ValueError: a feature is missing, a numeric value is no finite number, or an id lies
+            outside its table.
 
         Example:
-          adapted = model.adapt(manifest.encode({"user_id": ["7", "7"], "genres": ["Drama", "Comedy Drama"], "click": [1, 0]}))
+          adapted = model.adapt(manifest.encode({"user_id": ["7", "7"], "genres": ["Drama", "Comedy
+          Drama"], "click": [1, 0]}))
         """
-        counted = {name: columns[feature.name] for name, feature in self.schema.counts_of.items() if feature.name in columns}
+        counted = {
+            name: columns[feature.name]
+            for name, feature in self.schema.counts_of.items()
+            if feature.name in columns
+        }
         columns = {**columns, **counted}
         self.schema.require_features(columns)
-        encoded = {feature.name: self._encode(feature, columns[feature.name]) for feature in self.schema.features}
+        encoded = {
+            feature.name: self._encode(feature, columns[feature.name])
+            for feature in self.schema.features
+        }
         for feature in self.schema.weighted_features:
             pairs = zip(columns[feature.weights], columns[feature.name], strict=True)
             encoded[feature.weights] = [_weights(own, values, feature) for own, values in pairs]
@@ -256,12 +314,16 @@ class Manifest:
 
 
 def save_vocabulary(vocabulary: Vocabulary, folder, number: int) -> Table:
-    """Writes a vocabulary's values and counts, where it has any, as the `number`th file; returns the manifest's entry."""
+    """Writes a vocabulary's values and counts, where it has any, as the `number`th file; returns
+    the manifest's entry.
+    """
     bare = dataclasses.replace(vocabulary, values=(), counts=())
     if vocabulary.kind != "frequency":
         return Table(bare)
     name = f"vocabulary-{number:03d}.jsonl"
-    lines = "".join(json.dumps(pair) + "\n" for pair in zip(vocabulary.values, vocabulary.counts, strict=True)).encode()
+    lines = "".join(
+        json.dumps(pair) + "\n" for pair in zip(vocabulary.values, vocabulary.counts, strict=True)
+    ).encode()
     with tf.io.gfile.GFile(join(folder, name), "wb") as file:
         file.write(lines)
     return Table(bare, name, hashlib.sha256(lines).hexdigest())
@@ -297,7 +359,8 @@ def _weights(weights, values, feature) -> list[float]:
     weights, values = (() if part is None else part for part in (weights, values))
     if isinstance(values, str) or len(weights) != len(values):
         raise ValueError(
-            f"{feature.weights} must hold a weight for each value of {feature.name}, both lists. Received: {weights!r} for {values!r}. "
+            f"{feature.weights} must hold a weight for each value of {feature.name}, both lists. "
+            f"Received: {weights!r} for {values!r}. "
             "Mend them."
         )
     return [float(weight) for weight, value in zip(weights, values, strict=True) if text(value)]
@@ -308,10 +371,15 @@ def _standardised(values, name, mean, deviation):
     try:
         numbers = np.array([np.nan if value is None else value for value in values], np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers. Received: {error}. Give None where there is none.") from None
+        raise ValueError(
+            f"{name} must be numbers. Received: {error}. Give None where there is none."
+        ) from None
     beyond = numbers[np.abs(numbers) > np.finfo(np.float32).max]
     if len(beyond):
-        raise ValueError(f"{name} must be finite numbers (of float32). Received: {beyond[0]}. Give None where there is none.")
+        raise ValueError(
+            f"{name} must be finite numbers (of float32). Received: {beyond[0]}. Give None where "
+            "there is none."
+        )
     return np.nan_to_num((numbers - mean) / deviation, nan=0.0).astype(np.float32)
 
 

@@ -1,4 +1,6 @@
-"""The policies of preparation: what becomes of a task's samples, and which tasks and items are kept from training."""
+"""The policies of preparation: what becomes of a task's samples, and which tasks and items are kept
+from training.
+"""
 
 import dataclasses
 from typing import Literal
@@ -9,7 +11,8 @@ COLD_ITEMS = "_cold_items"  # ends the names of partitions whose samples are of 
 
 @dataclasses.dataclass(frozen=True)
 class ColdItems:
-    """Items that training never sees; samples of them make partitions of their own, as "test_cold_items".
+    """Items that training never sees; samples of them make partitions of their own, as
+    "test_cold_items".
 
     Exactly one of `fraction`, `listed` and `since` is given.
 
@@ -34,14 +37,19 @@ class ColdItems:
         given = [self.fraction is not None, bool(self.listed), self.since is not None]
         if sum(given) != 1:
             raise ValueError(
-                f"cold_items must have one of fraction, listed and since. Received: fraction={self.fraction}, {len(self.listed)} listed, "
+                "cold_items must have one of fraction, listed and since. Received: "
+                f"fraction={self.fraction}, {len(self.listed)} listed, "
                 f"since={self.since}. Give one."
             )
         if self.fraction is not None and not 0 < self.fraction < 1:
-            raise ValueError(f"fraction must lie between 0 and 1. Received: fraction={self.fraction}. Give the share of cold items.")
+            raise ValueError(
+                f"fraction must lie between 0 and 1. Received: fraction={self.fraction}. Give the "
+                "share of cold items."
+            )
         if (self.since is not None) != bool(self.age_column):
             raise ValueError(
-                f"since and age_column must be given together. Received: since={self.since}, age_column={self.age_column!r}. Give both."
+                f"since and age_column must be given together. Received: since={self.since}, "
+                f"age_column={self.age_column!r}. Give both."
             )
 
 
@@ -50,17 +58,20 @@ class Split:
     """How a task's samples and the tasks themselves are split.
 
     Attributes:
-      by: "time": the query set is a task's last samples by `Source.order_by`, the support set those before; "random":
-        both are drawn by seed; "column": `column` says "support" or "query".
+      by: "time": the query set is a task's last samples by `Source.order_by`, the support set those
+        before; "random": both are drawn by seed; "column": `column` says "support" or "query".
       query: samples of a query set; by column: at most so many, the last.
-      support: the most samples of a support set, the last before the query; older ones are dropped and counted.
-      least_support: a task with fewer support samples is dropped and counted; equal to `support`: exactly k shots.
+      support: the most samples of a support set, the last before the query; older ones are dropped
+        and counted.
+      least_support: a task with fewer support samples is dropped and counted; equal to `support`:
+        exactly k shots.
       column: see `by`.
-      episodes: pairs of sets that a task gives: by time each is earlier by `query` samples, at random drawn anew.
+      episodes: pairs of sets that a task gives: by time each is earlier by `query` samples, at
+        random drawn anew.
       least_samples: a task with fewer samples is dropped and counted.
       most_samples: a task with more samples is dropped and counted.
-      tasks_by: "random": by seed; "time": the tasks that appear last are for test, those before for validation;
-        "list": those named.
+      tasks_by: "random": by seed; "time": the tasks that appear last are for test, those before for
+        validation; "list": those named.
       fractions: of tasks in train, validation and test, by random or time.
       validation: tasks of it, as text, by list.
       test: tasks of it, as text, by list.
@@ -88,35 +99,49 @@ class Split:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.query < 1 or self.support < 1:
             raise ValueError(
-                f"query and support must be at least 1. Received: query={self.query}, support={self.support}. Give each a sample."
+                f"query and support must be at least 1. Received: query={self.query}, "
+                f"support={self.support}. Give each a sample."
             )
         if not 1 <= self.least_support <= self.support:
             raise ValueError(
-                f"least_support must be 1 … support={self.support}. Received: least_support={self.least_support}. Give another."
+                f"least_support must be 1 … support={self.support}. Received: "
+                f"least_support={self.least_support}. Give another."
             )
         if self.episodes < 1 or (self.episodes > 1 and self.by == "column"):
             raise ValueError(
-                f"episodes must be at least 1, and 1 where a column splits. Received: episodes={self.episodes}, by={self.by!r}. Give 1."
+                "episodes must be at least 1, and 1 where a column splits. Received: "
+                f"episodes={self.episodes}, by={self.by!r}. Give 1."
             )
         if self.most_samples is not None and self.most_samples < self.least_samples:
             raise ValueError(
-                f"most_samples must be at least least_samples={self.least_samples}. Received: most_samples={self.most_samples}. Raise it."
+                f"most_samples must be at least least_samples={self.least_samples}. Received: "
+                f"most_samples={self.most_samples}. Raise it."
             )
         if (self.by == "column") != bool(self.column):
-            raise ValueError(f"column must be given for by='column' alone. Received: by={self.by!r}, column={self.column!r}. Mend one.")
-        if len(self.fractions) != 3 or not (min(self.fractions) >= 0 and abs(sum(self.fractions) - 1) <= 1e-6):
             raise ValueError(
-                f"fractions must be three, at least 0 and of sum 1. Received: fractions={self.fractions}. "
+                f"column must be given for by='column' alone. Received: by={self.by!r}, "
+                f"column={self.column!r}. Mend one."
+            )
+        if len(self.fractions) != 3 or not (
+            min(self.fractions) >= 0 and abs(sum(self.fractions) - 1) <= 1e-6
+        ):
+            raise ValueError(
+                "fractions must be three, at least 0 and of sum 1. Received: "
+                f"fractions={self.fractions}. "
                 "Give those of train, validation and test."
             )
         both = sorted(set(self.validation) & set(self.test))
         if both or (self.tasks_by == "list") != bool(self.validation or self.test):
             raise ValueError(
-                f"validation and test must be apart, and given for tasks_by='list' alone. Received: tasks_by={self.tasks_by!r}, "
-                f"{len(self.validation)} and {len(self.test)} tasks, {len(both)} of them in both. Mend the lists."
+                "validation and test must be apart, and given for tasks_by='list' alone. "
+                f"Received: tasks_by={self.tasks_by!r}, "
+                f"{len(self.validation)} and {len(self.test)} tasks, {len(both)} of them in both. "
+                "Mend the lists."
             )
 
     @property
     def partitions(self) -> tuple[str, ...]:
         """Names of the partitions."""
-        return PARTITIONS + (tuple(name + COLD_ITEMS for name in PARTITIONS) if self.cold_items else ())
+        return PARTITIONS + (
+            tuple(name + COLD_ITEMS for name in PARTITIONS) if self.cold_items else ()
+        )

@@ -1,7 +1,8 @@
 """Preparation: raw interactions to support and query files, grouped by task.
 
-A plan (`rows`, `samples`, `ids`) runs on an SQL engine (`engine`), which groups, orders and encodes, out of core; `encode`
-writes what comes of it. The folder stands when it is whole, or not at all (`folder`).
+A plan (`rows`, `samples`, `ids`) runs on an SQL engine (`engine`), which groups, orders and
+encodes, out of core; `encode` writes what comes of it. The folder stands when it is whole, or not
+at all (`folder`).
 """
 
 import contextlib
@@ -56,7 +57,8 @@ def prepare(
       out: the folder, made whole or not at all; a path of TensorFlow's file systems.
       split: how to split; default `Split()`.
       vocabularies: table -> how its vocabulary is made; default `Policy()`.
-      counts: categorical features that are counted: `item` gets a numeric feature `item_count`, see `Numeric.counts`.
+      counts: categorical features that are counted: `item` gets a numeric feature `item_count`, see
+        `Numeric.counts`.
       like: prepared data whose vocabularies and numbers' means are applied unchanged.
       lanes: groups of files of a partition; no more ranks than lanes can read it.
       shard_megabytes: about the most that a support and a query file take together.
@@ -64,7 +66,8 @@ def prepare(
       overwrite: replace what `out` holds.
       memory: limit of the SQL engine's memory.
       threads: that prepare; 0: one a core.
-      scratch: folder for temporary files, up to twice the size of the raw rows; default: beside `out`.
+      scratch: folder for temporary files, up to twice the size of the raw rows; default: beside
+        `out`.
       progress: show a progress bar.
 
     Returns:
@@ -74,34 +77,65 @@ def prepare(
       FileExistsError: `out` holds something and `overwrite` is False.
       NotADirectoryError: `out` is a file, or lies below one.
       OSError: the folder cannot be made, or the disk is full.
-      ValueError: a column is missing or of a type that its feature cannot take, a label or a number is not finite, a
-        task or its order has no value, two samples have one place in the order, a list is too long, an id is none, or
-        a partition has no task.
+      ValueError: a column is missing or of a type that its feature cannot take, a label or a number
+        is not finite, a task or its order has no value, two samples have one place in the order, a
+        list is too long, an id is none, or a partition has no task.
     """
     for name, value in (("lanes", lanes), ("shard_megabytes", shard_megabytes)):
         if value < 1:
-            raise ValueError(f"{name} must be at least 1. Received: {name}={value}. Use as many as there may be ranks, and some 64 MB.")
+            raise ValueError(
+                f"{name} must be at least 1. Received: {name}={value}. Use as many as there may be "
+                "ranks, and some 64 MB."
+            )
     split = split or Split()
     counted = tuple(Numeric(f"{name}_count", counts=name) for name in counts)
-    source = dataclasses.replace(source, schema=dataclasses.replace(source.schema, features=(*source.schema.features, *counted)))
-    policies = {table: policy_of(made) for table, made in like.vocabularies.items()} if like else dict(vocabularies or {})
+    source = dataclasses.replace(
+        source,
+        schema=dataclasses.replace(source.schema, features=(*source.schema.features, *counted)),
+    )
+    policies = (
+        {table: policy_of(made) for table, made in like.vocabularies.items()}
+        if like
+        else dict(vocabularies or {})
+    )
     if like and vocabularies:
-        raise ValueError("vocabularies must not be given with like, which brings its own. Received: both. Leave one out.")
-    if like and dataclasses.replace(like.schema, tables={}) != dataclasses.replace(source.schema, tables={}):
         raise ValueError(
-            f"source must have the schema of like. Received: {source.schema}, but {like.folder} has {like.schema}. Use the same "
+            "vocabularies must not be given with like, which brings its own. Received: both. Leave "
+            "one out."
+        )
+    if like and dataclasses.replace(like.schema, tables={}) != dataclasses.replace(
+        source.schema, tables={}
+    ):
+        raise ValueError(
+            f"source must have the schema of like. Received: {source.schema}, but {like.folder} "
+            f"has {like.schema}. Use the same "
             "source and options, or prepare the data with vocabularies of its own."
         )
     if scratch is None and is_remote(out):
-        raise ValueError(f"scratch must be a local folder for out={out}. Received: none. Name one with room for the rows twice.")
+        raise ValueError(
+            f"scratch must be a local folder for out={out}. Received: none. Name one with room for "
+            "the rows twice."
+        )
     with _full_disk_told(out), contextlib.ExitStack() as open_:
         folder = open_.enter_context(whole_folder(str(out), overwrite=overwrite))
-        work = open_.enter_context(temporary_folder(scratch or folder, SCRATCH if scratch is None else "gmeta-prepare-"))
+        work = open_.enter_context(
+            temporary_folder(scratch or folder, SCRATCH if scratch is None else "gmeta-prepare-")
+        )
         engine = DuckDB(work, memory=memory, threads=threads)
         open_.callback(engine.close)
         rows = Rows(engine, source, split, policies)
-        shard_samples = min(MOST_SAMPLES, max(1, (shard_megabytes << 20) // _bytes_of_sample(source.schema)))
-        made = _write(rows, folder, like=like, lanes=lanes, shard_samples=shard_samples, gzip=gzip, progress=progress)
+        shard_samples = min(
+            MOST_SAMPLES, max(1, (shard_megabytes << 20) // _bytes_of_sample(source.schema))
+        )
+        made = _write(
+            rows,
+            folder,
+            like=like,
+            lanes=lanes,
+            shard_samples=shard_samples,
+            gzip=gzip,
+            progress=progress,
+        )
         return dataclasses.replace(made, folder=str(out))
 
 
@@ -123,26 +157,49 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
     buckets = samples.buckets()
     numbers = [bucket for bucket, *_ in buckets]
     training = [bucket for bucket, partition, _ in buckets if partition == "train"]
-    with ThreadPoolExecutor(rows.engine.threads) as pool, tqdm(total=2 * len(buckets), disable=not progress, unit="shard") as bar:
+    with (
+        ThreadPoolExecutor(rows.engine.threads) as pool,
+        tqdm(total=2 * len(buckets), disable=not progress, unit="shard") as bar,
+    ):
 
         def each(do, arguments):  # in order; the first error ends all
             for result in pool.map(do, arguments):
                 bar.update()
                 yield result
 
-        kept = dict(zip(numbers, each(lambda bucket: samples.keep(rows.engine.fork(), bucket), numbers), strict=True))
+        kept = dict(
+            zip(
+                numbers,
+                each(lambda bucket: samples.keep(rows.engine.fork(), bucket), numbers),
+                strict=True,
+            )
+        )
         ids.make(training, numbers, given=like.vocabularies if like else None)
-        numeric = like.numeric if like else _numeric(ids, [kept[bucket][1] for bucket in training], training)
+        numeric = (
+            like.numeric
+            if like
+            else _numeric(ids, [kept[bucket][1] for bucket in training], training)
+        )
         files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
         for partition in rows.split.partitions:
             tf.io.gfile.makedirs(join(folder, partition))
-        shards = list(each(lambda file: _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip), files))
+        shards = list(
+            each(
+                lambda file: _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip), files
+            )
+        )
     of_lane: dict[tuple[str, int], list[Shard]] = {}
     for (partition, lane, *_), shard in zip(files, shards, strict=True):
         of_lane.setdefault((partition, lane), []).append(shard)
-    partitions = {name: [Lane(tuple(of_lane[name, lane])) for lane in range(lanes)] for name in rows.split.partitions}
+    partitions = {
+        name: [Lane(tuple(of_lane[name, lane])) for lane in range(lanes)]
+        for name in rows.split.partitions
+    }
     held = sum(count for count, _ in kept.values())
-    of_tasks = rows.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0] * rows.split.episodes
+    of_tasks = (
+        rows.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0]
+        * rows.split.episodes
+    )
     counts |= {"samples": held, "samples_dropped": of_tasks - held}
     counts |= {name: rows.engine.row(query)[0] for name, query in rows.source.dropped.items()}
     made = Manifest(
@@ -151,7 +208,10 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         split=dataclasses.asdict(rows.split),
         support_size=rows.split.support,
         query_size=rows.split.query,
-        tables={table: save_vocabulary(vocabulary, folder, number) for number, (table, vocabulary) in enumerate(ids.vocabularies.items())},
+        tables={
+            table: save_vocabulary(vocabulary, folder, number)
+            for number, (table, vocabulary) in enumerate(ids.vocabularies.items())
+        },
         numeric=numeric,
         counts=counts,
         collisions=ids.collisions,
@@ -165,31 +225,48 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
 
 def _numeric(ids, moments, training):
     """Numeric feature -> (mean, deviation) in training."""
-    return {name: together([of_bucket[name] for of_bucket in moments]) for name in moments[0]} | ids.moments_of_counts(training)
+    return {
+        name: together([of_bucket[name] for of_bucket in moments]) for name in moments[0]
+    } | ids.moments_of_counts(training)
 
 
 def _files(buckets, partitions, lanes, *, suffix):
-    """(partition, lane, bucket or None, support file, query file) of every shard; each lane has one at least."""
+    """(partition, lane, bucket or None, support file, query file) of every shard; each lane has one
+    at least.
+    """
     of_lane: dict[tuple[str, int], list[int]] = {}
     for bucket, partition, lane in buckets:
         of_lane.setdefault((partition, lane), []).append(bucket)
     made = []
     for partition in partitions:
-        shards = [(lane, bucket) for lane in range(lanes) for bucket in of_lane.get((partition, lane), [None])]
+        shards = [
+            (lane, bucket)
+            for lane in range(lanes)
+            for bucket in of_lane.get((partition, lane), [None])
+        ]
         for number, (lane, bucket) in enumerate(shards):
-            names = [f"{partition}/{part}-{number:05d}-of-{len(shards):05d}.tfrecord{suffix}" for part in ("support", "query")]
+            names = [
+                f"{partition}/{part}-{number:05d}-of-{len(shards):05d}.tfrecord{suffix}"
+                for part in ("support", "query")
+            ]
             made.append((partition, lane, bucket, *names))
     return made
 
 
 def _write_shard(ids, folder, bucket, support, query, *, numeric, gzip):
     files, tasks, samples = {"support": support, "query": query}, 0, 0
-    encoded = ids.encoded(ids.engine.fork(), bucket, numeric) if bucket is not None else dict.fromkeys(files, ids.nothing())
+    encoded = (
+        ids.encoded(ids.engine.fork(), bucket, numeric)
+        if bucket is not None
+        else dict.fromkeys(files, ids.nothing())
+    )
     for part, name in files.items():
         tasks = write_records(join(folder, name), encoded[part], gzip=gzip)
         samples += len(encoded[part].label)
     sizes, sums = zip(*(measured(join(folder, name)) for name in files.values()), strict=True)
-    return Shard(support=support, query=query, tasks=tasks, samples=samples, bytes=sizes, sha256=sums)
+    return Shard(
+        support=support, query=query, tasks=tasks, samples=samples, bytes=sizes, sha256=sums
+    )
 
 
 @contextlib.contextmanager
@@ -198,11 +275,18 @@ def _full_disk_told(out):
     try:
         yield
     except (duckdb.Error, tf.errors.OpError, OSError) as error:
-        said, full = str(error), getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-        if full or any(words in said for words in ("No space left", "File too large", "quota exceeded", "failed to offload")):
+        said, full = (
+            str(error),
+            getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT),
+        )
+        if full or any(
+            words in said
+            for words in ("No space left", "File too large", "quota exceeded", "failed to offload")
+        ):
             raise OSError(
                 errno.ENOSPC,
-                f"the disk must have room for the files and twice the raw rows. Received: {said} while preparing {out}. "
+                f"the disk must have room for the files and twice the raw rows. Received: {said} "
+                f"while preparing {out}. "
                 "Free some, or name another folder with --scratch.",
             ) from error
         raise

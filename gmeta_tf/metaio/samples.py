@@ -1,10 +1,11 @@
 """The samples of tasks: which tasks there are, and what becomes of their samples.
 
-    tasks             tasks with enough samples: their number, partition, lane and shard; a *bucket* is a shard's tasks
-    staged, kept      on disk, bucket by bucket: the samples of tasks, and those of their support and query sets
+    tasks             tasks with enough samples: their number, partition, lane and shard; a *bucket*
+    is a shard's tasks staged, kept      on disk, bucket by bucket: the samples of tasks, and those
+    of their support and query sets
 
-What comes after `staged` is done bucket by bucket, and every order is total: what a bucket's files hold depends on its
-rows alone, not on threads.
+What comes after `staged` is done bucket by bucket, and every order is total: what a bucket's files
+hold depends on its rows alone, not on threads.
 """
 
 import math
@@ -33,8 +34,9 @@ class TaskSamples:
     def choose_tasks(self, *, lanes: int, shard_samples: int, like: bool = False) -> dict[str, int]:
         """Makes table `tasks`; returns counts of tasks.
 
-        A task's number is its place in a random order. Lanes get tasks by turns, the largest first, there and back, so
-        that they hold about as many samples; a lane's shards hold about `shard_samples` samples.
+        A task's number is its place in a random order. Lanes get tasks by turns, the largest first,
+        there and back, so that they hold about as many samples; a lane's shards hold about
+        `shard_samples` samples.
 
         Args:
           lanes: of a partition.
@@ -50,7 +52,9 @@ class TaskSamples:
         if not split.column:
             enough = f"samples >= {split.episodes * split.query + split.least_support}"
             kept = f"least(samples, {split.support + split.query})"
-        sized = f"samples >= {split.least_samples}" + (f" AND samples <= {split.most_samples}" if split.most_samples is not None else "")
+        sized = f"samples >= {split.least_samples}" + (
+            f" AND samples <= {split.most_samples}" if split.most_samples is not None else ""
+        )
         turn = f"CASE WHEN i // {lanes} % 2 = 0 THEN i % {lanes} ELSE {lanes - 1} - i % {lanes} END"
         self.engine.run(f"""
             CREATE TABLE tasks AS
@@ -68,36 +72,65 @@ class TaskSamples:
             sharded AS (SELECT *, CAST((sum(kept) OVER (PARTITION BY partition, lane ORDER BY number) - kept) * {split.episodes}
                                        // {shard_samples} AS BIGINT) AS shard FROM laned)
             SELECT *, dense_rank() OVER (ORDER BY partition, lane, shard) - 1 AS bucket FROM sharded""")
-        one = lambda query: self.engine.row(query)[0]  # noqa: E731
+
+        def one(query):
+            return self.engine.row(query)[0]
+
         counts = {
             "tasks": one("SELECT count(*) FROM tasks") * split.episodes,
-            "tasks_dropped_without_support": one(f"SELECT count(*) FROM sizes WHERE NOT ({enough})"),
-            "tasks_dropped_by_size": one(f"SELECT count(*) FROM sizes WHERE {enough} AND NOT ({sized})"),
+            "tasks_dropped_without_support": one(
+                f"SELECT count(*) FROM sizes WHERE NOT ({enough})"
+            ),
+            "tasks_dropped_by_size": one(
+                f"SELECT count(*) FROM sizes WHERE {enough} AND NOT ({sized})"
+            ),
         }
-        tasks = {name: one(f"SELECT count(*) FROM tasks WHERE partition = '{name}'") for name in split.partitions}
+        tasks = {
+            name: one(f"SELECT count(*) FROM tasks WHERE partition = '{name}'")
+            for name in split.partitions
+        }
         checks.require_tasks(tasks, split, counts, like=like)
         return counts
 
     def _partition(self):
         split = self.split
         if split.tasks_by == "list":
-            listed = lambda names: ", ".join(map(quoted, names)) or "NULL"  # noqa: E731
+
+            def listed(names):
+                return ", ".join(map(quoted, names)) or "NULL"
+
             return (
                 f"CASE WHEN task::VARCHAR IN ({listed(split.test)}) THEN 'test' "
-                f"WHEN task::VARCHAR IN ({listed(split.validation)}) THEN 'validation' ELSE 'train' END"
+                f"WHEN task::VARCHAR IN ({listed(split.validation)}) THEN 'validation' ELSE "
+                "'train' END"
             )
-        number = "draw" if split.tasks_by == "random" else "(row_number() OVER (ORDER BY first, draw) - 1)"
+        number = (
+            "draw"
+            if split.tasks_by == "random"
+            else "(row_number() OVER (ORDER BY first, draw) - 1)"
+        )
         first, second = split.fractions[0], split.fractions[0] + split.fractions[1]
         return f"CASE WHEN {number} < round({first} * n) THEN 'train' WHEN {number} < round({second} * n) THEN 'validation' ELSE 'test' END"
 
     def buckets(self) -> list[tuple[int, str, int]]:
         """(number, partition, lane) of every bucket, in order of partition, lane and shard."""
-        return self.engine.rows("SELECT DISTINCT bucket, partition, lane FROM tasks ORDER BY bucket")
+        return self.engine.rows(
+            "SELECT DISTINCT bucket, partition, lane FROM tasks ORDER BY bucket"
+        )
 
     def stage(self):
         """Keeps the samples of chosen tasks on disk, bucket by bucket."""
-        columns = ["label", *self.rows.orders, *(["part"] if self.split.column else []), *self.rows.values]
-        self.engine.spread(f"SELECT bucket, number, {', '.join(columns)} FROM samples JOIN tasks USING (task, cold)", "staged")
+        columns = [
+            "label",
+            *self.rows.orders,
+            *(["part"] if self.split.column else []),
+            *self.rows.values,
+        ]
+        self.engine.spread(
+            f"SELECT bucket, number, {', '.join(columns)} FROM samples JOIN tasks USING (task, "
+            "cold)",
+            "staged",
+        )
 
     def keep(self, engine: DuckDB, bucket: int) -> tuple[int, dict[str, Moments]]:
         """Keeps the samples of a bucket's support and query sets; returns (samples, moments).
@@ -105,7 +138,8 @@ class TaskSamples:
         Moments: numeric feature -> (count, mean, sum of squared deviations).
 
         Raises:
-          ValueError: two samples have one place in the order, or a list is longer than its feature's slots.
+          ValueError: two samples have one place in the order, or a list is longer than its
+            feature's slots.
         """
         split = self.split
         last = ", ".join(f"{column} DESC" for column in self.rows.orders)
@@ -117,10 +151,16 @@ class TaskSamples:
         if split.column:  # the same moment in both sets counts, too
             seat = f"row_number() OVER (PARTITION BY number ORDER BY {last})"
             tied = f"count(*) OVER (PARTITION BY number, {', '.join(self.rows.orders)}) > 1"
-        part = "part" if split.column else f"CASE WHEN place <= {split.query} THEN 'query' ELSE 'support' END"
+        part = (
+            "part"
+            if split.column
+            else f"CASE WHEN place <= {split.query} THEN 'query' ELSE 'support' END"
+        )
         inside = f"place BETWEEN 1 AND {split.query + split.support}"
         if split.column:
-            inside = f"place <= CASE WHEN part = 'query' THEN {split.query} ELSE {split.support} END"
+            inside = (
+                f"place <= CASE WHEN part = 'query' THEN {split.query} ELSE {split.support} END"
+            )
         values = ", ".join(self.rows.values)
         engine.keep(
             f"""
@@ -134,20 +174,39 @@ class TaskSamples:
             bucket,
         )
         kept = engine.kept("kept", [bucket]) or ""  # a bucket is never empty
-        lists = [feature for feature in self.rows.schema.id_features if isinstance(feature, MultiHot)]
+        lists = [
+            feature for feature in self.rows.schema.id_features if isinstance(feature, MultiHot)
+        ]
         longest = [f"coalesce(max(len({self.rows.own[feature.name]})), 0)" for feature in lists]
-        samples, tied, *lengths = engine.row(f"SELECT {', '.join(['count(*)', 'count_if(tied)', *longest])} FROM {kept}")
+        samples, tied, *lengths = engine.row(
+            f"SELECT {', '.join(['count(*)', 'count_if(tied)', *longest])} FROM {kept}"
+        )
         if tied:
-            checks.refuse_doubles(engine, kept, self.rows.keys, self.rows.source.order_by, orders=self.rows.orders, episodes=split.episodes)
+            checks.refuse_doubles(
+                engine,
+                kept,
+                self.rows.keys,
+                self.rows.source.order_by,
+                orders=self.rows.orders,
+                episodes=split.episodes,
+            )
         for feature, length in zip(lists, lengths, strict=True):
             checks.require_length(feature, length)
-        numbers = {feature.name: self.rows.own[feature.name] for feature in self.rows.columns if isinstance(feature, Numeric)}
-        found = engine.arrays(f"SELECT {', '.join(numbers.values())} FROM {kept}") if numbers else {}
+        numbers = {
+            feature.name: self.rows.own[feature.name]
+            for feature in self.rows.columns
+            if isinstance(feature, Numeric)
+        }
+        found = (
+            engine.arrays(f"SELECT {', '.join(numbers.values())} FROM {kept}") if numbers else {}
+        )
         return samples, {name: moments(found[own]) for name, own in numbers.items()}
 
 
 def moments(numbers: np.ndarray) -> Moments:
-    """(count, mean, sum of squared deviations) of the numbers that are there; sums are exact, so that order does not matter."""
+    """(count, mean, sum of squared deviations) of the numbers that are there; sums are exact, so
+    that order does not matter.
+    """
     there = np.ma.compressed(numbers)
     if not len(there):
         return 0, 0.0, 0.0
@@ -158,7 +217,8 @@ def moments(numbers: np.ndarray) -> Moments:
 def together(parts: list[Moments]) -> tuple[float, float]:
     """(mean, deviation) of all parts, a deviation of 0 as 1.
 
-    Reference: Chan, Golub & LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+    Reference: Chan, Golub & LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
+    Sample Variances", 1979.
     """
     count, mean, squares = 0, 0.0, 0.0
     for n, of_part, squares_of_part in parts:

@@ -24,4 +24,7 @@ class Source:
 
     def __post_init__(self):
         if not self.order_by or isinstance(self.order_by, str):
-            raise ValueError(f"order_by must be a tuple of columns, at least one. Received: order_by={self.order_by!r}. Name one.")
+            raise ValueError(
+                "order_by must be a tuple of columns, at least one. Received: "
+                f"order_by={self.order_by!r}. Name one."
+            )

@@ -18,12 +18,13 @@ class Policy:
     """How preparation makes a table's vocabulary.
 
     Attributes:
-      kind: "frequency": the values of training samples, the most frequent first (equal ones by text); "hash": the hash
-        of any value, mod `rows`; "identity": the values are ids already, 0 … rows - 1; "buckets": numbers fall between
-        boundaries.
+      kind: "frequency": the values of training samples, the most frequent first (equal ones by
+        text); "hash": the hash of any value, mod `rows`; "identity": the values are ids already, 0
+        … rows - 1; "buckets": numbers fall between boundaries.
       min_count: frequency: a value is out of vocabulary unless it occurs so often.
-      rows: hash: number of rows; identity: the same, or None for one more than the largest id; frequency: at most so many,
-        or None; buckets: at most so many, of equal counts, where no boundaries are given.
+      rows: hash: number of rows; identity: the same, or None for one more than the largest id;
+        frequency: at most so many, or None; buckets: at most so many, of equal counts, where no
+        boundaries are given.
       out_of_vocabulary: frequency: first rows, for values that are not in it, shared out by hash.
       boundaries: buckets: ascending; n + 1 buckets.
     """
@@ -38,21 +39,32 @@ class Policy:
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         if self.min_count < 1 or self.out_of_vocabulary < 1:
             raise ValueError(
-                f"min_count and out_of_vocabulary must be at least 1. Received: min_count={self.min_count}, "
-                f"out_of_vocabulary={self.out_of_vocabulary}. Leave them out to keep every value, with one row for others."
+                "min_count and out_of_vocabulary must be at least 1. Received: "
+                f"min_count={self.min_count}, "
+                f"out_of_vocabulary={self.out_of_vocabulary}. Leave them out to keep every value, "
+                "with one row for others."
             )
         least = {"frequency": 1 + self.out_of_vocabulary, "buckets": 2}.get(self.kind, 1)
         if self.rows is not None and not least <= self.rows <= LARGEST_ROWS:
-            raise ValueError(f"rows must be {least} … 2^40 for kind={self.kind!r}. Received: rows={self.rows}. Give another.")
+            raise ValueError(
+                f"rows must be {least} … 2^40 for kind={self.kind!r}. Received: rows={self.rows}. "
+                "Give another."
+            )
         if self.kind == "hash" and self.rows is None:
-            raise ValueError("rows must be given for kind='hash'. Received: None. Give about as many as there are values, or more.")
+            raise ValueError(
+                "rows must be given for kind='hash'. Received: None. Give about as many as there "
+                "are values, or more."
+            )
         if self.kind == "buckets" and (bool(self.boundaries) == (self.rows is not None)):
             raise ValueError(
-                f"either rows or boundaries must be given for kind='buckets'. Received: rows={self.rows}, "
+                "either rows or boundaries must be given for kind='buckets'. Received: "
+                f"rows={self.rows}, "
                 f"boundaries={self.boundaries}. Give one of them."
             )
         if list(self.boundaries) != sorted(set(self.boundaries)):
-            raise ValueError(f"boundaries must ascend. Received: boundaries={self.boundaries}. Sort them.")
+            raise ValueError(
+                f"boundaries must ascend. Received: boundaries={self.boundaries}. Sort them."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +74,8 @@ class Vocabulary:
     Attributes:
       kind: see `Policy`.
       rows: of the table.
-      out_of_vocabulary: frequency: rows 0 … n - 1 are of values that are not in it. 0 for other kinds, except 1 for
-        buckets, whose row 0 is of missing numbers.
+      out_of_vocabulary: frequency: rows 0 … n - 1 are of values that are not in it. 0 for other
+        kinds, except 1 for buckets, whose row 0 is of missing numbers.
       boundaries: buckets: where they end.
       values: frequency: in order of id, from `out_of_vocabulary` on.
       counts: frequency: how often each of these occurs in training.
@@ -80,9 +92,12 @@ class Vocabulary:
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         object.__setattr__(self, "values", tuple(self.values))
         object.__setattr__(self, "counts", tuple(self.counts))
-        if self.values and not self.rows - self.out_of_vocabulary == len(self.values) == len(self.counts):
+        if self.values and not self.rows - self.out_of_vocabulary == len(self.values) == len(
+            self.counts
+        ):
             raise ValueError(
-                f"rows must be those of the values, each with its count. Received: rows={self.rows} for {len(self.values)} values and "
+                "rows must be those of the values, each with its count. Received: "
+                f"rows={self.rows} for {len(self.values)} values and "
                 f"{len(self.counts)} counts. Prepare the data again."
             )
 
@@ -95,9 +110,16 @@ class Vocabulary:
         return np.array([self._id(value, name) for value in values], np.int64)
 
     def log_counts(self, values: Sequence[Any]) -> np.ndarray:
-        """[n] float64 logarithms of how often n values occur in training; 0, as of once, for those out of vocabulary."""
+        """[n] float64 logarithms of how often n values occur in training; 0, as of once, for those
+        out of vocabulary.
+        """
         places = [self._places.get(text(value)) for value in values]
-        return np.log([1 if place is None else self.counts[place - self.out_of_vocabulary] for place in places])
+        return np.log(
+            [
+                1 if place is None else self.counts[place - self.out_of_vocabulary]
+                for place in places
+            ]
+        )
 
     def _id(self, value, name):
         if self.kind == "frequency":
@@ -113,20 +135,29 @@ class Vocabulary:
         except ValueError:
             number = -1
         if not 0 <= number < self.rows:
-            raise ValueError(f"{name} must be an id of 0 … {self.rows - 1}. Received: {value!r}. Give ids of the prepared data.")
+            raise ValueError(
+                f"{name} must be an id of 0 … {self.rows - 1}. Received: {value!r}. Give ids of "
+                "the prepared data."
+            )
         return number
 
     def _bucket(self, value, name):
         try:
             number = float("nan") if value is None else float(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{name} must be a number, or None. Received: {value!r}. Give numbers.") from None
+            raise ValueError(
+                f"{name} must be a number, or None. Received: {value!r}. Give numbers."
+            ) from None
         return 0 if number != number else 1 + bisect.bisect_right(self.boundaries, number)
 
     def shown(self, id_: int) -> str:
-        """What an id stands for: a value, the row of a hash, an interval, or "?" out of vocabulary."""
+        """What an id stands for: a value, the row of a hash, an interval, or "?" out of
+        vocabulary.
+        """
         if self.kind == "frequency":
-            return self.values[id_ - self.out_of_vocabulary] if id_ >= self.out_of_vocabulary else "?"
+            return (
+                self.values[id_ - self.out_of_vocabulary] if id_ >= self.out_of_vocabulary else "?"
+            )
         if self.kind != "buckets":
             return f"#{id_}" if self.kind == "hash" else str(id_)
         limits = ["-inf", *(f"{limit:g}" for limit in self.boundaries), "inf"]
@@ -148,5 +179,12 @@ def text(value: Any) -> str:
 
 
 def hashed(value: str, rows: int) -> int:
-    """A row of 0 … rows - 1 by the upper half of the text's MD5, as DuckDB's `md5_number_upper` has it."""
-    return int.from_bytes(hashlib.md5(value.encode(), usedforsecurity=False).digest()[:8], "little") % rows if rows > 1 else 0
+    """A row of 0 … rows - 1 by the upper half of the text's MD5, as DuckDB's `md5_number_upper` has
+    it.
+    """
+    return (
+        int.from_bytes(hashlib.md5(value.encode(), usedforsecurity=False).digest()[:8], "little")
+        % rows
+        if rows > 1
+        else 0
+    )

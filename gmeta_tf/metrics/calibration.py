@@ -7,7 +7,9 @@ BINS = 20
 
 
 class Calibration(MeanMetric):
-    """Predicted over observed clicks: the sum of probabilities over the sum of labels; 1 is best, NaN or inf without a click."""
+    """Predicted over observed clicks: the sum of probabilities over the sum of labels; 1 is best,
+    NaN or inf without a click.
+    """
 
     def __init__(self, name="calibration"):
         super().__init__(name)
@@ -20,22 +22,36 @@ class Calibration(MeanMetric):
 
 
 class CalibrationError(MergedMetric):
-    """Expected calibration error: mean over samples of |mean probability - mean label| of the probability's bin, of 20.
+    """Expected calibration error: mean over samples of |mean probability - mean label| of the
+    probability's bin, of 20.
 
-    Reference: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015, equation 3.
+    Reference: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI
+    2015, equation 3.
     """
 
     def __init__(self, name="calibration_error"):
         super().__init__(name=name)
-        self.sums = self.add_weight("sums", shape=[3, BINS], initializer="zeros", dtype=tf.float64)  # samples, labels, probabilities
+        self.sums = self.add_weight(
+            "sums", shape=[3, BINS], initializer="zeros", dtype=tf.float64
+        )  # samples, labels, probabilities
 
     def update_state(self, labels, logits, weights):
         """Args: [tasks, samples] each, logits of a click."""
-        flat = lambda values: tf.reshape(tf.cast(values, tf.float64), [-1])  # noqa: E731
+
+        def flat(values):
+            return tf.reshape(tf.cast(values, tf.float64), [-1])
+
         labels, probability, there = flat(labels), tf.sigmoid(flat(logits)), flat(weights)
-        place = tf.one_hot(tf.minimum(tf.cast(probability * BINS, tf.int32), BINS - 1), BINS, dtype=tf.float64)  # [samples, bins]
+        place = tf.one_hot(
+            tf.minimum(tf.cast(probability * BINS, tf.int32), BINS - 1), BINS, dtype=tf.float64
+        )  # [samples, bins]
         self.sums.assign_add(
-            tf.stack([tf.linalg.matvec(place, values * there, transpose_a=True) for values in (tf.ones_like(labels), labels, probability)])
+            tf.stack(
+                [
+                    tf.linalg.matvec(place, values * there, transpose_a=True)
+                    for values in (tf.ones_like(labels), labels, probability)
+                ]
+            )
         )
 
     def result_of(self, sums):

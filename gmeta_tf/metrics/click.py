@@ -15,7 +15,9 @@ class LogLoss(MeanMetric):
 
     def update_state(self, labels, logits, weights):
         """Args: [tasks, samples] each."""
-        self.add(tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, logits.dtype), logits), weights)
+        self.add(
+            tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, logits.dtype), logits), weights
+        )
 
 
 class GAUC(MeanMetric):
@@ -51,8 +53,11 @@ class CountOf(MergedMetric):
         return tf.identity(states[0])
 
 
-def click_metrics(prefix: str = "", *, threshold: float = CLICKED, odds: bool = True) -> list[MergedMetric]:
-    """Area under the curve, per-task and the number of its tasks, log loss, calibration and ranking at 5, named with a prefix.
+def click_metrics(
+    prefix: str = "", *, threshold: float = CLICKED, odds: bool = True
+) -> list[MergedMetric]:
+    """Area under the curve, per-task and the number of its tasks, log loss, calibration and ranking
+    at 5, named with a prefix.
 
     Args:
       prefix: of every name.

@@ -10,12 +10,14 @@ from gmeta_tf.meta.losses import task_losses
 class MergedMetric(tf.keras.metrics.Metric):
     """A Keras metric whose variables are sums over samples or tasks.
 
-    A subclass defines `update_state(labels, logits, weights)` for [tasks, samples] tensors, weights 0 for padding, and
-    `result_of(*states)`.
+    A subclass defines `update_state(labels, logits, weights)` for [tasks, samples] tensors, weights
+    0 for padding, and `result_of(*states)`.
     """
 
     def result(self):
-        """The result on this rank's data, NaN before the first sample: what batch logs show. Those of an epoch are merged."""
+        """The result on this rank's data, NaN before the first sample: what batch logs show. Those
+        of an epoch are merged.
+        """
         return self.result_of(*self.variables)
 
     def reset_state(self):
@@ -52,7 +54,9 @@ class MeanMetric(MergedMetric):
 
 
 class TaskLoss(MeanMetric):
-    """Mean over tasks of the outer loss; `loss` maps (labels, logits) to losses of the same shape."""
+    """Mean over tasks of the outer loss; `loss` maps (labels, logits) to losses of the same
+    shape.
+    """
 
     def __init__(self, loss: Callable, name="loss"):
         super().__init__(name)
@@ -72,5 +76,14 @@ def merged_results(metrics: list[MergedMetric]) -> dict[str, tf.Tensor]:
     for dtype in sorted({v.dtype.name for v in states.values()}):
         own = [key for key, v in states.items() if v.dtype.name == dtype]
         with comm.watchdog.watch("merging metrics"):
-            states.update(zip(own, comm.allreduce_sum([states[key] for key in own], name=f"metrics.{dtype}"), strict=True))
-    return {metric.name: metric.result_of(*(states[id(v)] for v in metric.variables)) for metric in metrics}
+            states.update(
+                zip(
+                    own,
+                    comm.allreduce_sum([states[key] for key in own], name=f"metrics.{dtype}"),
+                    strict=True,
+                )
+            )
+    return {
+        metric.name: metric.result_of(*(states[id(v)] for v in metric.variables))
+        for metric in metrics
+    }

@@ -16,11 +16,15 @@ METRICS: dict[str, tuple[Callable, Callable]] = {
     "liked": (partial(click_metrics, threshold=LIKED, odds=False), lambda: [AUC(threshold=LIKED)]),
     "rating": (rating_metrics, lambda: [MAE()]),
 }
-MONITORED = {name: ("mae", "min") if name == "rating" else ("auc", "max") for name in METRICS}  # by which an epoch is the best
+MONITORED = {
+    name: ("mae", "min") if name == "rating" else ("auc", "max") for name in METRICS
+}  # by which an epoch is the best
 
 
 def fitting_metrics(loss) -> tuple[str, ...]:
-    """The names of the metrics that fit a loss, as `losses.loss_function` takes it, the default first."""
+    """The names of the metrics that fit a loss, as `losses.loss_function` takes it, the default
+    first.
+    """
     if of_ratings(loss):
         return "rating", "liked", "ranking"
     if of_chances(loss):
@@ -34,11 +38,14 @@ def default_metrics(loss) -> str:
 
 
 def require_fitting(metrics: str | Callable, loss):
-    """Raises ValueError for metrics by name that the scores of a loss have no meaning for, or its labels none."""
+    """Raises ValueError for metrics by name that the scores of a loss have no meaning for, or its
+    labels none.
+    """
     fitting = fitting_metrics(loss)
     if metrics in METRICS and metrics not in fitting:
         raise ValueError(
-            f"metrics must fit the loss: one of {fitting} for {loss!r}. Received: metrics={metrics!r}. Leave it out for the first."
+            f"metrics must fit the loss: one of {fitting} for {loss!r}. Received: "
+            f"metrics={metrics!r}. Leave it out for the first."
         )
 
 
@@ -46,8 +53,9 @@ def metrics_named(metrics: str | Callable) -> tuple[Callable, Callable]:
     """What makes the metrics of evaluation, from a prefix, and those of training.
 
     Args:
-      metrics: "click"; "ranking", the same for scores that are no log odds; "liked", for ratings of which those above 3.5 count
-        as clicks; "rating"; or a function from a prefix to a list of `MergedMetric`, whose metrics serve training as well.
+      metrics: "click"; "ranking", the same for scores that are no log odds; "liked", for ratings of
+        which those above 3.5 count as clicks; "rating"; or a function from a prefix to a list of
+        `MergedMetric`, whose metrics serve training as well.
 
     Raises:
       ValueError: an unknown name.
@@ -55,7 +63,10 @@ def metrics_named(metrics: str | Callable) -> tuple[Callable, Callable]:
     if callable(metrics):
         return metrics, lambda: _made(metrics)
     if metrics not in METRICS:
-        raise ValueError(f"metrics must be one of {sorted(METRICS)} or a function. Received: metrics={metrics!r}. Pass one of these.")
+        raise ValueError(
+            f"metrics must be one of {sorted(METRICS)} or a function. Received: "
+            f"metrics={metrics!r}. Pass one of these."
+        )
     return METRICS[metrics]
 
 

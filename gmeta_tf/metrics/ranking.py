@@ -1,7 +1,7 @@
 """Metrics of the first k of a task's samples, ranked by score.
 
-Equal scores rank in the order of the samples, which preparation stores by item id. A sample is relevant if its label is
-above a threshold; tasks without a relevant sample are left out.
+Equal scores rank in the order of the samples, which preparation stores by item id. A sample is
+relevant if its label is above a threshold; tasks without a relevant sample are left out.
 """
 
 import math
@@ -34,8 +34,12 @@ class RankingMetric(MeanMetric):
         """Args: [tasks, samples] each."""
         there = weights > 0
         gains = tf.where(there, self.gains(labels), 0.0)
-        ranking = tf.argsort(tf.where(there, logits, logits.dtype.min), direction="DESCENDING", stable=True)
-        self.add(self.of_tasks(tf.gather(gains, ranking, batch_dims=1)), tf.reduce_any(gains > 0, -1))
+        ranking = tf.argsort(
+            tf.where(there, logits, logits.dtype.min), direction="DESCENDING", stable=True
+        )
+        self.add(
+            self.of_tasks(tf.gather(gains, ranking, batch_dims=1)), tf.reduce_any(gains > 0, -1)
+        )
 
     def gains(self, labels):
         """[tasks, samples] float64: what a sample of such a label is worth."""
@@ -53,7 +57,8 @@ class NDCG(RankingMetric):
       k: as for `RankingMetric`.
       name: as for `RankingMetric`.
       threshold: as for `RankingMetric`.
-      gain: "binary", 1 for a relevant sample; or "exponential", 2^label - 1 for every sample, as for ratings.
+      gain: "binary", 1 for a relevant sample; or "exponential", 2^label - 1 for every sample, as
+        for ratings.
     """
 
     short = "ndcg"
@@ -61,12 +66,18 @@ class NDCG(RankingMetric):
     def __init__(self, k=5, name=None, *, threshold=CLICKED, gain="binary"):
         super().__init__(k, name, threshold=threshold)
         if gain not in GAINS:
-            raise ValueError(f"gain must be one of {GAINS}. Received: gain={gain!r}. Choose one of these.")
+            raise ValueError(
+                f"gain must be one of {GAINS}. Received: gain={gain!r}. Choose one of these."
+            )
         self.gain = gain
 
     def gains(self, labels):
         """As for `RankingMetric`."""
-        return super().gains(labels) if self.gain == "binary" else 2.0 ** tf.cast(labels, tf.float64) - 1
+        return (
+            super().gains(labels)
+            if self.gain == "binary"
+            else 2.0 ** tf.cast(labels, tf.float64) - 1
+        )
 
     def of_tasks(self, ranked):
         """As for `RankingMetric`."""
@@ -94,7 +105,9 @@ class Recall(RankingMetric):
 
     def of_tasks(self, ranked):
         """As for `RankingMetric`."""
-        return tf.math.divide_no_nan(tf.reduce_sum(ranked[:, : self.k], -1), tf.reduce_sum(ranked, -1))
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(ranked[:, : self.k], -1), tf.reduce_sum(ranked, -1)
+        )
 
 
 class HitRate(RankingMetric):

@@ -7,7 +7,9 @@ from gmeta_tf.metrics.ranking import NDCG
 
 
 class MAE(MeanMetric):
-    """Mean over tasks of the task's mean absolute error, as MeLU's authors report it (arXiv:1908.00413, section 4.2)."""
+    """Mean over tasks of the task's mean absolute error, as MeLU's authors report it
+    (arXiv:1908.00413, section 4.2).
+    """
 
     def __init__(self, name="mae"):
         super().__init__(name)
@@ -46,6 +48,8 @@ class RMSE(MeanMetric):
 
 
 def rating_metrics(prefix: str = "") -> list[MergedMetric]:
-    """Errors over tasks and samples, and nDCG at 1 and 3 with gain 2^rating - 1, named with a prefix."""
+    """Errors over tasks and samples, and nDCG at 1 and 3 with gain 2^rating - 1, named with a
+    prefix.
+    """
     ndcg = [NDCG(k, f"{prefix}ndcg_at_{k}", gain="exponential") for k in (1, 3)]
     return [MAE(f"{prefix}mae"), SampleMAE(f"{prefix}mae_samples"), RMSE(f"{prefix}rmse"), *ndcg]

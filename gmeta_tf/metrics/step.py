@@ -7,15 +7,20 @@ PHASES = ("input", "exchange", "compute", "update")
 
 
 class StepMetrics:
-    """Means over steps and ranks: `seconds_input`, `seconds_exchange`, `seconds_compute`, `seconds_update`, `bytes_sent`, `padding_share`.
+    """Means over steps and ranks: `seconds_input`, `seconds_exchange`, `seconds_compute`,
+    `seconds_update`, `bytes_sent`, `padding_share`.
 
-    A step waits for its batch (input); plans and fetches rows, and brings gradients home (exchange); runs both loops
-    (compute); writes weights and measures (update). What runs ahead for the next step counts where it delays this one. The first step
-    after a pause, such as validation, has no input.
+    A step waits for its batch (input); plans and fetches rows, and brings gradients home
+    (exchange); runs both loops (compute); writes weights and measures (update). What runs ahead for
+    the next step counts where it delays this one. The first step after a pause, such as validation,
+    has no input.
     """
 
     def __init__(self):
-        self.metrics = [MeanMetric(f"seconds_{phase}") for phase in PHASES] + [MeanMetric("bytes_sent"), MeanMetric("padding_share")]
+        self.metrics = [MeanMetric(f"seconds_{phase}") for phase in PHASES] + [
+            MeanMetric("bytes_sent"),
+            MeanMetric("padding_share"),
+        ]
         self._end = tf.Variable(0.0, trainable=False, dtype=tf.float64)
         self._now: list[tf.Tensor] = []
 
@@ -24,15 +29,20 @@ class StepMetrics:
         self._end.assign(0.0)
 
     def mark(self, tensors):
-        """Takes the time when these tensors are there: at a step's begin, and where exchange, compute, exchange, update end.
+        """Takes the time when these tensors are there: at a step's begin, and where exchange,
+        compute, exchange, update end.
 
         Returns:
           The tensors, which now wait for the time to be taken: whatever uses them comes after.
         """
-        with tf.control_dependencies([part for part in tf.nest.flatten(tensors) if tf.is_tensor(part)]):
+        with tf.control_dependencies(
+            [part for part in tf.nest.flatten(tensors) if tf.is_tensor(part)]
+        ):
             self._now.append(tf.timestamp())
         with tf.control_dependencies(self._now[-1:]):
-            return tf.nest.map_structure(lambda part: tf.identity(part) if tf.is_tensor(part) else part, tensors)
+            return tf.nest.map_structure(
+                lambda part: tf.identity(part) if tf.is_tensor(part) else part, tensors
+            )
 
     def finish(self, bytes_sent: tf.Tensor, padding_share: tf.Tensor):
         """Adds the step, of which five times were taken.

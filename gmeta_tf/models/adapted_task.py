@@ -20,7 +20,9 @@ class AdaptedTask:
     def __init__(self, model, support: Mapping[str, np.ndarray]):
         self._model = model
         self._support = _one_task(support)
-        self._task_loop = model.task_loop  # the rule that it adapts by, whatever the model does later
+        self._task_loop = (
+            model.task_loop
+        )  # the rule that it adapts by, whatever the model does later
         self._dense, self._rows = self._task_loop.adapt(self._task(self._support), training=False)
 
     def predict(self, query: Mapping[str, Any]) -> np.ndarray:
@@ -35,7 +37,10 @@ class AdaptedTask:
           [n] logits.
         """
         task = self._task(_one_task(self._model.schema.pack(query)))
-        dense = [weight.unused() if isinstance(weight, LowRankKernel) else weight for weight in self._dense]
+        dense = [
+            weight.unused() if isinstance(weight, LowRankKernel) else weight
+            for weight in self._dense
+        ]
         return self._task_loop.logits(task, (dense, self._rows), training=False).numpy()
 
     def _task(self, query):

@@ -1,4 +1,6 @@
-"""The meta-model: two loops over tasks, embedding rows sharded over the ranks, trained through `model.fit`."""
+"""The meta-model: two loops over tasks, embedding rows sharded over the ranks, trained through
+`model.fit`.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -29,8 +31,9 @@ from gmeta_tf.schema import Schema
 class MetaModel(tf.keras.Model):
     """A tower over sharded embedding tables that adapts to a task by its support set.
 
-    A batch is a pair (support, query) of dictionaries, as `metaio.Reader` yields them: `ids` [tasks, samples, positions]
-    int64, `numeric` [tasks, samples, features], `label` and `weight` [tasks, samples] float32; weight 0 marks padding.
+    A batch is a pair (support, query) of dictionaries, as `metaio.Reader` yields them: `ids`
+    [tasks, samples, positions] int64, `numeric` [tasks, samples, features], `label` and `weight`
+    [tasks, samples] float32; weight 0 marks padding.
 
     Args:
       schema: features and table sizes, as saved with prepared data.
@@ -38,43 +41,62 @@ class MetaModel(tf.keras.Model):
       embedding_dim: width of the tables' rows, or {table: width}.
       seed: of the rows' first values.
       distribution: of the rows' first values.
-      **tables: `replicate_rows`, `placement` and `wire_dtype`, as for `embedding.layer.ShardedEmbedding`.
+      **tables: `replicate_rows`, `placement` and `wire_dtype`, as for
+        `embedding.layer.ShardedEmbedding`.
 
     Raises:
-      ValueError: the tower updates state when it is called, as BatchNorm does, has losses of its own, or takes vectors of
-        another width than the tables have (its `vector_dim`, if any).
+      ValueError: the tower updates state when it is called, as BatchNorm does, has losses of its
+        own, or takes vectors of another width than the tables have (its `vector_dim`, if any).
 
     Reference: G-Meta (arXiv:2401.04338), algorithm 1.
     """
 
-    def __init__(self, schema: Schema, tower, *, embedding_dim=16, seed: int = 0, distribution: Uniform | Normal = SMALL, **tables):
+    def __init__(
+        self,
+        schema: Schema,
+        tower,
+        *,
+        embedding_dim=16,
+        seed: int = 0,
+        distribution: Uniform | Normal = SMALL,
+        **tables,
+    ):
         super().__init__(name="meta_model")
-        self.embedding = ShardedEmbedding(schema, dim=embedding_dim, seed=seed, distribution=distribution, **tables)
+        self.embedding = ShardedEmbedding(
+            schema, dim=embedding_dim, seed=seed, distribution=distribution, **tables
+        )
         self.tower = tower
         self.schema = schema
         dim = getattr(tower, "vector_dim", None)
         if dim is not None and self.embedding.lookup.dims != [dim]:
             raise ValueError(
-                f"embedding_dim must be the dim of {tower.name!r} for every table. Received: {embedding_dim}, with dim={dim}. "
+                f"embedding_dim must be the dim of {tower.name!r} for every table. Received: "
+                f"{embedding_dim}, with dim={dim}. "
                 "Pass the same number to both."
             )
         sample = {
             "embedded": tf.TensorSpec([None, self.embedding.lookup.width], self.compute_dtype),
             "numeric": tf.TensorSpec([None, len(schema.numeric_features)], self.compute_dtype),
         }
-        tower({name: tf.zeros([1, spec.shape[1]], spec.dtype) for name, spec in sample.items()})  # builds it
+        tower(
+            {name: tf.zeros([1, spec.shape[1]], spec.dtype) for name, spec in sample.items()}
+        )  # builds it
         called = call_graph(tower, sample)
         refuse_state_updates(tower, called)
         self._stops = tuple(stopped_gradients(called))
         if tower.losses:
             raise ValueError(
-                f"tower must not have losses of its own. Received: {len(tower.losses)} in {tower.name!r}, of regularizers or add_loss. "
+                f"tower must not have losses of its own. Received: {len(tower.losses)} in "
+                f"{tower.name!r}, of regularizers or add_loss. "
                 "Use the optimizer's weight_decay, or put the term into `loss`."
             )
-        self.first: FirstWeights | None = None  # where they depend on the task (see `meta.first_weights`)
+        self.first: FirstWeights | None = (
+            None  # where they depend on the task (see `meta.first_weights`)
+        )
         self.rates: LearnedRates | None = None  # where the inner loop learns them
         self.average = None  # of the weights over epochs (see `training.average`)
-        self.gives_log_odds = False  # whether it is compiled with cross-entropy: labels are chances, and logits their log odds
+        # whether it is compiled with cross-entropy: labels are chances, and logits their log odds
+        self.gives_log_odds = False
         self._evaluating = False
         self._planned = PlannedStep(self.embedding)
 
@@ -100,18 +122,21 @@ class MetaModel(tf.keras.Model):
           optimizer: Keras optimizer of the dense weights, or its name.
           row_optimizer: of the embedding rows; default `RowAdagrad()`.
           inner_loop: the adaptation rule; default `InnerLoop()`.
-          loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a `tfrs.tasks.Ranking`, or a
-            function of (labels [n], logits [n]) to losses [n].
-          metrics: "click", "ranking", "liked", "rating", or a function of a prefix to a list of `MergedMetric`; default: "rating"
-            for regressions, "ranking" for "pairwise", else "click".
-          clip_norm: largest norm of the outer gradient, of dense weights and rows together, over all ranks; one more
-            collective a step. None: not clipped.
-          task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are equal. None: all.
-          sizes: places of a set to do with, ascending, for batches whose sets are no larger: they cost less, and the
-            results are equal. Useful with `Reader(size_window=…)`.
-          cold_share: share of the outer loss that is the support set's loss before adaptation, so that a task without any
-            support is scored well, too.
-          step_metrics: log the seconds of a step by phase, and the bytes it sends (see `metrics.step`).
+          loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a
+            `tfrs.tasks.Ranking`, or a function of (labels [n], logits [n]) to losses [n].
+          metrics: "click", "ranking", "liked", "rating", or a function of a prefix to a list of
+            `MergedMetric`; default: "rating" for regressions, "ranking" for "pairwise", else
+            "click".
+          clip_norm: largest norm of the outer gradient, of dense weights and rows together, over
+            all ranks; one more collective a step. None: not clipped.
+          task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are
+            equal. None: all.
+          sizes: places of a set to do with, ascending, for batches whose sets are no larger: they
+            cost less, and the results are equal. Useful with `Reader(size_window=…)`.
+          cold_share: share of the outer loss that is the support set's loss before adaptation, so
+            that a task without any support is scored well, too.
+          step_metrics: log the seconds of a step by phase, and the bytes it sends (see
+            `metrics.step`).
           prefetch: batches that `fit` makes ready on the device, ahead of the step.
           **kwargs: as for Keras, such as `steps_per_execution`.
         """
@@ -121,13 +146,25 @@ class MetaModel(tf.keras.Model):
             ("prefetch", prefetch, "at least 1"),
         ):
             if value is not None and value <= 0:
-                raise ValueError(f"{name} must be {least}. Received: {name}={value}. Leave it out to do without.")
+                raise ValueError(
+                    f"{name} must be {least}. Received: {name}={value}. Leave it out to do without."
+                )
         if not 0 <= cold_share < 1:
-            raise ValueError(f"cold_share must lie in [0, 1). Received: cold_share={cold_share}. Leave it out to do without.")
+            raise ValueError(
+                f"cold_share must lie in [0, 1). Received: cold_share={cold_share}. Leave it out "
+                "to do without."
+            )
         if list(sizes) != sorted(set(sizes)) or min(sizes, default=1) < 1:
-            raise ValueError(f"sizes must ascend and be at least 1. Received: sizes={sizes}. Sort them.")
+            raise ValueError(
+                f"sizes must ascend and be at least 1. Received: sizes={sizes}. Sort them."
+            )
         self.sizes = tuple(sizes)
-        self.clip_norm, self.task_chunk, self.prefetch, self.cold_share = clip_norm, task_chunk, prefetch, cold_share
+        self.clip_norm, self.task_chunk, self.prefetch, self.cold_share = (
+            clip_norm,
+            task_chunk,
+            prefetch,
+            cold_share,
+        )
         self.loss_function, self.gives_log_odds = loss_function(loss), of_chances(loss)
         super().compile(optimizer=optimizer, **kwargs)
         inner_loop = inner_loop or InnerLoop()
@@ -153,14 +190,17 @@ class MetaModel(tf.keras.Model):
         """
         if self._stops and inner_loop.steps and inner_loop.second_order:
             warnings.warn(
-                f"second_order should be False with a tower that stops gradients. Received: {self._stops}. Layers that stop a gradient "
-                "where it is zero have a wrong second order: keep LayerNormalization in float32, with its default axis and epsilon.",
+                "second_order should be False with a tower that stops gradients. Received: "
+                f"{self._stops}. Layers that stop a gradient "
+                "where it is zero have a wrong second order: keep LayerNormalization in float32, "
+                "with its default axis and epsilon.",
                 stacklevel=2,
             )
         learns = inner_loop.rates != "fixed" and inner_loop.steps > 0
         if learns and not (self.rates and self.rates.serve(inner_loop)):
             raise ValueError(
-                f"inner_loop must have the rates that the model was compiled with, or fixed ones. Received: {inner_loop}. Compile with it."
+                "inner_loop must have the rates that the model was compiled with, or fixed ones. "
+                f"Received: {inner_loop}. Compile with it."
             )
         self.task_loop = TaskLoop(
             self.tower,
@@ -175,14 +215,18 @@ class MetaModel(tf.keras.Model):
 
     @property
     def dense_parts(self) -> dict[str, tf.keras.layers.Layer]:
-        """What is replicated on every rank and trained by the dense optimizer: `tower`, and where there are any `first`, `rates`."""
+        """What is replicated on every rank and trained by the dense optimizer: `tower`, and where
+        there are any `first`, `rates`.
+        """
         parts = {"tower": self.tower, "first": self.first, "rates": self.rates}
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def dense_weights(self) -> list[tf.Variable]:
         """θ: the trainable variables of the dense parts."""
-        return [variable for part in self.dense_parts.values() for variable in part.trainable_variables]
+        return [
+            variable for part in self.dense_parts.values() for variable in part.trainable_variables
+        ]
 
     @property
     def dense_variables(self) -> list[tf.Variable]:
@@ -193,23 +237,35 @@ class MetaModel(tf.keras.Model):
         if inner_loop.rates == "fixed" or not inner_loop.steps:
             return None
         tables = self.embedding.lookup.tables_by_position
-        return LearnedRates(inner_loop, variables=inner_loop.dense_variables(self.tower), tables_by_position=tables)
+        return LearnedRates(
+            inner_loop, variables=inner_loop.dense_variables(self.tower), tables_by_position=tables
+        )
 
     def train_step(self, data):
-        """One meta-update: adapt on support, differentiate the query loss, update rows and dense weights. Collective."""
+        """One meta-update: adapt on support, differentiate the query loss, update rows and dense
+        weights. Collective.
+        """
         support, query, *next_ids = data  # of the next batch, in `fit`
         mark = self._step_metrics.mark if self._step_metrics else lambda tensors: tensors
-        step, weights, lookup = tf.identity(self.optimizer.iterations), self.dense_weights, self.embedding.lookup
+        step, weights, lookup = (
+            tf.identity(self.optimizer.iterations),
+            self.dense_weights,
+            self.embedding.lookup,
+        )
         support, query = mark((support, query))
         self._require_chances(support, query, step=step)
         plan = self._plan_of(support, query, kept=bool(next_ids))
         if next_ids:
             following = self.embedding.plan(next_ids[0], step=step + 1, name="next_keys")
-            plan = once(following.send_counts, plan)  # so that the next step's keys are under way before this one's rows
+            plan = once(
+                following.send_counts, plan
+            )  # so that the next step's keys are under way before this one's rows
         rows = mark(self.embedding.fetch(plan))
         gathered = lookup.gather(rows, plan.index)
         loss_of = self.task_loop, weights, gathered, plan.index, support, query
-        logits, dense, of_gathered = outer_gradients(*loss_of, chunk=self.task_chunk, sizes=self.sizes)  # summed over this rank's tasks
+        logits, dense, of_gathered = outer_gradients(
+            *loss_of, chunk=self.task_chunk, sizes=self.sizes
+        )  # summed over this rank's tasks
         of_rows = lookup.sum_per_row(of_gathered, plan.index, rows)
         tasks = tf.cast(tf.math.count_nonzero(tf.reduce_any(query["weight"] > 0, -1)), logits.dtype)
         dense, of_rows = mark((dense, of_rows))
@@ -218,13 +274,17 @@ class MetaModel(tf.keras.Model):
         tasks, *summed = comm.allreduce_sum([tasks, *dense, *replicated], name="dense_gradients")
         dense, shared = summed[: len(dense)], self.embedding.replicated_home(summed[len(dense) :])
         home, shared, dense = mark((home, shared, dense))
-        scale = self._scale(tasks, home, [*dense, *(g.values for g in shared)])  # 1 / |B|, once for rows and dense weights
+        scale = self._scale(
+            tasks, home, [*dense, *(g.values for g in shared)]
+        )  # 1 / |B|, once for rows and dense weights
         self.embedding.update([*home, *shared], scale=scale, step=step, really=tasks > 0)
         tf.cond(tasks > 0, lambda: self._update_dense(dense, scale), lambda: None)
         results = _measured(self._train_metrics, query, logits)
         if self._step_metrics:
             mark((self.embedding.after_update(), self.optimizer.iterations.read_value(), results))
-            sent = self.embedding.bytes_sent(plan) + comm.allreduce_bytes([tasks, *dense, *replicated])
+            sent = self.embedding.bytes_sent(plan) + comm.allreduce_bytes(
+                [tasks, *dense, *replicated]
+            )
             self._step_metrics.finish(sent, padding_share(support, query, sizes=self.sizes))
         if next_ids:
             self._planned.keep(following)
@@ -235,8 +295,12 @@ class MetaModel(tf.keras.Model):
         support, query = data
         index, gathered = self.look_up(support, query)
         after = self.task_loop.query_logits(gathered, index, support, query, training=False)
-        before = self.task_loop.query_logits(gathered, index, support, query, training=False, adapt=False)
-        return _measured(self._test_metrics, query, after) | _measured(self._unadapted_metrics, query, before)
+        before = self.task_loop.query_logits(
+            gathered, index, support, query, training=False, adapt=False
+        )
+        return _measured(self._test_metrics, query, after) | _measured(
+            self._unadapted_metrics, query, before
+        )
 
     def predict_step(self, data):
         """[tasks, query samples] logits after adaptation. Collective."""
@@ -250,39 +314,51 @@ class MetaModel(tf.keras.Model):
             return
         labels = tf.concat([tf.where(part["weight"] > 0, part["label"], 0) for part in parts], 1)
         rule = (
-            f"label must lie in [0, 1] for the loss binary_crossentropy. Received: {{}} to {{}}, at step {{}} on rank {comm.rank()} of "
+            f"label must lie in [0, 1] for the loss binary_crossentropy. Received: {{}} to {{}}, "
+            f"at step {{}} on rank {comm.rank()} of "
             f"{comm.size()}. Use the loss mse for ratings, or prepare clicks."
         )
         ends = [tf.reduce_min(labels), tf.reduce_max(labels)]
-        tf.debugging.Assert((ends[0] >= 0) & (ends[1] <= 1), [tf.strings.format(rule, [*ends, step])])
+        tf.debugging.Assert(
+            (ends[0] >= 0) & (ends[1] <= 1), [tf.strings.format(rule, [*ends, step])]
+        )
 
     def look_up(self, support, query) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """The rows of both sets of a batch, by one exchange: (index, gathered) as `TaskLoop.query_logits` takes them. Collective."""
+        """The rows of both sets of a batch, by one exchange: (index, gathered) as
+        `TaskLoop.query_logits` takes them. Collective.
+        """
         plan = self._plan_of(support, query, kept=False)
         return plan.index, self.embedding.lookup.gather(self.embedding.fetch(plan), plan.index)
 
     def adapt(self, support: Mapping[str, Any]) -> AdaptedTask:
         """Adapts to one new task.
 
-        Collective: under a launcher every rank calls it, and `AdaptedTask.predict`, with samples of its own choice.
+        Collective: under a launcher every rank calls it, and `AdaptedTask.predict`, with samples of
+        its own choice.
 
         Args:
-          support: encoded columns of n samples, label included (see `Manifest.encode` and `Schema.pack`).
+          support: encoded columns of n samples, label included (see `Manifest.encode` and
+            `Schema.pack`).
 
         Returns:
           The adapted model; this one is unchanged.
 
         Raises:
-          ValueError: the label is missing, not finite, or no chance for cross-entropy; or as `Schema.pack`.
+          ValueError: the label is missing, not finite, or no chance for cross-entropy; or as
+            `Schema.pack`.
         """
         packed = self.schema.pack(support)
         if self.schema.label not in support or not np.isfinite(packed["label"]).all():
             raise ValueError(
-                f"support must have a finite {self.schema.label!r} for every sample. Received: {support.get(self.schema.label)!r}. "
+                f"support must have a finite {self.schema.label!r} for every sample. Received: "
+                f"{support.get(self.schema.label)!r}. "
                 "Leave out samples without one."
             )
         if self.gives_log_odds and not ((packed["label"] >= 0) & (packed["label"] <= 1)).all():
-            raise ValueError(f"{self.schema.label!r} must lie in [0, 1] for the loss. Received: {packed['label']}. Give clicks.")
+            raise ValueError(
+                f"{self.schema.label!r} must lie in [0, 1] for the loss. Received: "
+                f"{packed['label']}. Give clicks."
+            )
         return AdaptedTask(self, packed)
 
     @property
@@ -297,7 +373,8 @@ class MetaModel(tf.keras.Model):
         return merged_results(self.metrics)
 
     def fit(self, x=None, *args, **kwargs):
-        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer. Collective.
+        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer.
+        Collective.
 
         Args:
           x: dataset of batches; the ids of each next one are exchanged ahead (see `run_ahead`).
@@ -306,15 +383,23 @@ class MetaModel(tf.keras.Model):
         """
         variables = [*self.dense_variables, *self.optimizer.variables]
         with comm.watchdog.long_phase("broadcasting the first weights"):
-            for variable, value in zip(variables, comm.broadcast(variables, name="first_weights"), strict=True):
+            for variable, value in zip(
+                variables, comm.broadcast(variables, name="first_weights"), strict=True
+            ):
                 variable.assign(value)
         self._planned.clear()
         if self._step_metrics:
             self._step_metrics.pause()
-        return super().fit(with_next_ids(x, prefetch=self.prefetch) if isinstance(x, tf.data.Dataset) else x, *args, **kwargs)
+        return super().fit(
+            with_next_ids(x, prefetch=self.prefetch) if isinstance(x, tf.data.Dataset) else x,
+            *args,
+            **kwargs,
+        )
 
     def evaluate(self, *args, **kwargs):
-        """As Keras's; results are over all ranks' data, `before_…` those without adaptation. Collective."""
+        """As Keras's; results are over all ranks' data, `before_…` those without adaptation.
+        Collective.
+        """
         self._evaluating = True
         if self._step_metrics:
             self._step_metrics.pause()
@@ -350,29 +435,50 @@ class MetaModel(tf.keras.Model):
         """The exchange of a batch, unless the last step has planned it."""
         if None in (support["ids"].shape[1], query["ids"].shape[1]):
             raise ValueError(
-                f"batches must have one number of samples. Received: support {support['ids'].shape}, query {query['ids'].shape}, after "
+                "batches must have one number of samples. Received: support "
+                f"{support['ids'].shape}, query {query['ids'].shape}, after "
                 "others of this model. Pad them alike, or call `adapt_by` in between."
             )
         ids = ids_of(support, query)
-        make = lambda: self.embedding.plan(ids, step=self.optimizer.iterations)  # noqa: E731
+
+        def make():
+            return self.embedding.plan(ids, step=self.optimizer.iterations)
+
         plan = self._planned.take(make) if kept else make()
         plan.index.set_shape(ids.shape)
         return plan
 
     def _step_results(self):
-        return {metric.name: metric.result() for metric in self._step_metrics.metrics} if self._step_metrics else {}
+        return (
+            {metric.name: metric.result() for metric in self._step_metrics.metrics}
+            if self._step_metrics
+            else {}
+        )
 
     def _scale(self, tasks, home, replicated):
-        """What gradients are multiplied by: 1 / tasks, or less where their norm over all ranks is clipped."""
+        """What gradients are multiplied by: 1 / tasks, or less where their norm over all ranks is
+        clipped.
+        """
         scale = tf.math.divide_no_nan(tf.ones_like(tasks), tasks)
         if self.clip_norm is None:
             return scale
-        squares = lambda tensors: tf.add_n([tf.zeros_like(tasks), *(tf.reduce_sum(tf.square(t)) for t in tensors)])  # noqa: E731
-        (of_rows,) = comm.allreduce_sum([squares(g.values for g in home)], name="norm")  # each row's sum is at its owner only
-        return scale * self.clip_norm / tf.maximum(scale * tf.sqrt(of_rows + squares(replicated)), self.clip_norm)
+
+        def squares(tensors):
+            return tf.add_n([tf.zeros_like(tasks), *(tf.reduce_sum(tf.square(t)) for t in tensors)])
+
+        (of_rows,) = comm.allreduce_sum(
+            [squares(g.values for g in home)], name="norm"
+        )  # each row's sum is at its owner only
+        return (
+            scale
+            * self.clip_norm
+            / tf.maximum(scale * tf.sqrt(of_rows + squares(replicated)), self.clip_norm)
+        )
 
     def _update_dense(self, gradients, scale):
-        self.optimizer.apply_gradients([(g * scale, v) for g, v in zip(gradients, self.dense_weights, strict=True)])
+        self.optimizer.apply_gradients(
+            [(g * scale, v) for g, v in zip(gradients, self.dense_weights, strict=True)]
+        )
 
 
 def _measured(metrics, query, logits):

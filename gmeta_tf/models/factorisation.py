@@ -6,12 +6,14 @@ from gmeta_tf.models.means import log_odds
 
 
 class Factorisation:
-    """label ≈ mean + a_t + b_i + u_t · v_i, by alternating least squares; a new task's a and u are solved for from its support.
+    """label ≈ mean + a_t + b_i + u_t · v_i, by alternating least squares; a new task's a and u are
+    solved for from its support.
 
     Each side is a ridge regression given the other. It knows samples' items only, no other feature.
 
-    Reference: Hu et al., "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, section 4, with observed
-    samples only, and biases as in Koren et al., "Matrix Factorization Techniques for Recommender Systems", 2009.
+    Reference: Hu et al., "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008,
+    section 4, with observed samples only, and biases as in Koren et al., "Matrix Factorization
+    Techniques for Recommender Systems", 2009.
 
     Args:
       position: packed position of the item's id (see `Schema.positions`).
@@ -44,7 +46,9 @@ class Factorisation:
         """Factorises both sets of batches of (support, query); returns itself."""
         parts = [[self._flat(part) for part in batch] for batch in batches]
         tasks = [
-            tuple(np.concatenate([of_set[k][t] for of_set in batch]) for k in (0, 1)) for batch in parts for t in range(len(batch[0][0]))
+            tuple(np.concatenate([of_set[k][t] for of_set in batch]) for k in (0, 1))
+            for batch in parts
+            for t in range(len(batch[0][0]))
         ]
         tasks = [(items, labels) for items, labels in tasks if len(items)]
         self.mean = float(np.concatenate([labels for _, labels in tasks]).mean())
@@ -57,7 +61,9 @@ class Factorisation:
         self._items = np.random.default_rng(self.seed).normal(0, 0.1, (self.items, 1 + self.rank))
         self._items[:, 0] = 0
         for _ in range(self.sweeps):
-            users = np.stack([self._solve(self._items, items, labels - self.mean) for items, labels in tasks])
+            users = np.stack(
+                [self._solve(self._items, items, labels - self.mean) for items, labels in tasks]
+            )
             for i in range(self.items):
                 own = order[ends[i] : ends[i + 1]]
                 self._items[i] = self._solve(users, owner[own], residual[own])
@@ -82,5 +88,10 @@ class Factorisation:
     def _flat(self, part):
         """Per task the items and labels of its real samples."""
         there = np.asarray(part["weight"]) > 0
-        item, label = np.asarray(part["ids"])[..., self.position], np.asarray(part["label"], np.float64)
-        return [item[t][own] for t, own in enumerate(there)], [label[t][own] for t, own in enumerate(there)]
+        item, label = (
+            np.asarray(part["ids"])[..., self.position],
+            np.asarray(part["label"], np.float64),
+        )
+        return [item[t][own] for t, own in enumerate(there)], [
+            label[t][own] for t, own in enumerate(there)
+        ]

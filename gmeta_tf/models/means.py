@@ -4,17 +4,29 @@ import numpy as np
 
 
 class ItemMean:
-    """The item's smoothed mean over training samples, plus the task's shrunk residual mean over its support.
+    """The item's smoothed mean over training samples, plus the task's shrunk residual mean over its
+    support.
 
     Args:
       position: packed position of the item's id (see `Schema.positions`).
       items: rows of the item's table.
-      item_prior: samples of the global mean that each item's mean is mixed with; math.inf leaves the item out.
-      task_prior: residuals of zero that each task's mean residual is mixed with; None leaves the task out.
-      odds: whether labels are clicks, so that the mean is a probability, and logits its log odds; else they are the mean.
+      item_prior: samples of the global mean that each item's mean is mixed with; math.inf leaves
+        the item out.
+      task_prior: residuals of zero that each task's mean residual is mixed with; None leaves the
+        task out.
+      odds: whether labels are clicks, so that the mean is a probability, and logits its log odds;
+        else they are the mean.
     """
 
-    def __init__(self, position: int, items: int, *, item_prior: float = 5.0, task_prior: float | None = None, odds: bool = True):
+    def __init__(
+        self,
+        position: int,
+        items: int,
+        *,
+        item_prior: float = 5.0,
+        task_prior: float | None = None,
+        odds: bool = True,
+    ):
         self.odds = odds
         self.position, self.items = position, items
         self.item_prior, self.task_prior = item_prior, task_prior
@@ -36,7 +48,9 @@ class ItemMean:
         mean = self.means[self._flat(query)[0]]
         if self.task_prior is not None:
             item, label, there = self._flat(support)
-            residual = np.where(there, label - self.means[item], 0).sum(1) / (there.sum(1) + self.task_prior)
+            residual = np.where(there, label - self.means[item], 0).sum(1) / (
+                there.sum(1) + self.task_prior
+            )
             mean = mean + residual[:, None]
         return log_odds(mean) if self.odds else mean
 

@@ -7,14 +7,16 @@ from gmeta_tf.schema import Schema
 
 
 class MeLU(MetaModel):
-    """Ratings by two hidden layers over user and item embeddings; all dense layers adapt, no row does.
+    """Ratings by two hidden layers over user and item embeddings; all dense layers adapt, no row
+    does.
 
-    A task is a user, the loss the squared error of raw ratings. Fields and sizes as published: eight features of 32, layers
-    64-64-1, one step. The published program takes no gradient through the step, though the paper has it: `InnerLoop(
-    second_order=False)` gives that.
+    A task is a user, the loss the squared error of raw ratings. Fields and sizes as published:
+    eight features of 32, layers 64-64-1, one step. The published program takes no gradient through
+    the step, though the paper has it: `InnerLoop( second_order=False)` gives that.
 
-    Reference: Lee et al., "MeLU: Meta-Learned User Preference Estimator for Cold-Start Recommendation", KDD 2019
-    (arXiv:1908.00413), algorithm 1, where θ2 are the dense layers and θ1 the embeddings.
+    Reference: Lee et al., "MeLU: Meta-Learned User Preference Estimator for Cold-Start
+    Recommendation", KDD 2019 (arXiv:1908.00413), algorithm 1, where θ2 are the dense layers and θ1
+    the embeddings.
 
     Args:
       schema: as for `MetaModel`.
@@ -26,6 +28,15 @@ class MeLU(MetaModel):
     def __init__(self, schema: Schema, *, units=(64, 64), embedding_dim=32, **options):
         super().__init__(schema, MLP(units), embedding_dim=embedding_dim, **options)
 
-    def compile(self, optimizer="adam", *, inner_loop: InnerLoop | None = None, loss="mse", **kwargs):
-        """As for `MetaModel`, with one step on the dense layers and the squared error unless told otherwise."""
-        super().compile(optimizer, inner_loop=inner_loop or InnerLoop(1, 0.01, adapt="dense"), loss=loss, **kwargs)
+    def compile(
+        self, optimizer="adam", *, inner_loop: InnerLoop | None = None, loss="mse", **kwargs
+    ):
+        """As for `MetaModel`, with one step on the dense layers and the squared error unless told
+        otherwise.
+        """
+        super().compile(
+            optimizer,
+            inner_loop=inner_loop or InnerLoop(1, 0.01, adapt="dense"),
+            loss=loss,
+            **kwargs,
+        )

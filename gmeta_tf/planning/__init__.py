@@ -1,1 +1,3 @@
-"""A model of a training step's memory, traffic and time, before anything is allocated: pure arithmetic, no tensors."""
+"""A model of a training step's memory, traffic and time, before anything is allocated: pure
+arithmetic, no tensors.
+"""

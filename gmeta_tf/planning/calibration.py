@@ -1,8 +1,9 @@
-"""What was measured on a machine, from which a plan computes: a rank's step, raw collectives, local copies.
+"""What was measured on a machine, from which a plan computes: a rank's step, raw collectives, local
+copies.
 
-A step of one rank is measured by itself, and beside as many others as share a node, with a communicator that idles:
-these share the memory's bandwidth, and the communicator polls. Nothing is measured on a step of several ranks.
-`scripts/benchmarks/plan_error.py` makes one.
+A step of one rank is measured by itself, and beside as many others as share a node, with a
+communicator that idles: these share the memory's bandwidth, and the communicator polls. Nothing is
+measured on a step of several ranks. `scripts/benchmarks/plan_error.py` makes one.
 """
 
 import dataclasses
@@ -48,7 +49,10 @@ class Line:
           ValueError: fewer sizes, or another number of seconds.
         """
         if len(set(sizes)) < 2 or len(sizes) != len(seconds):
-            raise ValueError(f"sizes must be two different ones at least, each with its seconds. Received: sizes={sizes}. Measure more.")
+            raise ValueError(
+                "sizes must be two different ones at least, each with its seconds. Received: "
+                f"sizes={sizes}. Measure more."
+            )
         x, t = np.asarray(sizes, float), np.asarray(seconds, float)
         columns = np.stack([np.ones_like(x), x], 1) / t[:, None]
         (start, slope), *_ = np.linalg.lstsq(columns, np.ones_like(t), rcond=None)
@@ -93,7 +97,8 @@ class Calibration:
       steps: of one rank, for some workloads.
       alltoall: by bytes sent to the other rank.
       allreduce: by bytes sent to the other rank.
-      packing: the local work of an exchange that one rank does not have, by bytes of its three messages.
+      packing: the local work of an exchange that one rank does not have, by bytes of its three
+        messages.
       overlap: share of an alltoall during which the core is free to compute.
     """
 
@@ -116,7 +121,10 @@ class Calibration:
     def save(self, path):
         """Writes YAML."""
         pathlib.Path(path).write_text(
-            yaml.safe_dump({**dataclasses.asdict(self), "steps": list(map(dataclasses.asdict, self.steps))}, sort_keys=False)
+            yaml.safe_dump(
+                {**dataclasses.asdict(self), "steps": list(map(dataclasses.asdict, self.steps))},
+                sort_keys=False,
+            )
         )
 
     @classmethod
@@ -129,8 +137,11 @@ class Calibration:
         given = yaml.safe_load(pathlib.Path(path).read_text())
         try:
             lines = {name: Line(**given[name]) for name in ("alltoall", "allreduce", "packing")}
-            return cls(**{**given, **lines, "steps": [MeasuredStep(**step) for step in given["steps"]]})
+            return cls(
+                **{**given, **lines, "steps": [MeasuredStep(**step) for step in given["steps"]]}
+            )
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"calibration must be as scripts/benchmarks/plan_error.py writes it. Received: {path} ({error}). Measure it again."
+                "calibration must be as scripts/benchmarks/plan_error.py writes it. Received: "
+                f"{path} ({error}). Measure it again."
             ) from None

@@ -65,7 +65,8 @@ class Device:
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Nodes of equal devices, one rank a device. The defaults resemble nodes of A100s on a 100 Gb/s network.
+    """Nodes of equal devices, one rank a device. The defaults resemble nodes of A100s on a 100 Gb/s
+    network.
 
     Attributes:
       nodes: machines.
@@ -73,9 +74,10 @@ class Cluster:
       intra: between the devices of a node; each device has its own.
       inter: between nodes; a node has one, which its devices share.
       device: what a rank computes on.
-      call_us: time of a collective that depends neither on its bytes nor on a link: negotiation, launch.
-      overlap: share of the key exchange that can hide behind the computation of the step before: 1 where transfers cost
-        no computing time, 0 where they take the core that computes.
+      call_us: time of a collective that depends neither on its bytes nor on a link: negotiation,
+        launch.
+      overlap: share of the key exchange that can hide behind the computation of the step before: 1
+        where transfers cost no computing time, 0 where they take the core that computes.
     """
 
     nodes: int = 8
@@ -114,6 +116,9 @@ def shape(text: str) -> tuple[int, int]:
       ValueError: the text is another.
     """
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
-        raise ValueError(f"grid must hold shapes NODESxDEVICES. Received: grid={text!r}. Write 2x4 for two nodes of four devices.")
+        raise ValueError(
+            f"grid must hold shapes NODESxDEVICES. Received: grid={text!r}. Write 2x4 for two "
+            "nodes of four devices."
+        )
     nodes, devices = text.split("x")
     return int(nodes), int(devices)

@@ -1,12 +1,14 @@
 """Time of the collectives by the latency-bandwidth model, t = α + bytes / β.
 
-A rank sends an equal part of an alltoall's message to each rank: with D devices a node, (D - 1)/N of it stays within the
-node and (N - D)/N crosses the network, which the D devices of a node share; the two are counted one after the other. A
-ring all-reduce sends 2 (N - 1)/N of the message, at the pace of the slowest link of the ring. α is the time of a call,
-plus the latency of each round: N - 1 for an alltoall, 2 (N - 1) for a ring.
+A rank sends an equal part of an alltoall's message to each rank: with D devices a node, (D - 1)/N
+of it stays within the node and (N - D)/N crosses the network, which the D devices of a node share;
+the two are counted one after the other. A ring all-reduce sends 2 (N - 1)/N of the message, at the
+pace of the slowest link of the ring. α is the time of a call, plus the latency of each round: N - 1
+for an alltoall, 2 (N - 1) for a ring.
 
-References: Thakur et al., "Optimization of Collective Communication Operations in MPICH", IJHPCA 2005; Patarasuk & Yuan,
-"Bandwidth optimal all-reduce algorithms for clusters of workstations", JPDC 2009.
+References: Thakur et al., "Optimization of Collective Communication Operations in MPICH", IJHPCA
+2005; Patarasuk & Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", JPDC
+2009.
 """
 
 import dataclasses
@@ -34,7 +36,9 @@ class Cost:
 
 
 def alltoall(message: float, cluster: Cluster, *, calibration: Calibration | None = None) -> Cost:
-    """Cost of an alltoall to which every rank gives `message` bytes; without any, none is called."""
+    """Cost of an alltoall to which every rank gives `message` bytes; without any, none is
+    called.
+    """
     ranks, devices = cluster.ranks, cluster.devices
     if ranks == 1 or not message:
         return Cost()
@@ -57,7 +61,11 @@ def allreduce(message: float, cluster: Cluster, *, calibration: Calibration | No
     within, latency = cluster.intra.bandwidth, cluster.intra.latency
     call = cluster.call_us * 1e-6
     if calibration:
-        within, latency, call = calibration.allreduce.bytes_per_second, 0.0, calibration.allreduce.seconds
+        within, latency, call = (
+            calibration.allreduce.bytes_per_second,
+            0.0,
+            calibration.allreduce.seconds,
+        )
     links = [(within, latency)] if cluster.devices > 1 else []
     links += [(cluster.inter.bandwidth, cluster.inter.latency)] if cluster.nodes > 1 else []
     return Cost(

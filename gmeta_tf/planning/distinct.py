@@ -1,4 +1,6 @@
-"""How many different ids a number of draws is expected to hold: what deduplication leaves to send."""
+"""How many different ids a number of draws is expected to hold: what deduplication leaves
+to send.
+"""
 
 import functools
 
@@ -26,7 +28,11 @@ def expected_distinct(rows: int, draws: float, *, zipf: float = 0.0) -> float:
 def _seen(probability: np.ndarray, ids: np.ndarray, draws: float) -> float:
     """Σ ids · (1 - (1 - probability)^draws), exact for small probabilities too."""
     with np.errstate(divide="ignore"):  # an id of probability 1
-        return float(-np.sum(ids * np.expm1(draws * np.log1p(-np.minimum(probability, 1.0))))) if draws else 0.0
+        return (
+            float(-np.sum(ids * np.expm1(draws * np.log1p(-np.minimum(probability, 1.0)))))
+            if draws
+            else 0.0
+        )
 
 
 def _groups(rows: int, zipf: float) -> tuple[np.ndarray, np.ndarray]:
@@ -35,8 +41,12 @@ def _groups(rows: int, zipf: float) -> tuple[np.ndarray, np.ndarray]:
     if rows <= EXACT_IDS:
         return head**-zipf, np.ones_like(head)
     steps = int(np.ceil(np.log(rows / EXACT_IDS) / np.log(GROWTH)))
-    edges = np.unique(np.rint(np.geomspace(EXACT_IDS, rows, steps + 1)))  # a group holds the ids in (edge, next edge]
+    edges = np.unique(
+        np.rint(np.geomspace(EXACT_IDS, rows, steps + 1))
+    )  # a group holds the ids in (edge, next edge]
     low, high = edges[:-1] + 0.5, edges[1:] + 0.5
-    mass = np.log(high / low) if zipf == 1 else (high ** (1 - zipf) - low ** (1 - zipf)) / (1 - zipf)
+    mass = (
+        np.log(high / low) if zipf == 1 else (high ** (1 - zipf) - low ** (1 - zipf)) / (1 - zipf)
+    )
     ids = np.diff(edges)
     return np.concatenate([head**-zipf, mass / ids]), np.concatenate([np.ones_like(head), ids])

@@ -1,13 +1,14 @@
 """Floating-point operations of a meta-step: matrix products, 2 · m · k · n for [m, k] x [k, n].
 
-For a layer y = x W of F operations a sample, a step on the query set takes F forward, F for the gradient of W and F for
-that of x. An inner step takes the same on the support set, less the gradients that nothing needs: of W where it is not
-adapted, of x where nothing before it is. The second order differentiates these products once more, and each has two
-operands: 2 F for every F of the inner step. So an inner step on all of a deep tower costs about 9 F a support sample
-(3 F in first order), the outer one 3 F a query sample.
+For a layer y = x W of F operations a sample, a step on the query set takes F forward, F for the
+gradient of W and F for that of x. An inner step takes the same on the support set, less the
+gradients that nothing needs: of W where it is not adapted, of x where nothing before it is. The
+second order differentiates these products once more, and each has two
+operands: 2 F for every F of the inner step. So an inner step on all of a deep tower costs about 9 F
+a support sample (3 F in first order), the outer one 3 F a query sample.
 
-A kernel moved by few samples is never formed (`meta.low_rank`): after k steps on n samples, x W' = x W + (x Xᵀ) M costs
-F + 2 k n (in + out), and the inner gradient of W nothing.
+A kernel moved by few samples is never formed (`meta.low_rank`): after k steps on n samples, x W' =
+x W + (x Xᵀ) M costs F + 2 k n (in + out), and the inner gradient of W nothing.
 """
 
 from gmeta_tf.meta.low_rank import LowRankKernel
@@ -22,7 +23,9 @@ def step_flops(job: Job) -> float:
 
 def low_rank(job: Job, op: Op) -> bool:
     """Whether the fast kernel of a layer is kept as a product of narrow matrices."""
-    return job.adapts(op) and LowRankKernel.pays((op.inputs, op.outputs), rank=job.inner_steps * job.support)
+    return job.adapts(op) and LowRankKernel.pays(
+        (op.inputs, op.outputs), rank=job.inner_steps * job.support
+    )
 
 
 def task_flops(job: Job, place: int) -> float:
@@ -33,15 +36,21 @@ def task_flops(job: Job, place: int) -> float:
     kernel = not op.dots
     own = job.adapts(op) and not low  # the inner loop forms a gradient of the kernel
     rows_adapt = op.after_rows and any(map(job.adapts_rows, job.tables))
-    inward = operands * (rows_adapt or any(map(job.adapts, before)))  # gradients of activations in the inner loop
-    outward = operands * (op.after_rows or any(not layer.dots for layer in before))  # and in the outer loop
+    inward = operands * (
+        rows_adapt or any(map(job.adapts, before))
+    )  # gradients of activations in the inner loop
+    outward = operands * (
+        op.after_rows or any(not layer.dots for layer in before)
+    )  # and in the outer loop
     total = 0.0
     for k in range(job.inner_steps):
         extra = _extra(job, op, steps=k) if low else 0
         total += (1 + inward) * (op.flops + extra) + own * op.flops
         if job.second_order:
             total += (kernel + outward) * op.flops + 2 * extra  # of the product forward
-            total += 2 * inward * (op.flops + extra) + own * (1 + outward) * op.flops  # of the inner gradients
+            total += (
+                2 * inward * (op.flops + extra) + own * (1 + outward) * op.flops
+            )  # of the inner gradients
     extra = _extra(job, op, steps=job.inner_steps) if low else 0
     on_query = (1 + kernel + outward) * op.flops + (3 if job.second_order else 1 + outward) * extra
     return job.support * total + job.query * on_query

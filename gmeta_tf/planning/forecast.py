@@ -21,8 +21,8 @@ class Forecast:
       sent: bytes that leave a rank in a step.
       time: of a step.
       samples_per_second: of all ranks, support and query samples.
-      efficiency: that over the number of ranks times those of one rank alone, which has the same batch a rank, or the
-        same global batch where that is given.
+      efficiency: that over the number of ranks times those of one rank alone, which has the same
+        batch a rank, or the same global batch where that is given.
     """
 
     cluster: Cluster
@@ -53,7 +53,13 @@ class Forecast:
         }
 
 
-def forecast(job: Job, cluster: Cluster, *, global_tasks: int | None = None, calibration: Calibration | None = None) -> Forecast:
+def forecast(
+    job: Job,
+    cluster: Cluster,
+    *,
+    global_tasks: int | None = None,
+    calibration: Calibration | None = None,
+) -> Forecast:
     """Plans a job on a cluster.
 
     Args:
@@ -67,7 +73,9 @@ def forecast(job: Job, cluster: Cluster, *, global_tasks: int | None = None, cal
     job = dataclasses.replace(job, tasks=global_tasks / ranks) if global_tasks else job
     time = step_time(job, cluster, calibration=calibration)
     rate = ranks * job.samples / time.total
-    rate_alone = alone.samples / step_time(alone, cluster.of_shape(1, 1), calibration=calibration).total
+    rate_alone = (
+        alone.samples / step_time(alone, cluster.of_shape(1, 1), calibration=calibration).total
+    )
     return Forecast(
         cluster=cluster,
         job=job,

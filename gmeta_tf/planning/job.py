@@ -23,7 +23,8 @@ class TableUse(Table):
     """A table, and how much of it a task looks up.
 
     Attributes:
-      lookups: ids of a task's support and query samples that are drawn from it, independently of each other.
+      lookups: ids of a task's support and query samples that are drawn from it, independently of
+        each other.
       places: ids of those samples that refer to it, equal ones too: rows that are gathered.
     """
 
@@ -32,7 +33,9 @@ class TableUse(Table):
 
     def slot_values(self, row_optimizer: str) -> int:
         """Values that a row optimizer keeps beside a row."""
-        return sum(1 if slot.per_row else self.dim for slot in ROW_OPTIMIZERS[row_optimizer]().slots)
+        return sum(
+            1 if slot.per_row else self.dim for slot in ROW_OPTIMIZERS[row_optimizer]().slots
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Job:
       optimizer: of the dense weights.
       row_optimizer: of the rows.
       wire_dtype: of rows and their gradients in transit.
-      replicate_rows: a table of at most so many rows is held whole by every rank and rides the all-reduce.
+      replicate_rows: a table of at most so many rows is held whole by every rank and rides the
+        all-reduce.
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
       zipf: exponent of the ids' distribution; 0 is uniform, the worst for deduplication.
       task_chunk: tasks whose activations are in memory at a time; None for all.
@@ -74,15 +78,26 @@ class Job:
     task_chunk: int | None = None
 
     def __post_init__(self):
-        for name, known in (("optimizer", SLOTS), ("row_optimizer", ROW_OPTIMIZERS), ("wire_dtype", WIRE_BYTES)):
+        for name, known in (
+            ("optimizer", SLOTS),
+            ("row_optimizer", ROW_OPTIMIZERS),
+            ("wire_dtype", WIRE_BYTES),
+        ):
             require(self, name, f"be one of {tuple(known)}", getattr(self, name) in known)
         for name in ("support", "inner_steps", "zipf"):
             require(self, name, "be at least 0", getattr(self, name) >= 0)
         require(self, "tasks", "be above 0", self.tasks > 0)
         require(self, "query", "be at least 1", self.query >= 1)
-        require(self, "task_chunk", "be at least 1", self.task_chunk is None or self.task_chunk >= 1)
+        require(
+            self, "task_chunk", "be at least 1", self.task_chunk is None or self.task_chunk >= 1
+        )
         unknown = set(policy_and_tables(self.adapt)[1]) - {table.name for table in self.tables}
-        require(self, "adapt", f"be one of {POLICIES}, with or without tables of the schema, or such tables", not unknown)
+        require(
+            self,
+            "adapt",
+            f"be one of {POLICIES}, with or without tables of the schema, or such tables",
+            not unknown,
+        )
         _ = self._replicated  # which checks its part
 
     @property
@@ -98,7 +113,9 @@ class Job:
     def adapts(self, op: Op) -> bool:
         """Whether the inner loop adapts the weights of a layer."""
         policy, _ = policy_and_tables(self.adapt)
-        return self.inner_steps > 0 and not op.dots and bool(policy) and (op.last or policy != "head")
+        return (
+            self.inner_steps > 0 and not op.dots and bool(policy) and (op.last or policy != "head")
+        )
 
     def replicated(self, table: TableUse) -> bool:
         """Whether every rank holds the whole table."""
@@ -106,7 +123,9 @@ class Job:
 
     @functools.cached_property
     def _replicated(self):
-        return replicated_tables(list(self.tables), replicate_rows=self.replicate_rows, placement=dict(self.placement))
+        return replicated_tables(
+            list(self.tables), replicate_rows=self.replicate_rows, placement=dict(self.placement)
+        )
 
     def distinct(self, table: TableUse) -> float:
         """Rows of a table that a rank's step is expected to touch."""
@@ -114,7 +133,8 @@ class Job:
 
 
 def table_uses(schema: Schema, *, dim: int, samples: int) -> tuple[TableUse, ...]:
-    """How tasks of `samples` samples use the tables of a schema; every slot of a multi-hot feature is taken to be full.
+    """How tasks of `samples` samples use the tables of a schema; every slot of a multi-hot feature
+    is taken to be full.
 
     A task's samples share the value of the task's own column, so that it counts once a task.
 
@@ -122,19 +142,33 @@ def table_uses(schema: Schema, *, dim: int, samples: int) -> tuple[TableUse, ...
       ValueError: the schema has no table sizes.
     """
     if not schema.tables:
-        raise ValueError("schema must hold the sizes of its tables. Received: none. Add `tables: {name: rows}`, or name prepared data.")
+        raise ValueError(
+            "schema must hold the sizes of its tables. Received: none. Add `tables: {name: rows}`, "
+            "or name prepared data."
+        )
     lookups = dict.fromkeys(schema.tables, 0)
     places = dict.fromkeys(schema.tables, 0)
     for feature in schema.id_features:
         lookups[feature.table] += 1 if feature.name == schema.task else samples * feature.slots
         places[feature.table] += samples * feature.slots
-    return tuple(TableUse(name, rows, dim, lookups[name], places[name]) for name, rows in schema.tables.items())
+    return tuple(
+        TableUse(name, rows, dim, lookups[name], places[name])
+        for name, rows in schema.tables.items()
+    )
 
 
 def tower_of(
-    schema: Schema, *, tower: str, dim: int, bottom: tuple[int, ...], top: tuple[int, ...], cross_layers: int = 2, cross_rank: int = 0
+    schema: Schema,
+    *,
+    tower: str,
+    dim: int,
+    bottom: tuple[int, ...],
+    top: tuple[int, ...],
+    cross_layers: int = 2,
+    cross_rank: int = 0,
 ) -> tuple[Op, ...]:
-    """The layers of a named tower over a schema's features; the other arguments are those of `models.towers.make_tower`.
+    """The layers of a named tower over a schema's features; the other arguments are those of
+    `models.towers.make_tower`.
 
     Raises:
       ValueError: there is no such tower.
@@ -146,7 +180,9 @@ def tower_of(
         case "mlp":
             return mlp(features, dim=dim, hidden=top, numeric=numeric)
         case "dcn":
-            return dcn(features, dim=dim, hidden=top, layers=cross_layers, rank=cross_rank, numeric=numeric)
+            return dcn(
+                features, dim=dim, hidden=top, layers=cross_layers, rank=cross_rank, numeric=numeric
+            )
         case "deepfm":
             return deepfm(features, dim=dim, hidden=top, numeric=numeric)
         case "wide_deep":
@@ -171,7 +207,13 @@ def make_job(
     return Job(
         tables=table_uses(schema, dim=dim, samples=support + query),
         tower=tower_of(
-            schema, tower=tower, dim=dim, bottom=tuple(bottom), top=tuple(top), cross_layers=cross_layers, cross_rank=cross_rank
+            schema,
+            tower=tower,
+            dim=dim,
+            bottom=tuple(bottom),
+            top=tuple(top),
+            cross_layers=cross_layers,
+            cross_rank=cross_rank,
         ),
         support=support,
         query=query,

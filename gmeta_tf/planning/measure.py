@@ -1,8 +1,9 @@
 """Times raw collectives, for a calibration.
 
-Between two calls a rank computes for a while, longer or shorter, so that a call meets Horovod's cycle at any point of it, as
-in a training step; the time of as much computation without calls is taken off. An alltoall has another size every time, as
-it has in a step: Horovod negotiates it anew. What a call takes of the processor, on either side of the wire, is part of it.
+Between two calls a rank computes for a while, longer or shorter, so that a call meets Horovod's
+cycle at any point of it, as in a training step; the time of as much computation without calls is
+taken off. An alltoall has another size every time, as it has in a step: Horovod negotiates it anew.
+What a call takes of the processor, on either side of the wire, is part of it.
 """
 
 import time
@@ -18,7 +19,9 @@ SIDE = 96  # rows and columns of that matrix
 LEAST = 1e-6  # s, of a call
 
 
-def alltoall_times(messages: Sequence[int], *, calls: int, dim: int = 16) -> list[tuple[float, float]]:
+def alltoall_times(
+    messages: Sequence[int], *, calls: int, dim: int = 16
+) -> list[tuple[float, float]]:
     """(bytes that leave a rank, seconds) of an alltoall, for each message size. Collective.
 
     Args:
@@ -27,18 +30,24 @@ def alltoall_times(messages: Sequence[int], *, calls: int, dim: int = 16) -> lis
       dim: width of a row.
     """
     away = (comm.size() - 1) / comm.size()
-    return [(away * 4 * dim * rows, _timed(_alltoall, tf.zeros([rows, dim]), calls)[0]) for rows in messages]
+    return [
+        (away * 4 * dim * rows, _timed(_alltoall, tf.zeros([rows, dim]), calls)[0])
+        for rows in messages
+    ]
 
 
 def allreduce_times(messages: Sequence[int], *, calls: int) -> list[tuple[float, float]]:
-    """(bytes that leave a rank, seconds) of a grouped all-reduce, for each message size. Collective.
+    """(bytes that leave a rank, seconds) of a grouped all-reduce, for each message size.
+    Collective.
 
     Args:
       messages: float32 values that each rank gives to it, in `GROUP` tensors.
       calls: to time.
     """
     parts = [tf.zeros([values // GROUP * GROUP]) for values in messages]
-    return [(comm.allreduce_bytes([values]), _timed(_allreduce, values, calls)[0]) for values in parts]
+    return [
+        (comm.allreduce_bytes([values]), _timed(_allreduce, values, calls)[0]) for values in parts
+    ]
 
 
 def free_share(rows: int, *, calls: int, dim: int = 1) -> float:
@@ -55,7 +64,9 @@ def free_share(rows: int, *, calls: int, dim: int = 1) -> float:
 
 def _alltoall(rows, number):
     each = tf.shape(rows)[0] // comm.size() - number % 2
-    moved, _ = comm.alltoall(rows[: each * comm.size()], tf.fill([comm.size()], each), name="raw_alltoall")
+    moved, _ = comm.alltoall(
+        rows[: each * comm.size()], tf.fill([comm.size()], each), name="raw_alltoall"
+    )
     return moved[0, 0]
 
 
@@ -70,14 +81,20 @@ def _nothing(values, number):
 
 
 def _timed(call: Callable, message: tf.Tensor, calls: int) -> tuple[float, float]:
-    """Seconds of a call, without what is computed between calls: on the clock, and of the processor."""
+    """Seconds of a call, without what is computed between calls: on the clock, and of the
+    processor.
+    """
     with_calls, without = _spent(call, message, calls), _spent(_nothing, message, calls)
-    wall, processor = ((more - less) / calls for more, less in zip(with_calls, without, strict=True))
+    wall, processor = (
+        (more - less) / calls for more, less in zip(with_calls, without, strict=True)
+    )
     return max(LEAST, wall), max(0.0, processor)
 
 
 def _spent(call, message, calls):
-    """(seconds on the clock, seconds of the processor) of many calls in one graph, one after another."""
+    """(seconds on the clock, seconds of the processor) of many calls in one graph, one after
+    another.
+    """
 
     @tf.function
     def chain(values, count):
@@ -90,7 +107,9 @@ def _spent(call, message, calls):
                 last = call(tf.identity(values), number)
         return last, matrix
 
-    tf.nest.map_structure(lambda t: t.numpy(), chain(message, tf.constant(2)))  # traces, and meets the other ranks
+    tf.nest.map_structure(
+        lambda t: t.numpy(), chain(message, tf.constant(2))
+    )  # traces, and meets the other ranks
     began, worked = time.perf_counter(), time.process_time()
     tf.nest.map_structure(lambda t: t.numpy(), chain(message, tf.constant(calls)))
     return time.perf_counter() - began, time.process_time() - worked

@@ -1,13 +1,15 @@
 """What a rank holds in memory.
 
-Rows, slots, dense weights and the outer optimizer's slots are those of the variables that the library makes. The rest
-is an estimate of what is alive at the end of the forward pass, when most is:
+Rows, slots, dense weights and the outer optimizer's slots are those of the variables that the
+library makes. The rest is an estimate of what is alive at the end of the forward pass, when most
+is:
 
-- activations: of each layer its outputs, float32. A query sample holds them once. A support sample holds them once in
-  each inner step, and in second order the inner gradients of the same sizes as well. Fast kernels are per task: formed,
-  each with its gradient and that of the outer loop, or kept as narrow matrices (see `meta.low_rank`). Rows that adapt
-  are copied per task.
-- buffers: fetched rows and their gradients; both in transit; the all-reduced message and its sum; dense gradients.
+- activations: of each layer its outputs, float32. A query sample holds them once. A support sample
+  holds them once in each inner step, and in second order the inner gradients of the same sizes as
+  well. Fast kernels are per task: formed, each with its gradient and that of the outer loop, or
+  kept as narrow matrices (see `meta.low_rank`). Rows that adapt are copied per task.
+- buffers: fetched rows and their gradients; both in transit; the all-reduced message and its sum;
+  dense gradients.
 """
 
 import dataclasses
@@ -48,7 +50,9 @@ def memory(job: Job, *, ranks: int) -> Memory:
     """What a rank of a job holds."""
     held = [(rows, table) for table, rows in rows_held(job, ranks=ranks)]
     wanted = sum(job.distinct(table) * table.dim for table in job.tables)
-    moved = sum(job.distinct(table) * table.dim for table in job.tables if not job.replicated(table))
+    moved = sum(
+        job.distinct(table) * table.dim for table in job.tables if not job.replicated(table)
+    )
     transit = 2 * (moved + allreduce_values(job)) if ranks > 1 else 0
     return Memory(
         rows=FLOAT * sum(rows * table.dim for rows, table in held),
@@ -76,7 +80,11 @@ def task_activations(job: Job) -> float:
     samples = job.support + job.query
     rows = sum(table.places * table.dim for table in job.tables)  # as gathered
     copied = sum(table.places * table.dim for table in job.tables if job.adapts_rows(table))
-    return rows + copied * 2 * job.inner_steps * job.support / samples + sum(_layer(job, op) for op in job.tower)
+    return (
+        rows
+        + copied * 2 * job.inner_steps * job.support / samples
+        + sum(_layer(job, op) for op in job.tower)
+    )
 
 
 def _layer(job: Job, op: Op) -> float:

@@ -1,4 +1,6 @@
-"""A plan as a picture: throughput, efficiency and the time of a step against the number of ranks."""
+"""A plan as a picture: throughput, efficiency and the time of a step against the number of
+ranks.
+"""
 
 import pathlib
 from collections.abc import Sequence
@@ -9,7 +11,13 @@ from matplotlib.ticker import EngFormatter
 from gmeta_tf.planning.forecast import Forecast
 from gmeta_tf.planning.step import StepTime
 
-COLOURS = {"compute": "#4c72b0", "packing": "#8172b3", "exchange": "#dd8452", "all-reduce": "#55a868", "latency": "#c44e52"}
+COLOURS = {
+    "compute": "#4c72b0",
+    "packing": "#8172b3",
+    "exchange": "#dd8452",
+    "all-reduce": "#55a868",
+    "latency": "#c44e52",
+}
 
 
 def draw(forecasts: Sequence[Forecast], path: pathlib.Path, *, note: str):
@@ -25,7 +33,13 @@ def draw(forecasts: Sequence[Forecast], path: pathlib.Path, *, note: str):
     alone = [each.samples_per_second / each.efficiency for each in ordered]
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     throughput, efficiency, split = figure.subplots(1, 3)
-    throughput.plot(ranks, [each.samples_per_second for each in ordered], "o-", color=COLOURS["compute"], label="predicted")
+    throughput.plot(
+        ranks,
+        [each.samples_per_second for each in ordered],
+        "o-",
+        color=COLOURS["compute"],
+        label="predicted",
+    )
     throughput.plot(ranks, alone, "--", color="grey", label="ranks x one rank alone")
     throughput.set(title="samples/s", xlabel="ranks", xticks=ranks, ylim=(0, None))
     throughput.yaxis.set_major_formatter(EngFormatter())
@@ -39,11 +53,16 @@ def draw(forecasts: Sequence[Forecast], path: pathlib.Path, *, note: str):
 
 
 def shown(time: StepTime) -> dict[str, float]:
-    """What a step waits for, without what is hidden, which is taken from the latency first and then from the exchange."""
+    """What a step waits for, without what is hidden, which is taken from the latency first and then
+    from the exchange.
+    """
     parts = dict(time.parts)
     hidden = -parts.pop("hidden")
     of_latency = min(hidden, parts["latency"])
-    return parts | {"latency": parts["latency"] - of_latency, "exchange": parts["exchange"] - (hidden - of_latency)}
+    return parts | {
+        "latency": parts["latency"] - of_latency,
+        "exchange": parts["exchange"] - (hidden - of_latency),
+    }
 
 
 def _bars(axes, ordered):

@@ -2,12 +2,13 @@
 
     t = compute + packing + (keys - hidden) + rows + row gradients + all-reduce
 
-The keys of the next step are exchanged while this one computes, so min(overlap · keys, compute) of that alltoall is
-hidden. The others follow each other: rows are fetched after the update, gradients go home after the backward pass.
+The keys of the next step are exchanged while this one computes, so min(overlap · keys, compute) of
+that alltoall is hidden. The others follow each other: rows are fetched after the update, gradients
+go home after the backward pass.
 
-Compute is measured (see `calibration`), or else operations / (peak x achieved) + gathered bytes x passes / memory
-bandwidth + a fixed time a step. Ranks are taken to be equally fast and equally loaded: nothing stands for the time that
-they wait for the slowest.
+Compute is measured (see `calibration`), or else operations / (peak x achieved) + gathered bytes x
+passes / memory bandwidth + a fixed time a step. Ranks are taken to be equally fast and equally
+loaded: nothing stands for the time that they wait for the slowest.
 """
 
 import dataclasses
@@ -19,7 +20,9 @@ from gmeta_tf.planning.flops import step_flops
 from gmeta_tf.planning.job import Job
 from gmeta_tf.planning.traffic import traffic
 
-ROW_PASSES = 8  # times that a gathered row crosses the memory's bus: gather and its gradient, sum, update, each read and written
+# times that a gathered row crosses the memory's bus: gather and its gradient, sum, update, each
+# read and written
+ROW_PASSES = 8
 PACKING_PASSES = 4  # times that a message's bytes do: partition and pack, unpack and sum
 
 
@@ -61,12 +64,19 @@ class StepTime:
         return sum(self.parts.values())
 
 
-def step_time(job: Job, cluster: Cluster, *, calibration: Calibration | None = None, measured: MeasuredStep | None = None) -> StepTime:
+def step_time(
+    job: Job,
+    cluster: Cluster,
+    *,
+    calibration: Calibration | None = None,
+    measured: MeasuredStep | None = None,
+) -> StepTime:
     """Predicts a step.
 
     Args:
       job: of each rank.
-      cluster: its `intra` link, `call_us`, `overlap` and device's speed are replaced by a calibration.
+      cluster: its `intra` link, `call_us`, `overlap` and device's speed are replaced by a
+        calibration.
       calibration: what was measured; None computes from the cluster's description.
       measured: the calibration's step to compute from; default: that of the nearest work.
     """
@@ -75,9 +85,16 @@ def step_time(job: Job, cluster: Cluster, *, calibration: Calibration | None = N
     message = moved.keys + moved.rows + moved.row_gradients
     if calibration:
         step = measured or calibration.nearest(flops)
-        compute, packing, overlap = step.scaled(flops, alone=cluster.ranks == 1), calibration.packing.at(message), calibration.overlap
+        compute, packing, overlap = (
+            step.scaled(flops, alone=cluster.ranks == 1),
+            calibration.packing.at(message),
+            calibration.overlap,
+        )
     else:
-        compute, packing = device_seconds(job, cluster), PACKING_PASSES * message / cluster.device.memory_bandwidth
+        compute, packing = (
+            device_seconds(job, cluster),
+            PACKING_PASSES * message / cluster.device.memory_bandwidth,
+        )
     keys = alltoall(moved.keys, cluster, calibration=calibration)
     return StepTime(
         compute=compute,

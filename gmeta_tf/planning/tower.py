@@ -1,4 +1,5 @@
-"""What a tower computes, layer by layer, as far as a plan needs it: widths, parameters and matrix products.
+"""What a tower computes, layer by layer, as far as a plan needs it: widths, parameters and matrix
+products.
 
 The towers are those of `models.towers`.
 """
@@ -41,39 +42,62 @@ class Op:
 
 
 def mlp(features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0) -> tuple[Op, ...]:
-    """The layers of `models.towers.MLP`, over `features` vectors of `dim` and some numbers side by side."""
+    """The layers of `models.towers.MLP`, over `features` vectors of `dim` and some numbers side by
+    side.
+    """
     return _dense("mlp", (features * dim + numeric, *hidden, 1), ends=True)
 
 
-def dlrm(features: int, *, dim: int, bottom: tuple[int, ...], top: tuple[int, ...], numeric: int = 0) -> tuple[Op, ...]:
+def dlrm(
+    features: int, *, dim: int, bottom: tuple[int, ...], top: tuple[int, ...], numeric: int = 0
+) -> tuple[Op, ...]:
     """The layers of `models.towers.DLRM`, over `features` vectors of `dim` and some numbers."""
     below = _dense("bottom", (numeric, *bottom, dim), after_rows=False) if numeric else ()
     vectors = features + bool(numeric)
-    return (*below, _dots(vectors, dim), *_dense("top", (_pairs(vectors) + vectors * dim, *top, 1), ends=True))
+    return (
+        *below,
+        _dots(vectors, dim),
+        *_dense("top", (_pairs(vectors) + vectors * dim, *top, 1), ends=True),
+    )
 
 
-def dcn(features: int, *, dim: int, hidden: tuple[int, ...], layers: int, rank: int, numeric: int = 0) -> tuple[Op, ...]:
-    """The layers of `models.towers.DCN`, stacked and of one expert, over `features` vectors of `dim` and some numbers."""
+def dcn(
+    features: int, *, dim: int, hidden: tuple[int, ...], layers: int, rank: int, numeric: int = 0
+) -> tuple[Op, ...]:
+    """The layers of `models.towers.DCN`, stacked and of one expert, over `features` vectors of
+    `dim` and some numbers.
+    """
     width = features * dim + numeric
     crosses: list[Op] = []
     for i in range(layers):
         if rank:
-            crosses += [Op(f"cross_{i}_v", width, rank, bias=False), Op(f"cross_{i}_u", rank, width)]
+            crosses += [
+                Op(f"cross_{i}_v", width, rank, bias=False),
+                Op(f"cross_{i}_u", rank, width),
+            ]
         else:
             crosses.append(Op(f"cross_{i}", width, width))
     return (*crosses, *_dense("deep", (width, *hidden, 1), ends=True))
 
 
 def deepfm(features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0) -> tuple[Op, ...]:
-    """The layers of `models.towers.DeepFM`, over `features` vectors of `dim` and some numbers; its pairs take no product of matrices."""
+    """The layers of `models.towers.DeepFM`, over `features` vectors of `dim` and some numbers; its
+    pairs take no product of matrices.
+    """
     deep = (features * dim + numeric, *hidden)
     return (*_dense("deep", deep), Op("head", deep[0] + deep[-1], 1, last=True))
 
 
-def wide_deep(features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0) -> tuple[Op, ...]:
+def wide_deep(
+    features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0
+) -> tuple[Op, ...]:
     """The layers of `models.towers.WideDeep`, over `features` vectors of `dim` and some numbers."""
     deep = (features * dim + numeric, *hidden)
-    return (_dots(features, dim), *_dense("deep", deep), Op("head", deep[0] + _pairs(features) + deep[-1], 1, last=True))
+    return (
+        _dots(features, dim),
+        *_dense("deep", deep),
+        Op("head", deep[0] + _pairs(features) + deep[-1], 1, last=True),
+    )
 
 
 def parameters(tower: tuple[Op, ...]) -> int:

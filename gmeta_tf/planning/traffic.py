@@ -1,8 +1,9 @@
 """Bytes that a rank gives to each collective of a step.
 
-A step makes three alltoalls (keys, rows, gradients of rows) and one grouped all-reduce. A rank wants each distinct row
-of its batch once, and the ranks own equal shares, so what it sends in each alltoall is about what it receives.
-Replicated tables ride the all-reduce: a gradient for each row, and how often it was touched.
+A step makes three alltoalls (keys, rows, gradients of rows) and one grouped all-reduce. A rank
+wants each distinct row of its batch once, and the ranks own equal shares, so what it sends in each
+alltoall is about what it receives. Replicated tables ride the all-reduce: a gradient for each row,
+and how often it was touched.
 """
 
 import dataclasses
@@ -30,9 +31,13 @@ class Traffic:
     allreduce: float
 
     def sent(self, ranks: int) -> "Traffic":
-        """The part that leaves the rank: (N - 1)/N of an alltoall's message, 2 (N - 1)/N of a ring all-reduce's."""
+        """The part that leaves the rank: (N - 1)/N of an alltoall's message, 2 (N - 1)/N of a ring
+        all-reduce's.
+        """
         away = (ranks - 1) / ranks
-        return Traffic(away * self.keys, away * self.rows, away * self.row_gradients, 2 * away * self.allreduce)
+        return Traffic(
+            away * self.keys, away * self.rows, away * self.row_gradients, 2 * away * self.allreduce
+        )
 
     @property
     def total(self) -> float:
@@ -53,7 +58,9 @@ def traffic(job: Job, *, ranks: int) -> Traffic:
 
 
 def key_bytes(job: Job, *, ranks: int) -> int:
-    """Width of a key: each stack of tables takes a range of keys, rounded up to a multiple of the ranks."""
+    """Width of a key: each stack of tables takes a range of keys, rounded up to a multiple of the
+    ranks.
+    """
     stacks: dict[int, int] = {}  # dim -> rows
     for table in job.tables:
         if not job.replicated(table):

@@ -1,4 +1,6 @@
-"""Exports a model as a TensorFlow SavedModel, which serves without this library, without Horovod and in one process."""
+"""Exports a model as a TensorFlow SavedModel, which serves without this library, without Horovod
+and in one process.
+"""
 
 import contextlib
 import dataclasses
@@ -28,16 +30,17 @@ def export(
     max_table_gib: float = MAX_TABLE_GIB,
     overwrite: bool = False,
 ):
-    """Writes a SavedModel with the signatures `predict` and `adapt_and_predict`; it stands when it is whole.
+    """Writes a SavedModel with the signatures `predict` and `adapt_and_predict`; it stands when it
+    is whole.
 
-    Beside it, in `assets.extra`: the order of features in a request (`signature.json`), and what encodes raw values, a
-    manifest without task files, which `Manifest.load` reads.
+    Beside it, in `assets.extra`: the order of features in a request (`signature.json`), and what
+    encodes raw values, a manifest without task files, which `Manifest.load` reads.
 
     Collective, eager.
 
     Args:
-      model: compiled; its present weights are exported. Those of a run are the averages where it has them
-        (`training.evaluation.load_run`).
+      model: compiled; its present weights are exported. Those of a run are the averages where it
+        has them (`training.evaluation.load_run`).
       out: folder to make.
       manifest: of the data that the model was trained on.
       support_size: the most samples of a request's support set; default: of the data's.
@@ -55,9 +58,15 @@ def export(
     }
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{name} must be at least 1. Received: {name}={size}. Give the most samples of a request.")
+            raise ValueError(
+                f"{name} must be at least 1. Received: {name}={size}. Give the most samples of a "
+                "request."
+            )
     if manifest.schema != model.schema:
-        raise ValueError(f"manifest must have the model's schema. Received: {manifest.folder}, with another. Give the data trained on.")
+        raise ValueError(
+            f"manifest must have the model's schema. Received: {manifest.folder}, with another. "
+            "Give the data trained on."
+        )
     embedding = model.embedding
     tables = [table for stack in embedding.stacks for table in stack.tables]
     require_room(tables, max_table_gib=max_table_gib, value_bytes=embedding.shards[0].dtype.size)
@@ -73,8 +82,12 @@ def export(
 
 
 def request_order(schema: Schema) -> dict[str, list[str]]:
-    """The column at each place of a sample: of `ids`, the feature; of `numeric`, the feature or the weights of a slot."""
-    weights = [feature.weights for feature in schema.weighted_features for _ in range(feature.slots)]
+    """The column at each place of a sample: of `ids`, the feature; of `numeric`, the feature or the
+    weights of a slot.
+    """
+    weights = [
+        feature.weights for feature in schema.weighted_features for _ in range(feature.slots)
+    ]
     numeric = [feature.name for feature in schema.numeric_features]
     return {"ids": [feature.name for feature in schema.positions], "numeric": numeric + weights}
 

@@ -1,4 +1,6 @@
-"""What an exported model computes: scores of samples, before and after adaptation to a task's support set."""
+"""What an exported model computes: scores of samples, before and after adaptation to a task's
+support set.
+"""
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.schema import EMPTY
@@ -26,10 +28,17 @@ class ServedModel(tf.Module):
         self._support_size, self._query_size = support_size, query_size
         self._log_odds = model.gives_log_odds
         positions, width = len(model.schema.positions), model.schema.numeric_width
-        ids = lambda name: tf.TensorSpec([None, positions], tf.int64, name)  # noqa: E731
-        numeric = lambda name: tf.TensorSpec([None, width], tf.float32, name)  # noqa: E731
+
+        def ids(name):
+            return tf.TensorSpec([None, positions], tf.int64, name)
+
+        def numeric(name):
+            return tf.TensorSpec([None, width], tf.float32, name)
+
         self.functions = {
-            "predict": tf.function(self._predict).get_concrete_function(ids("ids"), numeric("numeric")),
+            "predict": tf.function(self._predict).get_concrete_function(
+                ids("ids"), numeric("numeric")
+            ),
             "adapt_and_predict": tf.function(self._adapt_and_predict).get_concrete_function(
                 ids("support_ids"),
                 numeric("support_numeric"),
@@ -38,7 +47,11 @@ class ServedModel(tf.Module):
                 numeric("query_numeric"),
             ),
         }
-        read = {id(variable): variable for function in self.functions.values() for variable in function.graph.variables}
+        read = {
+            id(variable): variable
+            for function in self.functions.values()
+            for variable in function.graph.variables
+        }
         self.weights = list(read.values())
 
     def _predict(self, ids, numeric):
@@ -46,18 +59,35 @@ class ServedModel(tf.Module):
         support = {name: values[:, :0] for name, values in query.items()}
         return self._scores(support, query, adapt=False)
 
-    def _adapt_and_predict(self, support_ids, support_numeric, support_label, query_ids, query_numeric):
+    def _adapt_and_predict(
+        self, support_ids, support_numeric, support_label, query_ids, query_numeric
+    ):
         _require_label(support_label, chances=self._log_odds)
-        support = _one_task("support_ids", support_ids, support_numeric, support_label, size=self._support_size)
-        query = _one_task("query_ids", query_ids, query_numeric, tf.zeros(tf.shape(query_ids)[:1]), size=self._query_size)
-        return {name: scores[: tf.shape(query_ids)[0]] for name, scores in self._scores(support, query, adapt=True).items()}
+        support = _one_task(
+            "support_ids", support_ids, support_numeric, support_label, size=self._support_size
+        )
+        query = _one_task(
+            "query_ids",
+            query_ids,
+            query_numeric,
+            tf.zeros(tf.shape(query_ids)[:1]),
+            size=self._query_size,
+        )
+        return {
+            name: scores[: tf.shape(query_ids)[0]]
+            for name, scores in self._scores(support, query, adapt=True).items()
+        }
 
     def _scores(self, support, query, *, adapt):
         """name -> [query samples] float32."""
         index, gathered = self._tables.look_up(tf.concat([support["ids"], query["ids"]], 1))
-        logits = self._task_loop.query_logits(gathered, index, support, query, training=False, adapt=adapt)[0]
+        logits = self._task_loop.query_logits(
+            gathered, index, support, query, training=False, adapt=adapt
+        )[0]
         logits = tf.cast(logits, tf.float32)
-        return {"logits": logits} | ({"probabilities": tf.sigmoid(logits)} if self._log_odds else {})
+        return {"logits": logits} | (
+            {"probabilities": tf.sigmoid(logits)} if self._log_odds else {}
+        )
 
 
 def _one_task(name, ids, numeric, label, *, size=None):
@@ -67,29 +97,49 @@ def _one_task(name, ids, numeric, label, *, size=None):
     checks = [_require_alike(name, parts)] + ([_require_at_most(name, count, size)] if size else [])
     with tf.control_dependencies(checks):
         behind = tf.maximum(size - count, 0) if size else tf.zeros([], tf.int32)
-    return {key: _padded(values, behind, size, EMPTY if key == "ids" else 0)[None] for key, values in parts.items()}
+    return {
+        key: _padded(values, behind, size, EMPTY if key == "ids" else 0)[None]
+        for key, values in parts.items()
+    }
 
 
 def _padded(values, behind, size, fill):
     """[size, …] of [n, …] values, with `behind` more at the end."""
     amounts = [[0, behind]] + [[0, 0]] * (values.shape.rank - 1)
-    return tf.ensure_shape(tf.pad(values, amounts, constant_values=tf.cast(fill, values.dtype)), [size, *values.shape[1:]])
+    return tf.ensure_shape(
+        tf.pad(values, amounts, constant_values=tf.cast(fill, values.dtype)),
+        [size, *values.shape[1:]],
+    )
 
 
 def _require_alike(name, parts):
     counts = tf.stack([tf.shape(values)[0] for values in parts.values()])
-    rule = name + " must have a row for each row of its numeric features and label. Received: {} rows. Give them one length."
+    rule = (
+        name
+        + " must have a row for each row of its numeric features and label. Received: {} rows. "
+        "Give them one length."
+    )
     return _require(tf.reduce_all(counts == counts[0]), rule, counts[:3])
 
 
 def _require_at_most(name, count, size):
-    rule = f"{name} must hold at most {size} samples, as given at export. Received: {{}}. Send fewer, or export for more."
+    rule = (
+        f"{name} must hold at most {size} samples, as given at export. Received: {{}}. "
+        "Send fewer, or export for more."
+    )
     return _require(count <= size, rule, count)
 
 
 def _require_label(label, *, chances):
-    within, rule = ((label >= 0) & (label <= 1), "lie in [0, 1]") if chances else (tf.math.is_finite(label), "be finite")  # NaN is neither
-    message = f"support_label must {rule}, as in training. Received: {{}}. Leave out samples without a label."
+    within, rule = (
+        ((label >= 0) & (label <= 1), "lie in [0, 1]")
+        if chances
+        else (tf.math.is_finite(label), "be finite")
+    )  # NaN is neither
+    message = (
+        f"support_label must {rule}, as in training. Received: {{}}. "
+        "Leave out samples without a label."
+    )
     return _require(tf.reduce_all(within), message, label)
 
 

@@ -1,4 +1,6 @@
-"""Whole tables in one process, read as a step reads the rows that it fetched (see `embedding.lookup`)."""
+"""Whole tables in one process, read as a step reads the rows that it fetched (see
+`embedding.lookup`).
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +16,8 @@ GIB = 2**30
 
 
 def require_room(tables: Sequence[partition.Table], *, max_table_gib: float, value_bytes: int = 4):
-    """Raises ValueError unless all rows together take at most so much memory, as a server holds them in one process.
+    """Raises ValueError unless all rows together take at most so much memory, as a server holds
+    them in one process.
 
     Args:
       tables: of a model.
@@ -23,10 +26,14 @@ def require_room(tables: Sequence[partition.Table], *, max_table_gib: float, val
     """
     sizes = {table.name: table.rows * table.dim * value_bytes for table in tables}
     if sum(sizes.values()) > max_table_gib * GIB:
-        listed = ", ".join(f"{table.name} ({table.rows:,} rows, {sizes[table.name]:,} bytes)" for table in tables)
+        listed = ", ".join(
+            f"{table.name} ({table.rows:,} rows, {sizes[table.name]:,} bytes)" for table in tables
+        )
         raise ValueError(
-            f"tables must fit into one process, within max_table_gib={max_table_gib:g}. Received: {listed}, together "
-            f"{sum(sizes.values()):,} bytes. Raise max_table_gib where the server has the memory, or train with fewer rows."
+            f"tables must fit into one process, within max_table_gib={max_table_gib:g}. Received: "
+            f"{listed}, together "
+            f"{sum(sizes.values()):,} bytes. Raise max_table_gib where the server has the memory, "
+            "or train with fewer rows."
         )
 
 
@@ -39,7 +46,8 @@ class WholeTables:
       embedding: a `ShardedEmbedding`, on any number of ranks.
 
     Attributes:
-      rows: per dim, a variable [1 + rows, dim]: the zero row of padding, then the tables; none but on rank 0.
+      rows: per dim, a variable [1 + rows, dim]: the zero row of padding, then the tables; none but
+        on rank 0.
     """
 
     def __init__(self, embedding):
@@ -49,20 +57,29 @@ class WholeTables:
         self._index_dtype = tf.int32 if fits else tf.int64
         features = embedding.schema.positions
         self._names = [feature.name for feature in features]
-        self._sizes = np.array([embedding.schema.tables[feature.table] for feature in features], np.int64)
+        self._sizes = np.array(
+            [embedding.schema.tables[feature.table] for feature in features], np.int64
+        )
         self._first = np.array([first[feature.table] for feature in features], np.int64)
         holds = comm.rank() == 0
         dtype = embedding.shards[0].dtype
-        self.rows = [tf.Variable(tf.zeros([counts[dim], dim], dtype), trainable=False, name=f"rows_{dim}") for dim in counts if holds]
+        self.rows = [
+            tf.Variable(tf.zeros([counts[dim], dim], dtype), trainable=False, name=f"rows_{dim}")
+            for dim in counts
+            if holds
+        ]
         for table, start, values in gathered_rows(embedding):
             if holds:
-                write_rows(self.rows[self._lookup.dims.index(table.dim)], first[table.name] + start, values)
+                write_rows(
+                    self.rows[self._lookup.dims.index(table.dim)], first[table.name] + start, values
+                )
 
     def look_up(self, ids: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """(index, gathered) of packed ids, as `TaskLoop.query_logits` takes them.
 
-        An id outside its table is refused, as in training: ids of these vocabularies never are, what is out of
-        vocabulary included, so it comes from others, with which every score would be wrong.
+        An id outside its table is refused, as in training: ids of these vocabularies never are,
+        what is out of vocabulary included, so it comes from others, with which every score would be
+        wrong.
 
         Args:
           ids: [..., samples, positions] int64, -1 for padding.
@@ -77,14 +94,17 @@ class WholeTables:
     def _require_inside(self, ids):
         outside = tf.where((ids >= self._sizes) | (ids < -1))
         complaint = tf.strings.format(
-            "ids must lie inside their table, or be -1 for none. Received: ids {} of features {}. Encode with the model's vocabularies.",
+            "ids must lie inside their table, or be -1 for none. Received: ids {} of features {}. "
+            "Encode with the model's vocabularies.",
             [tf.gather_nd(ids, outside), tf.gather(self._names, outside[:, -1])],
         )
         return tf.debugging.Assert(tf.equal(tf.size(outside), 0), [complaint])
 
 
 def _places(embedding):
-    """(table -> its first row among those of its dim, dim -> number of rows); row 0 is that of padding."""
+    """(table -> its first row among those of its dim, dim -> number of rows); row 0 is that of
+    padding.
+    """
     first, counts = {}, dict.fromkeys(embedding.lookup.dims, 1)
     for table in (table for stack in embedding.stacks for table in stack.tables):
         first[table.name] = counts[table.dim]
@@ -100,9 +120,13 @@ def gathered_rows(embedding) -> Iterator[tuple[partition.Table, int, np.ndarray]
     for stack, shard in zip(embedding.stacks, embedding.shards, strict=True):
         for table in stack.tables:
             for start in range(0, table.rows, CHUNK_ROWS):
-                own = _own_rows(stack, shard, table, range(start, min(start + CHUNK_ROWS, table.rows)))
+                own = _own_rows(
+                    stack, shard, table, range(start, min(start + CHUNK_ROWS, table.rows))
+                )
                 if not stack.replicated:
-                    own = comm.allreduce_sum([tf.constant(own)], name="export.rows")[0].numpy()  # each row is at its owner only
+                    own = comm.allreduce_sum([tf.constant(own)], name="export.rows")[
+                        0
+                    ].numpy()  # each row is at its owner only
                 yield table, start, own
 
 
@@ -113,5 +137,7 @@ def _own_rows(stack, shard, table, wanted):
     chosen = kept[before : max(before, -((kept.start - wanted.stop) // kept.step))]
     rows = np.zeros((len(wanted), table.dim), shard.dtype.as_numpy_dtype)
     if chosen:
-        rows[chosen.start - wanted.start :: kept.step] = read_rows(shard, place + before, len(chosen))
+        rows[chosen.start - wanted.start :: kept.step] = read_rows(
+            shard, place + before, len(chosen)
+        )
     return rows

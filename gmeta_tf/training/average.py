@@ -4,10 +4,12 @@ from gmeta_tf._tensorflow import tf
 
 
 class AverageWeights(tf.keras.callbacks.Callback):
-    """average ← d · average + (1 - d) · weights at each epoch's last step, d = min(decay, epoch / (epoch + 2)).
+    """average ← d · average + (1 - d) · weights at each epoch's last step, d = min(decay, epoch /
+    (epoch + 2)).
 
     Within `fit`, validation sees the averages and training the weights; checkpoints keep both, and
-    `checkpoint.load_weights` takes the averages. Costs a copy of each rank's shards, and a sweep over it once an epoch.
+    `checkpoint.load_weights` takes the averages. Costs a copy of each rank's shards, and a sweep
+    over it once an epoch.
 
     Reference: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992.
 
@@ -23,10 +25,15 @@ class AverageWeights(tf.keras.callbacks.Callback):
     def __init__(self, model, decay: float):
         super().__init__()
         if not 0 < decay < 1:
-            raise ValueError(f"decay must lie between 0 and 1. Received: decay={decay}. Leave the callback out to average nothing.")
+            raise ValueError(
+                f"decay must lie between 0 and 1. Received: decay={decay}. Leave the callback out "
+                "to average nothing."
+            )
         self.decay = decay
         self._dense, self._shards = model.dense_variables, model.embedding.shards
-        self.dense, self.shards = ([tf.Variable(v, trainable=False) for v in kept] for kept in (self._dense, self._shards))
+        self.dense, self.shards = (
+            [tf.Variable(v, trainable=False) for v in kept] for kept in (self._dense, self._shards)
+        )
         model.average = self
 
     def on_epoch_begin(self, epoch, logs=None):

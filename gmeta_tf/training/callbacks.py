@@ -1,4 +1,6 @@
-"""Callbacks of our own: checkpoints and resumption, one line of progress, an end to training that went wrong."""
+"""Callbacks of our own: checkpoints and resumption, one line of progress, an end to training that
+went wrong.
+"""
 
 import math
 import os
@@ -13,7 +15,14 @@ from gmeta_tf.training import checkpoint
 
 TERMINAL_VARIABLE = "GMETA_TTY"
 LINE_EVERY = 10  # epochs, where there is no terminal
-START: dict = {"epoch": 0, "step": 0, "best": None, "finished": False, "seconds": 0.0, "callbacks": []}
+START: dict = {
+    "epoch": 0,
+    "step": 0,
+    "best": None,
+    "finished": False,
+    "seconds": 0.0,
+    "callbacks": [],
+}
 
 
 class NotFiniteError(ValueError):
@@ -21,7 +30,9 @@ class NotFiniteError(ValueError):
 
 
 class RequireFinite(tf.keras.callbacks.Callback):
-    """Raises at the end of an epoch whose logs, merged over ranks and so the same on all, are not finite."""
+    """Raises at the end of an epoch whose logs, merged over ranks and so the same on all, are not
+    finite.
+    """
 
     def on_epoch_end(self, epoch, logs=None):
         """Raises NotFiniteError."""
@@ -33,7 +44,10 @@ class RequireFinite(tf.keras.callbacks.Callback):
         }
         for name, remedy in remedies.items():
             if name in logs and not math.isfinite(logs[name]):
-                raise NotFiniteError(f"{name} must be finite. Received: {name}={float(logs[name])} in epoch {epoch + 1}. {remedy}.")
+                raise NotFiniteError(
+                    f"{name} must be finite. Received: {name}={float(logs[name])} in epoch "
+                    f"{epoch + 1}. {remedy}."
+                )
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
@@ -44,7 +58,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
       steps_per_epoch: of `fit`.
       monitor: epoch log whose best value is the best epoch's.
       mode: "max" or "min": which of its values is the best.
-      stateful: callbacks whose counters are kept with the checkpoint, such as EarlyStopping; put them before this one.
+      stateful: callbacks whose counters are kept with the checkpoint, such as EarlyStopping; put
+        them before this one.
       every_steps: saves within an epoch as well, every so many steps.
       resume: checkpoint folder to go on from, already loaded into the model.
       position: the state that loading it gave, at which `fit` then begins.
@@ -63,12 +78,19 @@ class Checkpoints(tf.keras.callbacks.Callback):
         position=None,
     ):
         super().__init__()
-        self.folder, self.steps_per_epoch, self.monitor, self.sign = folder, steps_per_epoch, monitor, -1 if mode == "min" else 1
+        self.folder, self.steps_per_epoch, self.monitor, self.sign = (
+            folder,
+            steps_per_epoch,
+            monitor,
+            -1 if mode == "min" else 1,
+        )
         self.stateful, self.every_steps, self.resume = stateful, every_steps, resume
         self.position = position or dict(START)
 
     def on_train_begin(self, logs=None):
-        """Makes `fit` begin at the resumed position, by the hook that Keras's BackupAndRestore uses."""
+        """Makes `fit` begin at the resumed position, by the hook that Keras's BackupAndRestore
+        uses.
+        """
         self.model._training_state = self
         self._clock = time.perf_counter()
 
@@ -95,9 +117,13 @@ class Checkpoints(tf.keras.callbacks.Callback):
             self._save(("last",), epoch=self.position["epoch"], step=done)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves. Collective: the logs are merged over ranks, so every rank takes the same branch."""
+        """Saves. Collective: the logs are merged over ranks, so every rank takes the same
+        branch.
+        """
         value = logs.get(self.monitor)
-        better = value is not None and (self.position["best"] is None or self.sign * (value - self.position["best"]) > 0)
+        better = value is not None and (
+            self.position["best"] is None or self.sign * (value - self.position["best"]) > 0
+        )
         if better:
             self.position["best"] = float(value)
         self.position["finished"] = self.model.stop_training or epoch + 1 == self.params["epochs"]
@@ -111,16 +137,27 @@ class Checkpoints(tf.keras.callbacks.Callback):
         now = time.perf_counter()
         self.position["seconds"] += now - self._clock
         self._clock = now
-        counters = [{k: v for k, v in vars(c).items() if isinstance(v, bool | int | float)} for c in self.stateful]
+        counters = [
+            {k: v for k, v in vars(c).items() if isinstance(v, bool | int | float)}
+            for c in self.stateful
+        ]
         state = self.position | {"epoch": epoch, "step": step, "callbacks": counters}
-        checkpoint.save(self.folder, self.model, step=epoch * self.steps_per_epoch + step, pointers=pointers, state=state)
+        checkpoint.save(
+            self.folder,
+            self.model,
+            step=epoch * self.steps_per_epoch + step,
+            pointers=pointers,
+            state=state,
+        )
 
 
 class Progress(tf.keras.callbacks.Callback):
-    """One live line on rank 0: loss, AUC or MAE, samples a second. Adds `samples_per_second` to the epoch's logs.
+    """One live line on rank 0: loss, AUC or MAE, samples a second. Adds `samples_per_second` to the
+    epoch's logs.
 
-    The line goes to the terminal that the variable GMETA_TTY names (a launcher's pipe passes whole lines only), or to
-    stderr where that is a terminal; otherwise every tenth epoch is a line of its own.
+    The line goes to the terminal that the variable GMETA_TTY names (a launcher's pipe passes whole
+    lines only), or to stderr where that is a terminal; otherwise every tenth epoch is a line of its
+    own.
 
     Args:
       samples_per_epoch: real samples of both sets, over all ranks.
@@ -136,7 +173,13 @@ class Progress(tf.keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Opens the line."""
         total = self.params["epochs"] * self.params["steps"]
-        self.line = tqdm(total=total, disable=comm.rank() != 0 or not self.live, unit="step", ncols=120, file=self.screen)
+        self.line = tqdm(
+            total=total,
+            disable=comm.rank() != 0 or not self.live,
+            unit="step",
+            ncols=120,
+            file=self.screen,
+        )
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock."""
@@ -152,7 +195,12 @@ class Progress(tf.keras.callbacks.Callback):
         done = batch + 1
         self.steps = done - self.first_step
         if self.live and comm.rank() == 0:
-            rate = self.samples_per_epoch * self.steps / self.params["steps"] / (time.perf_counter() - self.began)
+            rate = (
+                self.samples_per_epoch
+                * self.steps
+                / self.params["steps"]
+                / (time.perf_counter() - self.began)
+            )
             self.line.set_postfix_str(f"{_shown(logs)}  {rate:,.0f} samples/s", refresh=False)
         self.line.update(self.epoch * self.params["steps"] + done - self.line.n)
 
@@ -175,7 +223,12 @@ class Progress(tf.keras.callbacks.Callback):
         self.line.close()
 
     def _stop_clock(self):
-        self.rate = self.samples_per_epoch * self.steps / self.params["steps"] / (time.perf_counter() - self.began)
+        self.rate = (
+            self.samples_per_epoch
+            * self.steps
+            / self.params["steps"]
+            / (time.perf_counter() - self.began)
+        )
         self.steps = 0
 
 

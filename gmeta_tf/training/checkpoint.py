@@ -1,8 +1,9 @@
 """Checkpoints: written by all ranks as one, loaded by any number of ranks.
 
-A checkpoint is a folder `step-<n>`, renamed when whole. Rank r of N writes its part of each table and slot as
-`<table>.<what>.<r>-of-<N>.npy`; rank 0 writes the dense weights and the outer optimizer (`tf.train.Checkpoint`) and
-`checkpoint.json`. Small files beside the folders (`last`, `best`) hold the name of one and are replaced atomically.
+A checkpoint is a folder `step-<n>`, renamed when whole. Rank r of N writes its part of each table
+and slot as `<table>.<what>.<r>-of-<N>.npy`; rank 0 writes the dense weights and the outer optimizer
+(`tf.train.Checkpoint`) and `checkpoint.json`. Small files beside the folders (`last`, `best`) hold
+the name of one and are replaced atomically.
 """
 
 import itertools
@@ -32,7 +33,8 @@ def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) ->
       folder: holds a run's checkpoints.
       model: a compiled `MetaModel`.
       step: steps trained; names the checkpoint.
-      pointers: names that shall point at it, such as ("last", "best"); checkpoints without a pointer are deleted.
+      pointers: names that shall point at it, such as ("last", "best"); checkpoints without a
+        pointer are deleted.
       state: what else to keep, as JSON (the position in the data, callbacks).
 
     Returns:
@@ -55,7 +57,12 @@ def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) ->
                 "layout": _layout(model.embedding, comm.size()),
                 "beside_rows": list(_beside_rows(model)),
             }
-            meta = {"size": comm.size(), "step": step, "state": state, "schema": model.schema.to_dict()} | names
+            meta = {
+                "size": comm.size(),
+                "step": step,
+                "state": state,
+                "schema": model.schema.to_dict(),
+            } | names
             (partial / "checkpoint.json").write_text(json.dumps(meta, indent=1))
         comm.barrier()
         if comm.rank() == 0:
@@ -76,12 +83,16 @@ def find(folder, pointer: str = "last") -> pathlib.Path:
     """
     folder = pathlib.Path(folder)
     if not (folder / pointer).exists():
-        raise FileNotFoundError(f"folder must hold a checkpoint {pointer!r}. Received: {folder}, without one. Train first.")
+        raise FileNotFoundError(
+            f"folder must hold a checkpoint {pointer!r}. Received: {folder}, without one. Train "
+            "first."
+        )
     return folder / (folder / pointer).read_text().strip()
 
 
 def load(checkpoint, model) -> dict:
-    """Loads all of a checkpoint into a compiled model, from any number of ranks to any number of ranks.
+    """Loads all of a checkpoint into a compiled model, from any number of ranks to any number of
+    ranks.
 
     Not collective: every rank reads what it needs.
 
@@ -100,7 +111,8 @@ def load(checkpoint, model) -> dict:
     own = _beside_rows(model)
     if meta["beside_rows"] != list(own):
         raise ValueError(
-            f"checkpoint must have the model's row slots and averages, {list(own)}. Received: {meta['beside_rows']}. Compile the model "
+            f"checkpoint must have the model's row slots and averages, {list(own)}. Received: "
+            f"{meta['beside_rows']}. Compile the model "
             "with the optimizer, and average it, as it was trained."
         )
     for what, variables in (_rows(model) | own).items():
@@ -116,10 +128,18 @@ def load_weights(checkpoint, model):
     """
     checkpoint, meta = _open(checkpoint, model)
     averaged = AVERAGE in meta["beside_rows"]
-    _load_rows(checkpoint, model.embedding, model.embedding.shards, what=AVERAGE if averaged else "rows", layout=meta["layout"])
+    _load_rows(
+        checkpoint,
+        model.embedding,
+        model.embedding.shards,
+        what=AVERAGE if averaged else "rows",
+        layout=meta["layout"],
+    )
     averages = [tf.Variable(v) for v in model.dense_variables]
     parts = {"average": averages} if averaged else model.dense_parts
-    tf.train.Checkpoint(**parts).read(str(checkpoint / "dense")).expect_partial().assert_existing_objects_matched()
+    tf.train.Checkpoint(**parts).read(
+        str(checkpoint / "dense")
+    ).expect_partial().assert_existing_objects_matched()
     if averaged:
         for variable, average in zip(model.dense_variables, averages, strict=True):
             variable.assign(average)
@@ -129,20 +149,28 @@ def _open(checkpoint, model):
     """(folder, what `checkpoint.json` says), after the tables were compared."""
     checkpoint = pathlib.Path(checkpoint)
     if not (checkpoint / "checkpoint.json").exists():
-        raise FileNotFoundError(f"checkpoint must be a folder that `save` completed. Received: {checkpoint}.")
+        raise FileNotFoundError(
+            f"checkpoint must be a folder that `save` completed. Received: {checkpoint}."
+        )
     meta = json.loads((checkpoint / "checkpoint.json").read_text())
-    own = {"tables": _tables(model.embedding), "schema": json.loads(json.dumps(model.schema.to_dict()))}
+    own = {
+        "tables": _tables(model.embedding),
+        "schema": json.loads(json.dumps(model.schema.to_dict())),
+    }
     for what, there in own.items():
         if meta[what] != there:
             raise ValueError(
-                f"checkpoint must have the model's {what}, {there}. Received: {meta[what]}. Build the model as it was trained, on the "
+                f"checkpoint must have the model's {what}, {there}. Received: {meta[what]}. Build "
+                "the model as it was trained, on the "
                 "data that it was trained on."
             )
     return checkpoint, meta
 
 
 def load_metrics(checkpoint, model):
-    """Sets the training metrics to their sums when the checkpoint was saved; rank 0 takes them, the others zero."""
+    """Sets the training metrics to their sums when the checkpoint was saved; rank 0 takes them, the
+    others zero.
+    """
     saved = np.load(pathlib.Path(checkpoint) / "metrics.npz")
     for i, variable in enumerate(_metric_variables(model)):
         value = saved[f"arr_{i}"] if comm.rank() == 0 else np.zeros(variable.shape)
@@ -163,7 +191,9 @@ def _dense(model):
 
 
 def _tables(embedding):
-    return sorted([table.name, table.rows, table.dim] for stack in embedding.stacks for table in stack.tables)
+    return sorted(
+        [table.name, table.rows, table.dim] for stack in embedding.stacks for table in stack.tables
+    )
 
 
 def _rows(model):
@@ -172,7 +202,9 @@ def _rows(model):
 
 def _beside_rows(model):
     """What else is kept by row: name -> a variable a stack."""
-    slots = zip(model.embedding.row_optimizer.slots, zip(*model.embedding.slots, strict=True), strict=False)
+    slots = zip(
+        model.embedding.row_optimizer.slots, zip(*model.embedding.slots, strict=True), strict=False
+    )
     average = {AVERAGE: model.average.shards} if model.average else {}
     return {slot.name: list(variables) for slot, variables in slots} | average
 
@@ -190,7 +222,10 @@ def _saved_ids(stack, name, rank, size):
 def _layout(embedding, size):
     """table -> by rank [start, stop, step] of the ids in its file."""
     return {
-        table.name: [[ids.start, ids.stop, ids.step] for ids, _ in (_saved_ids(stack, table.name, rank, size) for rank in range(size))]
+        table.name: [
+            [ids.start, ids.stop, ids.step]
+            for ids, _ in (_saved_ids(stack, table.name, rank, size) for rank in range(size))
+        ]
         for stack in embedding.stacks
         for table in stack.tables
     }
@@ -219,18 +254,26 @@ def _write(path, variable, place, rows):
 
 
 def _load_rows(folder, embedding, variables, *, what, layout):
-    """Fills a variable a stack with this rank's rows of what was saved, whatever the ranks and the placement then."""
+    """Fills a variable a stack with this rank's rows of what was saved, whatever the ranks and the
+    placement then.
+    """
     rank, size = comm.rank(), comm.size()
     for stack, variable in zip(embedding.stacks, variables, strict=True):
         for table in stack.tables:
             ids, place = partition.kept_ids(stack, table.name, rank=rank, size=size)
             saved = [range(*bounds) for bounds in layout[table.name]]
-            files = [_read(_file(folder, table.name, what, r, len(saved))) for r in range(len(saved))]
+            files = [
+                _read(_file(folder, table.name, what, r, len(saved))) for r in range(len(saved))
+            ]
             for start in range(0, len(ids), CHUNK_ROWS):
                 chunk = np.asarray(ids[start : start + CHUNK_ROWS])
                 values = np.empty((len(chunk), variable.shape[1]), variable.dtype.as_numpy_dtype)
                 for there, file in zip(saved, files, strict=True):
-                    own = (chunk >= there.start) & ((chunk - there.start) % there.step == 0) if there else np.zeros(len(chunk), bool)
+                    own = (
+                        (chunk >= there.start) & ((chunk - there.start) % there.step == 0)
+                        if there
+                        else np.zeros(len(chunk), bool)
+                    )
                     values[own] = file[(chunk[own] - there.start) // there.step]
                 write_rows(variable, place + start, values)
 
@@ -242,7 +285,9 @@ def _read(path):
 
 
 def _free_name(folder, name):
-    """The folder's child of that name, or with a number where it is taken: what a pointer names is never replaced."""
+    """The folder's child of that name, or with a number where it is taken: what a pointer names is
+    never replaced.
+    """
     names = (f"{name}.{i}" if i else name for i in itertools.count())
     return next(folder / free for free in names if not (folder / free).exists())
 

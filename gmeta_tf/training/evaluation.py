@@ -1,4 +1,6 @@
-"""Evaluation of trained runs on tasks they never saw, beside the baselines that they have to beat."""
+"""Evaluation of trained runs on tasks they never saw, beside the baselines that they have
+to beat.
+"""
 
 import itertools
 import math
@@ -23,12 +25,16 @@ SHOWN = {
 }
 ITEM_PRIORS = (2.0, 5.0, 10.0, 20.0)
 TASK_PRIORS = (2.0, 5.0, 10.0, 20.0)
-RANKS, RIDGES = (4, 8, 16), (3.0, 4.5, 6.0, 9.0, 30.0)  # the last one all but leaves the factors out
+RANKS, RIDGES = (
+    (4, 8, 16),
+    (3.0, 4.5, 6.0, 9.0, 30.0),
+)  # the last one all but leaves the factors out
 SUPPORT_SIZES = (0, 1, 2, 5, 10, 20, 50)
 
 
 def load_run(run, *, pointer: str = "best") -> tuple[Experiment, MetaModel]:
-    """A run's configuration and its model, with the weights of a checkpoint, ready to adapt to new tasks.
+    """A run's configuration and its model, with the weights of a checkpoint, ready to adapt to new
+    tasks.
 
     Raises:
       FileNotFoundError: the folder holds no run, or no such checkpoint.
@@ -46,36 +52,56 @@ def load_run(run, *, pointer: str = "best") -> tuple[Experiment, MetaModel]:
 def evaluate(model: MetaModel, data: Reader) -> tuple[dict, dict]:
     """Metrics on a reader's tasks: (before adaptation, after). Collective."""
     results = model.evaluate(data.dataset(), return_dict=True, verbose=0)
-    after = {name: float(value) for name, value in results.items() if not name.startswith("before_")}
-    before = {name.removeprefix("before_"): float(value) for name, value in results.items() if name.startswith("before_")}
+    after = {
+        name: float(value) for name, value in results.items() if not name.startswith("before_")
+    }
+    before = {
+        name.removeprefix("before_"): float(value)
+        for name, value in results.items()
+        if name.startswith("before_")
+    }
     return before, after
 
 
-def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) -> dict[str, dict[str, dict]]:
+def baselines(
+    experiment: Experiment, tests: dict[str, Reader], *, item: str
+) -> dict[str, dict[str, dict]]:
     """What knows items and tasks by their labels alone: row -> partition -> metric -> value.
 
-    Rows are `item_popularity`, `user_mean`, `item_user_mean` and `factorisation`; their options are chosen on validation tasks. Collective.
+    Rows are `item_popularity`, `user_mean`, `item_user_mean` and `factorisation`; their options are
+    chosen on validation tasks. Collective.
 
     Args:
       experiment: names the data; every rank reads all of its training and validation tasks.
       tests: partition -> this rank's reader.
       item: the feature whose values' means are taken.
     """
-    train, validation = (list(reader(experiment, name, rank=0, size=1).dataset()) for name in ("train", "validation"))
+    train, validation = (
+        list(reader(experiment, name, rank=0, size=1).dataset()) for name in ("train", "validation")
+    )
     tested = {name: list(test.dataset()) for name, test in tests.items()}
     schema = next(iter(tests.values())).schema
     names = [feature.name for feature in schema.positions]
     if item not in names:
-        raise ValueError(f"item must be a categorical feature, one of {sorted(set(names))}. Received: item={item!r}. Name one of these.")
+        raise ValueError(
+            f"item must be a categorical feature, one of {sorted(set(names))}. Received: "
+            f"item={item!r}. Name one of these."
+        )
     of = names.index(item), schema.tables[schema.positions[names.index(item)].table]
     odds = experiment.measured_by == "click"
     grids: dict[str, Callable] = {
         "item_popularity": lambda: (ItemMean(*of, item_prior=a, odds=odds) for a in ITEM_PRIORS),
-        "user_mean": lambda: (ItemMean(*of, item_prior=math.inf, task_prior=b, odds=odds) for b in TASK_PRIORS),
-        "item_user_mean": lambda: (
-            ItemMean(*of, item_prior=a, task_prior=b, odds=odds) for a, b in itertools.product(ITEM_PRIORS, TASK_PRIORS)
+        "user_mean": lambda: (
+            ItemMean(*of, item_prior=math.inf, task_prior=b, odds=odds) for b in TASK_PRIORS
         ),
-        "factorisation": lambda: (Factorisation(*of, rank=a, ridge=b, odds=odds) for a, b in itertools.product(RANKS, RIDGES)),
+        "item_user_mean": lambda: (
+            ItemMean(*of, item_prior=a, task_prior=b, odds=odds)
+            for a, b in itertools.product(ITEM_PRIORS, TASK_PRIORS)
+        ),
+        "factorisation": lambda: (
+            Factorisation(*of, rank=a, ridge=b, odds=odds)
+            for a, b in itertools.product(RANKS, RIDGES)
+        ),
     }
     measured, _ = metrics_named(experiment.measured_by)
     monitored, mode = MONITORED[experiment.measured_by]
@@ -88,8 +114,14 @@ def baselines(experiment: Experiment, tests: dict[str, Reader], *, item: str) ->
     rows: dict[str, dict[str, dict]] = {}
     for name, grid in grids.items():
         best = max((model.fit(train) for model in grid()), key=value)
-        merged = {partition: merged_results(score(best, batches, measured())) for partition, batches in tested.items()}
-        rows[name] = {partition: {name: float(v) for name, v in results.items()} for partition, results in merged.items()}
+        merged = {
+            partition: merged_results(score(best, batches, measured()))
+            for partition, batches in tested.items()
+        }
+        rows[name] = {
+            partition: {name: float(v) for name, v in results.items()}
+            for partition, results in merged.items()
+        }
     return rows
 
 
@@ -102,22 +134,40 @@ def score(model: ItemMean | Factorisation, batches, metrics: list) -> list:
     return metrics
 
 
-def support_curve(experiment: Experiment, model: MetaModel, *, partition: str, sizes: tuple[int, ...] = SUPPORT_SIZES) -> dict[int, dict]:
-    """Metrics after adaptation to the last so many support samples: size -> metric -> value. Collective.
+def support_curve(
+    experiment: Experiment,
+    model: MetaModel,
+    *,
+    partition: str,
+    sizes: tuple[int, ...] = SUPPORT_SIZES,
+) -> dict[int, dict]:
+    """Metrics after adaptation to the last so many support samples: size -> metric -> value.
+    Collective.
 
     A task of fewer samples adapts to all that it has; sizes beyond those of any task are left out.
     """
     readers = {size: reader(experiment, partition, max_support=size) for size in sizes}
-    return {size: evaluate(model, data)[1] for size, data in readers.items() if size <= data.support_size}
+    return {
+        size: evaluate(model, data)[1]
+        for size, data in readers.items()
+        if size <= data.support_size
+    }
 
 
-def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "test", item: str | None = "item_id") -> dict[str, dict]:
+def compare(
+    runs: dict[str, tuple[Experiment, MetaModel]],
+    *,
+    partition: str = "test",
+    item: str | None = "item_id",
+) -> dict[str, dict]:
     """Every row of the comparison on one partition.
 
     Args:
-      runs: loaded runs (see `load_run`) by method: "meta", and "joint" where there is one of the same tower.
+      runs: loaded runs (see `load_run`) by method: "meta", and "joint" where there is one of the
+        same tower.
       partition: whose tasks to evaluate on.
-      item: feature for the baselines, which every rank fits to all training tasks in memory; None leaves them out.
+      item: feature for the baselines, which every rank fits to all training tasks in memory; None
+        leaves them out.
 
     Returns:
       row -> metric -> value.
@@ -127,14 +177,25 @@ def compare(runs: dict[str, tuple[Experiment, MetaModel]], *, partition: str = "
     """
     for name, (own, _) in runs.items():
         if own.method != name:
-            raise ValueError(f"{name} must be a run of method {name!r}. Received: {own.run}, of method {own.method!r}. Name another run.")
+            raise ValueError(
+                f"{name} must be a run of method {name!r}. Received: {own.run}, of method "
+                f"{own.method!r}. Name another run."
+            )
     if len({(pathlib.Path(own.run) / DIGEST).read_text() for own, _ in runs.values()}) > 1:
         raise ValueError(
-            f"joint must be trained on the data of the other run. Received: {runs['joint'][0].run}, of other content. Train it anew."
+            "joint must be trained on the data of the other run. Received: "
+            f"{runs['joint'][0].run}, of other content. Train it anew."
         )
     experiment, meta = runs["meta"]
     test = reader(experiment, partition)
-    rows = {name: of[partition] for name, of in baselines(experiment, {partition: test}, item=item).items()} if item else {}
+    rows = (
+        {
+            name: of[partition]
+            for name, of in baselines(experiment, {partition: test}, item=item).items()
+        }
+        if item
+        else {}
+    )
     if "joint" in runs:
         rows["joint"], rows["joint_finetuned"] = evaluate(runs["joint"][1], test)
     rows["meta_before"], rows["meta_after"] = evaluate(meta, test)

@@ -35,8 +35,18 @@ METHODS = ("meta", "joint")
 MODELS: dict[str, type[MetaModel]] = {"meta": MetaModel, "cbml": CBML, "metaemb": MetaEmb}
 SCHEDULES = ("constant", "cosine")
 RANGES = (
-    ("embedding_dim cross_layers clusters global_batch_tasks epochs steps_per_execution prefetch", lambda v: v >= 1, "at least 1"),
-    ("cross_rank inner_steps task_chunk size_window replicate_rows checkpoint_every_steps patience", lambda v: v >= 0, "at least 0"),
+    (
+        "embedding_dim cross_layers clusters global_batch_tasks epochs steps_per_execution "
+        "prefetch",
+        lambda v: v >= 1,
+        "at least 1",
+    ),
+    (
+        "cross_rank inner_steps task_chunk size_window replicate_rows checkpoint_every_steps "
+        "patience",
+        lambda v: v >= 0,
+        "at least 0",
+    ),
     (
         "row_scale inner_lr learning_rate row_learning_rate row_l2 weight_decay clip_norm",
         lambda v: 0 <= v < math.inf,
@@ -56,7 +66,8 @@ class Experiment:
     Attributes:
       data: prepared folder (gmeta prepare).
       run: folder for checkpoints, logs and results.
-      method: "meta" trains in two loops; "joint" trains on support and query together, without an inner loop.
+      method: "meta" trains in two loops; "joint" trains on support and query together, without an
+        inner loop.
       tower: "dlrm", "mlp", "dcn", "deepfm" or "wide_deep".
       embedding_dim: width of the tables' rows.
       bottom: hidden layers of the bottom MLP (dlrm).
@@ -67,44 +78,56 @@ class Experiment:
       dropout: rate after each of the layers of `top`.
       row_scale: deviation of the rows' first values.
       first_output: what the tower gives at first, about, by its head's bias: the mean rating, say.
-      model: "meta", or one whose first weights depend on the task: "cbml" (gates of soft clusters) or "metaemb" (a row that
-        is generated from features).
+      model: "meta", or one whose first weights depend on the task: "cbml" (gates of soft clusters)
+        or "metaemb" (a row that is generated from features).
       clusters: number of soft clusters (cbml).
       identity: categorical feature whose row is generated (metaemb); "": the task key.
-      identity_features: features that it is generated from (metaemb), which say the same in all samples of an id.
-      adapt: weights that the inner loop adapts: "all", "dense", "head", tables ("user_id"), or these together ("head+user_id").
+      identity_features: features that it is generated from (metaemb), which say the same in all
+        samples of an id.
+      adapt: weights that the inner loop adapts: "all", "dense", "head", tables ("user_id"), or
+        these together ("head+user_id").
       inner_steps: steps of the inner loop; for "joint", of the fine-tuning to a new task.
       inner_lr: its learning rate.
       second_order: MAML; otherwise FOMAML.
-      rates: of the inner loop: "fixed" at inner_lr, or learned, "per_step" for each weight and step, "per_element" (Meta-SGD).
-      rule: of the inner loop: "gradient", or "newton" for a head in closed form (with adapt "head").
+      rates: of the inner loop: "fixed" at inner_lr, or learned, "per_step" for each weight and
+        step, "per_element" (Meta-SGD).
+      rule: of the inner loop: "gradient", or "newton" for a head in closed form (with adapt
+        "head").
       reptile: the outer gradient is the way that the inner loop went, not that of a query loss.
       loss: of both loops: "binary_crossentropy", "mse" or "pairwise".
-      metrics: of evaluation: "click"; "ranking", the same where scores are no log odds; "liked", for ratings of which those
-        above 3.5 count as clicks; "rating"; "": as the loss has it. The first of them, AUC or the MAE of ratings, says which epoch is best.
+      metrics: of evaluation: "click"; "ranking", the same where scores are no log odds; "liked",
+        for ratings of which those above 3.5 count as clicks; "rating"; "": as the loss has it. The
+        first of them, AUC or the MAE of ratings, says which epoch is best.
       cold_share: share of the outer loss that is the support set's before adaptation.
       learning_rate: of the dense weights (Adam).
       weight_decay: of the dense weights, decoupled.
       row_optimizer: of the embedding rows: "sgd", "adagrad", "rowwise_adagrad", "adam" or "ftrl".
       row_learning_rate: of the embedding rows.
-      row_l2: strength of the penalty on the square of each row that a step touches, which keeps rows of rare ids small.
+      row_l2: strength of the penalty on the square of each row that a step touches, which keeps
+        rows of rare ids small.
       schedule: of both learning rates over all epochs: "constant", or "cosine" down to zero.
-      clip_norm: largest norm of the outer gradient, of dense weights and rows together; 0 does not clip.
-      average_decay: of the weights' moving average over epochs, which predicts in their place; 0 averages nothing.
+      clip_norm: largest norm of the outer gradient, of dense weights and rows together; 0 does not
+        clip.
+      average_decay: of the weights' moving average over epochs, which predicts in their place; 0
+        averages nothing.
       global_batch_tasks: tasks a step, over all ranks.
       epochs: at most.
       patience: epochs without a better validation metric before training stops.
       cold_rate: probability that a training task's own id is out of vocabulary in an epoch.
       redraw: split training tasks' samples anew into support and query in every epoch.
-      fewer_support: probability that a training task adapts to some of its support samples only, in an epoch, for a model
-        that is to adapt to few as well as to many; of no effect on the joint method.
+      fewer_support: probability that a training task adapts to some of its support samples only, in
+        an epoch, for a model that is to adapt to few as well as to many; of no effect on the joint
+        method.
       steps_per_execution: steps a call of the graph.
       task_chunk: tasks of a rank to work on at a time, to bound the memory; 0 takes all at once.
-      sizes: places of a set to do with, ascending, for batches of smaller tasks; the results are equal.
-      size_window: batches among whose tasks those of like size go together; 0 leaves tasks in the order drawn.
+      sizes: places of a set to do with, ascending, for batches of smaller tasks; the results are
+        equal.
+      size_window: batches among whose tasks those of like size go together; 0 leaves tasks in the
+        order drawn.
       prefetch: batches to read, and to make ready on the device, ahead of the step.
       mixed_precision: the tower computes in bfloat16; its weights and the rows stay in float32.
-      replicate_rows: tables of at most so many rows are replicated on every rank, larger ones sharded.
+      replicate_rows: tables of at most so many rows are replicated on every rank, larger ones
+        sharded.
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
       wire_dtype: of rows and their gradients in transit: "float32", "bfloat16" or "float16".
       step_metrics: log the seconds of a step by phase, and the bytes it sends.
@@ -167,26 +190,41 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self):
-        allowed = {"method": METHODS, "tower": TOWERS, "row_optimizer": tuple(ROW_OPTIMIZERS), "schedule": SCHEDULES}
+        allowed = {
+            "method": METHODS,
+            "tower": TOWERS,
+            "row_optimizer": tuple(ROW_OPTIMIZERS),
+            "schedule": SCHEDULES,
+        }
         allowed |= {"loss": tuple(LOSSES), "metrics": ("", *METRICS)}
         allowed["model"] = tuple(MODELS)
         allowed["wire_dtype"] = tuple(WIRE_BYTES)
         for name, values in allowed.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}. Choose one of these.")
+                raise ValueError(
+                    f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}. "
+                    "Choose one of these."
+                )
         for names, holds, rule in RANGES:
             for name in names.split():
                 if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must be {rule}. Received: {name}={getattr(self, name)}. Leave it out for the default.")
+                    raise ValueError(
+                        f"{name} must be {rule}. Received: {name}={getattr(self, name)}. Leave it "
+                        "out for the default."
+                    )
         require_fitting(self.measured_by, self.loss)
         if self.method == "joint" and (self.model == "cbml" or self.rates != "fixed"):
             raise ValueError(
-                "method must be 'meta' for what an inner loop trains. Received: method='joint' with "
+                "method must be 'meta' for what an inner loop trains. Received: method='joint' "
+                "with "
                 f"model={self.model!r}, rates={self.rates!r}. Leave these out."
             )
-        if self.model == "cbml" and (policy_and_tables(self.adapt)[0] not in ("all", "dense") or not self.inner_steps):
+        if self.model == "cbml" and (
+            policy_and_tables(self.adapt)[0] not in ("all", "dense") or not self.inner_steps
+        ):
             raise ValueError(
-                "adapt must be 'all' or 'dense', in one step at least, with model 'cbml', which gates all dense weights. Received: "
+                "adapt must be 'all' or 'dense', in one step at least, with model 'cbml', which "
+                "gates all dense weights. Received: "
                 f"adapt={self.adapt!r}, inner_steps={self.inner_steps}. Adapt them all."
             )
         object.__setattr__(self, "bottom", tuple(self.bottom))
@@ -203,11 +241,17 @@ class Experiment:
     @property
     def inner_loop(self) -> InnerLoop:
         """The adaptation rule in training: none for the joint method."""
-        return dataclasses.replace(self.adaptation, steps=0) if self.method == "joint" else self.adaptation
+        return (
+            dataclasses.replace(self.adaptation, steps=0)
+            if self.method == "joint"
+            else self.adaptation
+        )
 
     @property
     def adaptation(self) -> InnerLoop:
-        """The adaptation rule for a new task: that of training, or the fine-tuning of the joint method."""
+        """The adaptation rule for a new task: that of training, or the fine-tuning of the joint
+        method.
+        """
         return InnerLoop(
             self.inner_steps,
             self.inner_lr,
@@ -220,7 +264,9 @@ class Experiment:
 
     def save(self, manifest: Manifest):
         """Writes `config.yaml` into the run's folder, and what identifies the data."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        plain = {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+        }
         (pathlib.Path(self.run) / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
         (pathlib.Path(self.run) / DIGEST).write_text(f"{manifest.digest}\n")
 
@@ -233,21 +279,29 @@ class Experiment:
         """
         path = pathlib.Path(run) / "config.yaml"
         if not path.exists():
-            raise FileNotFoundError(f"run must be the folder of a training. Received: {run}, without config.yaml. Train first.")
+            raise FileNotFoundError(
+                f"run must be the folder of a training. Received: {run}, without config.yaml. "
+                "Train first."
+            )
         return cls(**yaml.safe_load(path.read_text()))
 
     def require_same_data(self, manifest: Manifest):
-        """Raises ValueError unless the run was trained on this data, whose ids its rows stand for."""
+        """Raises ValueError unless the run was trained on this data, whose ids its rows
+        stand for.
+        """
         trained_on = (pathlib.Path(self.run) / DIGEST).read_text().strip()
         if manifest.digest != trained_on:
             raise ValueError(
-                f"data must be what the run was trained on. Received: {self.data}, whose content has another digest than "
+                f"data must be what the run was trained on. Received: {self.data}, whose content "
+                "has another digest than "
                 f"{self.run}/{DIGEST}. Prepare it as before, or train anew."
             )
 
 
 def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
-    """The compiled model of an experiment; steps: of its whole training, over which a schedule runs."""
+    """The compiled model of an experiment; steps: of its whole training, over which a schedule
+    runs.
+    """
     tf.keras.utils.set_random_seed(experiment.seed)
     if not experiment.mixed_precision:
         return _built(experiment, schema, steps)
@@ -256,7 +310,9 @@ def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
     try:
         return _built(experiment, schema, steps)
     finally:  # None follows floatx, as where nobody has set a policy
-        tf.keras.mixed_precision.set_global_policy(None if before.name == tf.keras.backend.floatx() else before)
+        tf.keras.mixed_precision.set_global_policy(
+            None if before.name == tf.keras.backend.floatx() else before
+        )
 
 
 def _built(experiment, schema, steps):
@@ -272,7 +328,10 @@ def _built(experiment, schema, steps):
     )
     own = {
         "cbml": {"clusters": experiment.clusters},
-        "metaemb": {"identity": experiment.identity or None, "features": experiment.identity_features},
+        "metaemb": {
+            "identity": experiment.identity or None,
+            "features": experiment.identity_features,
+        },
     }
     model = MODELS[experiment.model](
         schema,
@@ -286,10 +345,21 @@ def _built(experiment, schema, steps):
         **own.get(experiment.model, {}),
     )
     model.tower.head.bias.assign_add([experiment.first_output])
-    scheduled = lambda rate: tf.keras.optimizers.schedules.CosineDecay(rate, steps) if experiment.schedule == "cosine" else rate  # noqa: E731
+
+    def scheduled(rate):
+        return (
+            tf.keras.optimizers.schedules.CosineDecay(rate, steps)
+            if experiment.schedule == "cosine"
+            else rate
+        )
+
     model.compile(
-        tf.keras.optimizers.Adam(scheduled(experiment.learning_rate), weight_decay=experiment.weight_decay or None),
-        row_optimizer=ROW_OPTIMIZERS[experiment.row_optimizer](scheduled(experiment.row_learning_rate), l2=experiment.row_l2),
+        tf.keras.optimizers.Adam(
+            scheduled(experiment.learning_rate), weight_decay=experiment.weight_decay or None
+        ),
+        row_optimizer=ROW_OPTIMIZERS[experiment.row_optimizer](
+            scheduled(experiment.row_learning_rate), l2=experiment.row_l2
+        ),
         inner_loop=experiment.inner_loop,
         clip_norm=experiment.clip_norm or None,
         cold_share=experiment.cold_share,
@@ -306,29 +376,57 @@ def _built(experiment, schema, steps):
 
 def placement_table(model: MetaModel) -> Table:
     """What this rank keeps of each embedding table."""
-    table = Table("table", "rows", "dim", "placement", "MB a rank", title=f"embedding tables on rank {comm.rank()} of {comm.size()}")
+    table = Table(
+        "table",
+        "rows",
+        "dim",
+        "placement",
+        "MB a rank",
+        title=f"embedding tables on rank {comm.rank()} of {comm.size()}",
+    )
     stacks, of_row = model.embedding.stacks, model.embedding.bytes_per_row()
-    for *columns, kept in placements(stacks, rank=comm.rank(), size=comm.size(), bytes_per_row=of_row):
+    for *columns, kept in placements(
+        stacks, rank=comm.rank(), size=comm.size(), bytes_per_row=of_row
+    ):
         table.add_row(*map(str, columns), f"{kept / 1e6:.2f}")
     return table
 
 
 def reader(experiment: Experiment, partition: str, **options) -> Reader:
     """This rank's reader of a partition."""
-    own = {"global_batch_tasks": experiment.global_batch_tasks, "seed": experiment.seed, "prefetch": experiment.prefetch}
+    own = {
+        "global_batch_tasks": experiment.global_batch_tasks,
+        "seed": experiment.seed,
+        "prefetch": experiment.prefetch,
+    }
     own |= {"rank": comm.rank(), "size": comm.size()}
     return Reader(experiment.data, partition, **(own | options))
 
 
 def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     """This rank's readers of training and validation tasks."""
-    own = {"cold_rate": experiment.cold_rate, "redraw": experiment.redraw, "joined": experiment.method == "joint"}
-    own |= {"size_window": experiment.size_window, "fewer_support": 0.0 if own["joined"] else experiment.fewer_support}
+    own = {
+        "cold_rate": experiment.cold_rate,
+        "redraw": experiment.redraw,
+        "joined": experiment.method == "joint",
+    }
+    own |= {
+        "size_window": experiment.size_window,
+        "fewer_support": 0.0 if own["joined"] else experiment.fewer_support,
+    }
     return reader(experiment, "train", **own), reader(experiment, "validation")
 
 
-def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: bool = False, profile: bool = False):
-    """Trains until the best validation metric stays the best, or resumes a run; leaves a summary in the run's `train.json`.
+def train(
+    experiment: Experiment,
+    data: Reader,
+    validation: Reader,
+    *,
+    resume: bool = False,
+    profile: bool = False,
+):
+    """Trains until the best validation metric stays the best, or resumes a run; leaves a summary in
+    the run's `train.json`.
 
     Collective.
 
@@ -347,7 +445,9 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
     last = checkpoint.find(run / "checkpoints") if resume else None
     position = checkpoint.load(last, model) if last else None
     metric, mode = MONITORED[experiment.measured_by]
-    stop = tf.keras.callbacks.EarlyStopping(f"val_{metric}", mode=mode, patience=experiment.patience)
+    stop = tf.keras.callbacks.EarlyStopping(
+        f"val_{metric}", mode=mode, patience=experiment.patience
+    )
     saving = Checkpoints(
         run / "checkpoints",
         steps_per_epoch=data.steps_per_epoch,
@@ -366,7 +466,14 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
             initial_epoch=epoch,
             steps_per_epoch=data.steps_per_epoch,
             validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-            callbacks=[RequireFinite(), Progress(data.samples), *average, stop, *_loggers(run, resume=resume, profile=profile), saving],
+            callbacks=[
+                RequireFinite(),
+                Progress(data.samples),
+                *average,
+                stop,
+                *_loggers(run, resume=resume, profile=profile),
+                saving,
+            ],
             verbose=0,
         )
     if comm.rank() == 0:
@@ -374,9 +481,15 @@ def train(experiment: Experiment, data: Reader, validation: Reader, *, resume: b
 
 
 def _summary(run, position):
-    """`ranks`, `train_seconds`, `samples_per_second` (but for the first epoch, which traces) and `epochs` of a whole run."""
+    """`ranks`, `train_seconds`, `samples_per_second` (but for the first epoch, which traces) and
+    `epochs` of a whole run.
+    """
     with (run / "history.csv").open() as file:  # a resumed epoch may stand in it twice
-        rates = list({row["epoch"]: float(row["samples_per_second"]) for row in csv.DictReader(file)}.values())
+        rates = list(
+            {
+                row["epoch"]: float(row["samples_per_second"]) for row in csv.DictReader(file)
+            }.values()
+        )
     return {
         "ranks": comm.size(),
         "train_seconds": round(position["seconds"], 2),

@@ -13,11 +13,12 @@ class Profile(tf.keras.callbacks.Callback):
     """Profiles some steps of a call of `fit`, once.
 
     Leaves in `folder`:
-      rank_0, rank_1, …: TensorFlow's profile of each rank (`tensorboard --logdir`, with tensorboard-plugin-profile).
-      horovod.json: Horovod's timeline of the collectives of all ranks (chrome://tracing, ui.perfetto.dev); none in a job of size 1.
+      rank_0, rank_1, …: TensorFlow's profile of each rank (`tensorboard --logdir`, with
+      tensorboard-plugin-profile). horovod.json: Horovod's timeline of the collectives of all ranks
+      (chrome://tracing, ui.perfetto.dev); none in a job of size 1.
 
-    The steps are those of one epoch's training: the profile ends with the epoch, if not before. With
-    `steps_per_execution` above 1 it begins and ends with whole executions.
+    The steps are those of one epoch's training: the profile ends with the epoch, if not before.
+    With `steps_per_execution` above 1 it begins and ends with whole executions.
 
     Args:
       folder: shared by the ranks of a host.
@@ -25,16 +26,21 @@ class Profile(tf.keras.callbacks.Callback):
       steps: how many to profile, at least.
 
     Raises:
-      ValueError: `first_step` is negative, or `steps` is not positive; when training begins, that no timeline was
-        requested (see `comm.timeline`).
+      ValueError: `first_step` is negative, or `steps` is not positive; when training begins, that
+        no timeline was requested (see `comm.timeline`).
     """
 
     def __init__(self, folder, *, first_step: int = 10, steps: int = 5):
         super().__init__()
         if first_step < 0:
-            raise ValueError(f"first_step must be at least 0. Received: first_step={first_step}. Its default is 10.")
+            raise ValueError(
+                f"first_step must be at least 0. Received: first_step={first_step}. Its default is "
+                "10."
+            )
         if steps < 1:
-            raise ValueError(f"steps must be at least 1. Received: steps={steps}. Its default is 5.")
+            raise ValueError(
+                f"steps must be at least 1. Received: steps={steps}. Its default is 5."
+            )
         self.folder, self.first_step, self.steps = pathlib.Path(folder), first_step, steps
         self._running = contextlib.ExitStack()
 

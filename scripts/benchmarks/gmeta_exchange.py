@@ -1,4 +1,5 @@
-"""This library's side of `exchange`: rows fetched from the ranks that own them, gradients sent home, Adagrad there.
+"""This library's side of `exchange`: rows fetched from the ranks that own them, gradients sent
+home, Adagrad there.
 
 cd scripts/benchmarks && horovodrun -np 2 python -m gmeta_exchange --ids zipf --steps 200 --pin 0
 """
@@ -14,8 +15,12 @@ from gmeta_tf.schema import Categorical, Schema
 
 
 def make(workload: Workload):
-    """The step behind `run(steps)` (see `side.measure`); the loss is the sum of squares of the rows this rank looks up."""
-    schema = Schema("task", "label", [Categorical("id", table="table")], tables={"table": workload.tables[0]})
+    """The step behind `run(steps)` (see `side.measure`); the loss is the sum of squares of the rows
+    this rank looks up.
+    """
+    schema = Schema(
+        "task", "label", [Categorical("id", table="table")], tables={"table": workload.tables[0]}
+    )
     embedding = ShardedEmbedding(schema, dim=workload.dim, placement={"table": "sharded"})
     embedding.use(RowAdagrad(workload.outer_lr))
     for shard in embedding.shards:

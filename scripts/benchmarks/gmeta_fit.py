@@ -2,8 +2,8 @@
 
 cd scripts/benchmarks
 python -m gmeta_fit --workload small --steps 200
-python -m gmeta_fit --data /tmp/small --steps 200                           from task files (see task_files)
-horovodrun -np 2 python -m gmeta_fit --workload dlrm --ids zipf --steps 100 --pin 0
+python -m gmeta_fit --data /tmp/small --steps 200                           from task files (see
+task_files) horovodrun -np 2 python -m gmeta_fit --workload dlrm --ids zipf --steps 100 --pin 0
 """
 
 from side import measure
@@ -29,7 +29,9 @@ def make(workload: Workload, task_chunk: int | None = None, data: str | None = N
       data: prepared folder to read, in one process; None: batches in memory.
     """
     model = compiled(build_model(workload), workload, task_chunk=task_chunk)
-    return runner(model, files(data, workload) if data else cached(random_batches(workload, rank=comm.rank())))
+    return runner(
+        model, files(data, workload) if data else cached(random_batches(workload, rank=comm.rank()))
+    )
 
 
 def cached(batches: list[tuple[dict, dict]]) -> tf.data.Dataset:
@@ -59,13 +61,23 @@ def build_model(workload: Workload) -> MetaModel:
 
 def schema_of(workload: Workload) -> Schema:
     """The workload's fields and numbers, `field_0` …, `number_0` …, over tables `table_0` …."""
-    fields = [Categorical(f"field_{field}", table=f"table_{table}") for field, table in enumerate(workload.table_of_field)]
+    fields = [
+        Categorical(f"field_{field}", table=f"table_{table}")
+        for field, table in enumerate(workload.table_of_field)
+    ]
     numbers = [Numeric(f"number_{n}") for n in range(workload.numeric)]
-    return Schema("task", "label", [*fields, *numbers], tables={f"table_{t}": rows for t, rows in enumerate(workload.tables)})
+    return Schema(
+        "task",
+        "label",
+        [*fields, *numbers],
+        tables={f"table_{t}": rows for t, rows in enumerate(workload.tables)},
+    )
 
 
 def compiled(model: MetaModel, workload: Workload, **options) -> MetaModel:
-    """The model, ready to train as the workload says; options: of `MetaModel.compile`, in addition."""
+    """The model, ready to train as the workload says; options: of `MetaModel.compile`, in
+    addition.
+    """
     model.compile(
         tf.keras.optimizers.SGD(workload.outer_lr),
         row_optimizer=getattr(optimizers, workload.row_optimizer)(workload.outer_lr),

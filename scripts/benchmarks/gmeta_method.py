@@ -21,17 +21,27 @@ METHODS = pathlib.Path(__file__).parents[1] / "configs" / "methods"
 
 
 def make(workload: Workload, method: str = "maml"):
-    """A model of the workload trained by a method, behind `run(steps)` (see `side.measure`), with one inner step if any.
+    """A model of the workload trained by a method, behind `run(steps)` (see `side.measure`), with
+    one inner step if any.
 
     Args:
       workload: the job; an MLP over one table.
       method: a file's name in scripts/configs/methods.
     """
-    experiment = dataclasses.replace(Experiment(**yaml.safe_load((METHODS / f"{method}.yaml").read_text())), inner_steps=1)
+    experiment = dataclasses.replace(
+        Experiment(**yaml.safe_load((METHODS / f"{method}.yaml").read_text())), inner_steps=1
+    )
     if experiment.model == "metaemb":
         experiment = dataclasses.replace(experiment, adapt="table_0")
-    own = {"metaemb": {"identity": "field_0", "features": [f"field_{f}" for f in range(1, workload.fields)]}}.get(experiment.model, {})
-    model = MODELS[experiment.model](schema_of(workload), MLP(workload.hidden), embedding_dim=workload.dim, **own)
+    own = {
+        "metaemb": {
+            "identity": "field_0",
+            "features": [f"field_{f}" for f in range(1, workload.fields)],
+        }
+    }.get(experiment.model, {})
+    model = MODELS[experiment.model](
+        schema_of(workload), MLP(workload.hidden), embedding_dim=workload.dim, **own
+    )
     model.compile(
         tf.keras.optimizers.SGD(workload.outer_lr),
         row_optimizer=getattr(optimizers, workload.row_optimizer)(workload.outer_lr),

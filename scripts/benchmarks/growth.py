@@ -1,13 +1,14 @@
 """Step time against the number of rows and of tables, in one process on two cores.
 
 python scripts/benchmarks/growth.py                          a table
-python scripts/benchmarks/growth.py --json runs/growth.json  and a file of the figures, with a picture
-python scripts/benchmarks/growth.py --quick                  fewer rounds, steps and row optimizers
+python scripts/benchmarks/growth.py --json runs/growth.json  and a file of the figures, with a
+picture python scripts/benchmarks/growth.py --quick                  fewer rounds, steps and row
+optimizers
 
-Rows: 10⁷ against 10⁵ in one table that all fields share, for every row optimizer; the figure is the worst of them. The
-larger table is read at every hundredth id, so that both see the same distinct ids. Tables: 26 with a field each against
-one of as many rows, which the same rows of 26 fields come from. The two sides of a pair alternate inside one process
-(`growth_pair.py`).
+Rows: 10⁷ against 10⁵ in one table that all fields share, for every row optimizer; the figure is the
+worst of them. The larger table is read at every hundredth id, so that both see the same distinct
+ids. Tables: 26 with a field each against one of as many rows, which the same rows of 26 fields come
+from. The two sides of a pair alternate inside one process (`growth_pair.py`).
 """
 
 import dataclasses
@@ -19,7 +20,11 @@ QUICK = {"rounds": 2, "optimizers": ["RowAdagrad", "RowAdam"]}
 PAIRS = {
     "rows_1e7_over_1e5_small": Side("growth_pair", {"pair": "rows", "workload": "small"}, steps=40),
     "rows_1e7_over_1e5_dlrm": Side("growth_pair", {"pair": "rows", "workload": "dlrm"}, steps=40),
-    "26_tables_over_1": Side("growth_pair", {"pair": "tables", "workload": "dlrm", "optimizers": ["RowAdagrad"]}, steps=40),
+    "26_tables_over_1": Side(
+        "growth_pair",
+        {"pair": "tables", "workload": "dlrm", "optimizers": ["RowAdagrad"]},
+        steps=40,
+    ),
 }
 
 
@@ -37,14 +42,24 @@ def main():
 
 
 def ratios_of(taken: dict[str, float]) -> dict[str, float]:
-    """By row optimizer, the grown side's time over the base side's; taken: ms by "OPTIMIZER base" and "OPTIMIZER grown"."""
+    """By row optimizer, the grown side's time over the base side's; taken: ms by "OPTIMIZER base"
+    and "OPTIMIZER grown".
+    """
     optimizers = [name.removesuffix(" base") for name in taken if name.endswith(" base")]
-    return {optimizer: taken[f"{optimizer} grown"] / taken[f"{optimizer} base"] for optimizer in optimizers}
+    return {
+        optimizer: taken[f"{optimizer} grown"] / taken[f"{optimizer} base"]
+        for optimizer in optimizers
+    }
 
 
 def figures(ratios: dict[str, dict[str, float]]) -> dict[str, float]:
     """Per pair, the worst ratio over row optimizers, and before it each of several."""
-    every = {f"step_time_{name}_{optimizer}": r for name, of in ratios.items() if len(of) > 1 for optimizer, r in of.items()}
+    every = {
+        f"step_time_{name}_{optimizer}": r
+        for name, of in ratios.items()
+        if len(of) > 1
+        for optimizer, r in of.items()
+    }
     return every | {f"step_time_{name}": max(of.values()) for name, of in ratios.items()}
 
 

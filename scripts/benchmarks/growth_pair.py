@@ -1,4 +1,5 @@
-"""Times two models that differ in the size or number of their tables, and step over the same rows, in turn.
+"""Times two models that differ in the size or number of their tables, and step over the same rows,
+in turn.
 
 cd scripts/benchmarks
 python -m growth_pair --pair rows --workload small --steps 40
@@ -48,7 +49,10 @@ def measure(
     taken = {}
     for optimizer in optimizers:
         runs = {
-            f"{optimizer} {name}": runner(compiled(models[name], dataclasses.replace(one, row_optimizer=optimizer)), cached(batches))
+            f"{optimizer} {name}": runner(
+                compiled(models[name], dataclasses.replace(one, row_optimizer=optimizer)),
+                cached(batches),
+            )
             for name, (one, batches) in sides.items()
         }
         taken |= in_turn(runs, steps=steps, rounds=rounds)
@@ -69,23 +73,35 @@ def in_turn(runs, *, steps, rounds):
 
 
 def rows_pair(workload: Workload):
-    """(workload, batches) of one table that all fields share, and of one a hundred times as large, read at every hundredth id."""
+    """(workload, batches) of one table that all fields share, and of one a hundred times as large,
+    read at every hundredth id.
+    """
     base = dataclasses.replace(workload, tables=(ROWS,))
     batches = random_batches(base)
-    return (base, batches), (dataclasses.replace(base, tables=(ROWS * GROWTH,)), with_ids(batches, lambda ids: ids * GROWTH))
+    return (base, batches), (
+        dataclasses.replace(base, tables=(ROWS * GROWTH,)),
+        with_ids(batches, lambda ids: ids * GROWTH),
+    )
 
 
 def tables_pair(workload: Workload):
-    """(workload, batches) of one table of 26 parts, of which each field reads its own, and of 26 tables of that size."""
+    """(workload, batches) of one table of 26 parts, of which each field reads its own, and of 26
+    tables of that size.
+    """
     grown = dataclasses.replace(workload, fields=len(CRITEO), tables=(ROWS,) * len(CRITEO))
     batches = random_batches(grown)
     parts = np.arange(grown.fields) * ROWS
-    return (dataclasses.replace(grown, tables=(ROWS * grown.fields,)), with_ids(batches, lambda ids: ids + parts)), (grown, batches)
+    return (
+        dataclasses.replace(grown, tables=(ROWS * grown.fields,)),
+        with_ids(batches, lambda ids: ids + parts),
+    ), (grown, batches)
 
 
 def with_ids(batches, change):
     """The batches with changed ids."""
-    return [tuple(samples | {"ids": change(samples["ids"])} for samples in pair) for pair in batches]
+    return [
+        tuple(samples | {"ids": change(samples["ids"])} for samples in pair) for pair in batches
+    ]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 cd scripts/benchmarks && python -m input_wait --data /tmp/small --steps 200
 
-Between two steps the loop itself takes a while, whatever the input: so much is measured with batches in memory, and taken off.
+Between two steps the loop itself takes a while, whatever the input: so much is measured with
+batches in memory, and taken off.
 """
 
 import side
@@ -21,7 +22,9 @@ def main():
     side.show(measure(setting.workload, setting.steps, **setting.own))
 
 
-def measure(workload: Workload, steps: int, data: str, task_chunk: int | None = None) -> dict[str, float]:
+def measure(
+    workload: Workload, steps: int, data: str, task_chunk: int | None = None
+) -> dict[str, float]:
     """Trains from task files, and on batches in memory, and splits the time of a step.
 
     Args:
@@ -31,10 +34,16 @@ def measure(workload: Workload, steps: int, data: str, task_chunk: int | None = 
       task_chunk: of `MetaModel.compile`.
     """
     model = compiled(build_model(workload), workload, task_chunk=task_chunk, step_metrics=True)
-    of_files, of_memory = (phases(model, batches, steps) for batches in (files(data, workload), cached(random_batches(workload))))
+    of_files, of_memory = (
+        phases(model, batches, steps)
+        for batches in (files(data, workload), cached(random_batches(workload)))
+    )
     waited = max(0.0, of_files["input"] - of_memory["input"])
     seconds = {f"seconds_{phase}": value for phase, value in of_files.items()}
-    return seconds | {"seconds_between_steps": of_memory["input"], "input_wait_share": waited / sum(of_files.values())}
+    return seconds | {
+        "seconds_between_steps": of_memory["input"],
+        "input_wait_share": waited / sum(of_files.values()),
+    }
 
 
 def phases(model, batches: tf.data.Dataset, steps: int) -> dict[str, float]:

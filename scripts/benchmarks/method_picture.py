@@ -22,13 +22,24 @@ def draw(results: pathlib.Path, picture: pathlib.Path, *, protocol: str = "ratin
         sizes = sorted(curves[0], key=int)
         values = np.array([[curve[size]["auc"] for size in sizes] for curve in curves])
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-        axes.errorbar(range(len(sizes)), values.mean(0), error, marker="o", capsize=3, label=NAMES[method])
+        axes.errorbar(
+            range(len(sizes)), values.mean(0), error, marker="o", capsize=3, label=NAMES[method]
+        )
     baselines = [made["rows"] for made in methods.get("baselines", {}).values()]
     for row in ("item_user_mean", "factorisation") if baselines else ():
         mean = np.mean([made[row]["test"]["auc"] for made in baselines])
-        axes.axhline(mean, linestyle="--", color="grey" if row == "item_user_mean" else "black", label=f"{NAMES[row]}, all support")
+        axes.axhline(
+            mean,
+            linestyle="--",
+            color="grey" if row == "item_user_mean" else "black",
+            label=f"{NAMES[row]}, all support",
+        )
     axes.set_xticks(range(len(sizes)), sizes)
-    axes.set(xlabel="support samples adapted to", ylabel="AUC on the query", title="MovieLens-100K, users never seen in training")
+    axes.set(
+        xlabel="support samples adapted to",
+        ylabel="AUC on the query",
+        title="MovieLens-100K, users never seen in training",
+    )
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
     figure.tight_layout()

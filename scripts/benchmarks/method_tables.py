@@ -1,4 +1,6 @@
-"""The tables of docs/results.md and of the methods' pages, between their markers, from the files of results."""
+"""The tables of docs/results.md and of the methods' pages, between their markers, from the files of
+results.
+"""
 
 import json
 import pathlib
@@ -57,7 +59,12 @@ TITLES = {
     "ndcg_at_1": "nDCG@1",
     "ndcg_at_3": "nDCG@3",
 }
-STATES = {"train": "existing", "test": "new user", "train_cold_items": "new item", "test_cold_items": "both new"}
+STATES = {
+    "train": "existing",
+    "test": "new user",
+    "train_cold_items": "new item",
+    "test_cold_items": "both new",
+}
 RANKINGS = ("precision_at_5", "recall_at_5", "hit_rate_at_5", "ndcg_at_5", "mrr_at_5")
 SHOWN = {
     "clicks_last": ("auc", "gauc", "logloss", "ndcg_at_5"),
@@ -77,14 +84,21 @@ OF_METHOD = {
 
 
 def render(results: pathlib.Path, pages: list[pathlib.Path]):
-    """Replaces what stands between `<!-- name -->` and `<!-- end -->` in the pages, for every table that there is."""
-    kept, costs, ranks = map(read, (results, results.parent / "method_cost.json", results.parent / "world_size.json"))
+    """Replaces what stands between `<!-- name -->` and `<!-- end -->` in the pages, for every table
+    that there is.
+    """
+    kept, costs, ranks = map(
+        read, (results, results.parent / "method_cost.json", results.parent / "world_size.json")
+    )
     tables = tables_of(kept)
     if ranks:
         tables["world size"] = by_ranks(ranks)
     if costs:
         tables["cost"] = by_cost(costs["figures"])
-        tables |= {f"figures of {method}": of_method(method, kept, costs["figures"]) for method in costed(costs["figures"])}
+        tables |= {
+            f"figures of {method}": of_method(method, kept, costs["figures"])
+            for method in costed(costs["figures"])
+        }
     for page in pages:
         text = page.read_text()
         for name, table in tables.items():
@@ -100,15 +114,36 @@ def read(file: pathlib.Path) -> dict:
 
 def tables_of(kept: dict) -> dict[str, str]:
     """Name -> table of all results of methods."""
-    tables = {name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept}
-    tables |= {f"{name}, paired": paired(rows_of(kept[name]), BASES, NAMES) for name in SHOWN if name in kept}
-    tables |= {f"{name}, towers": paired(rows_of(kept[name]), {"maml": "DLRM"}, TOWERS) for name in SHOWN if name in kept}
-    tables |= {f"{name}, by support": by_support(kept[name]) for name in SHOWN if trained(kept.get(name, {}))}
+    tables = {
+        name: by_method(kept[name], metrics) for name, metrics in SHOWN.items() if name in kept
+    }
+    tables |= {
+        f"{name}, paired": paired(rows_of(kept[name]), BASES, NAMES)
+        for name in SHOWN
+        if name in kept
+    }
+    tables |= {
+        f"{name}, towers": paired(rows_of(kept[name]), {"maml": "DLRM"}, TOWERS)
+        for name in SHOWN
+        if name in kept
+    }
+    tables |= {
+        f"{name}, by support": by_support(kept[name])
+        for name in SHOWN
+        if trained(kept.get(name, {}))
+    }
     if "melu" in kept:
-        tables |= {f"melu, {metric}": by_state(kept["melu"], metric) for metric in ("mae", "ndcg_at_1", "ndcg_at_3")}
+        tables |= {
+            f"melu, {metric}": by_state(kept["melu"], metric)
+            for metric in ("mae", "ndcg_at_1", "ndcg_at_3")
+        }
     if "ratings_recbole" in kept:
         rows = rows_of(kept["ratings_recbole"], NAMES | ABLATIONS)
-        rows |= {other: rows_of(kept[other])["maml"] for other in ABLATIONS if "maml" in kept.get(other, {})}
+        rows |= {
+            other: rows_of(kept[other])["maml"]
+            for other in ABLATIONS
+            if "maml" in kept.get(other, {})
+        }
         tables["ablations"] = paired(rows, {"maml": "MAML"}, ABLATIONS)
     return tables
 
@@ -128,7 +163,13 @@ def by_method(methods: dict, metrics: tuple[str, ...]) -> str:
     """Method × metric on the partition `test`, for methods of all seeds."""
     lines = [["", "seeds", *(TITLES[m] for m in metrics)]]
     for row, seeds in complete(rows_of(methods)).items():
-        lines.append([NAMES[row], str(len(seeds)), *(mean_and_error([of["test"][m] for of in seeds.values()]) for m in metrics)])
+        lines.append(
+            [
+                NAMES[row],
+                str(len(seeds)),
+                *(mean_and_error([of["test"][m] for of in seeds.values()]) for m in metrics),
+            ]
+        )
     return markdown(lines)
 
 
@@ -136,17 +177,31 @@ def by_state(methods: dict, metric: str) -> str:
     """Method × state of MeLU's protocol, for methods of all seeds."""
     lines = [["", "seeds", *(f"{TITLES[metric]}, {state}" for state in STATES.values())]]
     for row, seeds in complete(rows_of(methods)).items():
-        lines.append([NAMES[row], str(len(seeds)), *(mean_and_error([of[p][metric] for of in seeds.values()]) for p in STATES)])
+        lines.append(
+            [
+                NAMES[row],
+                str(len(seeds)),
+                *(mean_and_error([of[p][metric] for of in seeds.values()]) for p in STATES),
+            ]
+        )
     return markdown(lines)
 
 
 def by_support(methods: dict) -> str:
     """Method × support size: AUC, for methods of all seeds."""
-    curves = {method: [made["curve"] for made in seeds.values()] for method, seeds in trained(methods).items()}
+    curves = {
+        method: [made["curve"] for made in seeds.values()]
+        for method, seeds in trained(methods).items()
+    }
     sizes = sorted(next(iter(curves.values()))[0], key=int)
     lines = [["AUC, support samples", *sizes]]
     for method, of_seeds in curves.items():
-        lines.append([NAMES[method], *(short(np.mean([curve[size]["auc"] for curve in of_seeds])) for size in sizes)])
+        lines.append(
+            [
+                NAMES[method],
+                *(short(np.mean([curve[size]["auc"] for curve in of_seeds])) for size in sizes),
+            ]
+        )
     return markdown(lines)
 
 
@@ -155,7 +210,12 @@ def by_ranks(made: dict) -> str:
     lines: list[list[str]] = [["", "1 rank", "2 ranks", "3 ranks"]]
     for metric, precisions in made["metrics"].items():
         for precision, ranks in precisions.items():
-            lines.append([f"{TITLES[metric]}, {precision.replace('_', ' ')}", *(f"{value:.6f}" for value in ranks.values())])
+            lines.append(
+                [
+                    f"{TITLES[metric]}, {precision.replace('_', ' ')}",
+                    *(f"{value:.6f}" for value in ranks.values()),
+                ]
+            )
     return markdown(lines)
 
 
@@ -165,9 +225,14 @@ def costed(figures: dict) -> list[str]:
 
 
 def by_cost(figures: dict) -> str:
-    """Method, with a link to its page: milliseconds of a step, and how many times those of joint training."""
+    """Method, with a link to its page: milliseconds of a step, and how many times those of joint
+    training.
+    """
     lines = [["", "ms a step", "over joint training"]]
-    lines += [[f"[{NAMES[method]}](methods/{method}.md)", *cost_of(method, figures)] for method in costed(figures)]
+    lines += [
+        [f"[{NAMES[method]}](methods/{method}.md)", *cost_of(method, figures)]
+        for method in costed(figures)
+    ]
     return markdown(lines)
 
 
@@ -177,32 +242,64 @@ def cost_of(method: str, figures: dict) -> tuple[str, str]:
 
 
 def of_method(method: str, kept: dict, figures: dict) -> str:
-    """What a step of a method costs, and how well it predicts by protocol, each against joint training, or that against plain means."""
+    """What a step of a method costs, and how well it predicts by protocol, each against joint
+    training, or that against plain means.
+    """
     base = "item_user_mean" if method == "joint" else "joint"
     ms, times = cost_of(method, figures)
-    lines = [["", NAMES[method], f"against {NAMES[base]}"], ["ms a step", ms, "" if method == "joint" else f"{times} times"]]
+    lines = [
+        ["", NAMES[method], f"against {NAMES[base]}"],
+        ["ms a step", ms, "" if method == "joint" else f"{times} times"],
+    ]
     for protocol, (title, metric) in OF_METHOD.items():
         rows = complete(rows_of(kept[protocol])) if protocol in kept else {}
         if method in rows and base in rows:
-            values, others = ([rows[row][seed]["test"][metric] for seed in sorted(rows[method])] for row in (method, base))
-            lines.append([title, mean_and_error(values), mean_and_error(list(np.subtract(values, others)), sign="+")])
+            values, others = (
+                [rows[row][seed]["test"][metric] for seed in sorted(rows[method])]
+                for row in (method, base)
+            )
+            lines.append(
+                [
+                    title,
+                    mean_and_error(values),
+                    mean_and_error(list(np.subtract(values, others)), sign="+"),
+                ]
+            )
     return markdown(lines)
 
 
 def paired(rows: dict[str, dict], bases: dict[str, str], names: dict[str, str]) -> str:
-    """Every named row minus each base that there is, paired over the seeds that all of these have."""
+    """Every named row minus each base that there is, paired over the seeds that all of
+    these have.
+    """
     bases = {base: title for base, title in bases.items() if base in rows}
-    lines = [["", "seeds", *(f"{TITLES[metric]} minus {title}" for title in bases.values() for metric in PAIRED)]]
-    minus = lambda row, base, metric, seeds: [rows[row][s]["test"][metric] - rows[base][s]["test"][metric] for s in seeds]  # noqa: E731
+    lines = [
+        [
+            "",
+            "seeds",
+            *(f"{TITLES[metric]} minus {title}" for title in bases.values() for metric in PAIRED),
+        ]
+    ]
+
+    def minus(row, base, metric, seeds):
+        return [rows[row][s]["test"][metric] - rows[base][s]["test"][metric] for s in seeds]
+
     for row in (row for row in names if row in rows):
         common = sorted(set(rows[row]).intersection(*(rows[base] for base in bases)), key=int)
-        shown = ["" if row == b else mean_and_error(minus(row, b, m, common), sign="+") for b in bases for m in PAIRED if common]
+        shown = [
+            "" if row == b else mean_and_error(minus(row, b, m, common), sign="+")
+            for b in bases
+            for m in PAIRED
+            if common
+        ]
         lines += [[names[row], str(len(common)), *shown]] if common else []
     return markdown(lines)
 
 
 def complete(rows: dict[str, dict]) -> dict[str, dict]:
-    """The rows of the most seeds: others have means over other users, and are compared by pairs only."""
+    """The rows of the most seeds: others have means over other users, and are compared by pairs
+    only.
+    """
     most = max(map(len, rows.values()), default=0)
     return {row: seeds for row, seeds in rows.items() if len(seeds) == most}
 
@@ -216,7 +313,11 @@ def trained(methods: dict) -> dict[str, dict]:
 def mean_and_error(values: list[float], *, sign: str = "") -> str:
     """Mean ± its standard error, where there are several."""
     mean = short(np.mean(values), sign=sign)
-    return f"{mean} ± {short(np.std(values, ddof=1) / np.sqrt(len(values)))}" if len(values) > 1 else mean
+    return (
+        f"{mean} ± {short(np.std(values, ddof=1) / np.sqrt(len(values)))}"
+        if len(values) > 1
+        else mean
+    )
 
 
 def short(value: float, *, sign: str = "") -> str:

@@ -1,4 +1,5 @@
-"""The most memory that a rank ever takes, with a large table and Adagrad, from start-up to training.
+"""The most memory that a rank ever takes, with a large table and Adagrad, from start-up to
+training.
 
 cd scripts/benchmarks && horovodrun -np 2 python -m peak_memory --pin 0
 """
@@ -13,7 +14,9 @@ from workloads import Workload, random_batches
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 
-ALLOWANCE = int(1.5 * 2**30)  # bytes, for TensorFlow, Horovod and all that does not grow with the table
+ALLOWANCE = int(
+    1.5 * 2**30
+)  # bytes, for TensorFlow, Horovod and all that does not grow with the table
 STEPS = 40
 
 
@@ -36,10 +39,16 @@ def measure(workload: Workload, rows: int = 20_000_000, dim: int = 32) -> dict[s
     model = gmeta_fit.compiled(gmeta_fit.build_model(workload), workload)
     gmeta_fit.runner(model, gmeta_fit.cached(random_batches(workload, rank=comm.rank())))(STEPS)
     held = [model.embedding.shards, model.embedding.slots]
-    rows_and_slots = sum(variable.dtype.size * variable.shape.num_elements() for variable in tf.nest.flatten(held))
+    rows_and_slots = sum(
+        variable.dtype.size * variable.shape.num_elements() for variable in tf.nest.flatten(held)
+    )
     peaks = tf.one_hot(comm.rank(), comm.size(), dtype=tf.float64) * float(peak())
     (peaks,) = comm.allreduce_sum([peaks], name="peaks")
-    return {"peak": int(tf.reduce_max(peaks)), "rows_and_slots": rows_and_slots, "allowance": ALLOWANCE}
+    return {
+        "peak": int(tf.reduce_max(peaks)),
+        "rows_and_slots": rows_and_slots,
+        "allowance": ALLOWANCE,
+    }
 
 
 def peak() -> int:

@@ -16,7 +16,13 @@ def draw(file: pathlib.Path, *, title: str, panels, figures):
     """Draws `rounds.Panel`s, a row each, and the figures below them, to a file."""
     ratios = {name: value for name, value in figures.items() if not name.endswith(UNITS)}
     heights = [len(panel.values) + 1.5 for panel in panels] + [len(ratios) + 1.5]
-    canvas, rows = pyplot.subplots(len(heights), 1, figsize=(10, 0.32 * sum(heights) + 0.5), height_ratios=heights, squeeze=False)
+    canvas, rows = pyplot.subplots(
+        len(heights),
+        1,
+        figsize=(10, 0.32 * sum(heights) + 0.5),
+        height_ratios=heights,
+        squeeze=False,
+    )
     for axes, panel in zip(rows[:, 0], panels, strict=False):
         _bars(axes, {name: statistics.median(of_side) for name, of_side in panel.values.items()})
         for place, of_side in enumerate(panel.values.values()):
@@ -30,7 +36,9 @@ def draw(file: pathlib.Path, *, title: str, panels, figures):
 
 
 def _bars(axes, values):
-    bars = axes.barh(range(len(values)), list(values.values()), color="tab:blue", alpha=0.6, height=0.7)
+    bars = axes.barh(
+        range(len(values)), list(values.values()), color="tab:blue", alpha=0.6, height=0.7
+    )
     axes.bar_label(bars, [shown(value) for value in values.values()], padding=6, fontsize=8)
     axes.set_yticks(range(len(values)), list(values), fontsize=8)
     axes.invert_yaxis()

@@ -1,17 +1,22 @@
-"""How far `gmeta plan` is off: its step time for two ranks, calibrated on one rank and raw collectives, against the measured one.
+"""How far `gmeta plan` is off: its step time for two ranks, calibrated on one rank and raw
+collectives, against the measured one.
 
 python scripts/benchmarks/plan_error.py                               a table
-python scripts/benchmarks/plan_error.py --json runs/plan_error.json   and a file of the figures, with a picture and the
-                                                                      calibration, which `gmeta plan --calibration` takes
+python scripts/benchmarks/plan_error.py --json runs/plan_error.json   and a file of the figures,
+with a picture and the
+                                                                      calibration, which `gmeta plan
+                                                                      --calibration` takes
 python scripts/benchmarks/plan_error.py --quick                       one short round
 
 Every rank keeps to a core of its own. What is calibrated on:
 
 - alone     a step of one rank, `gmeta_fit`
-- beside    the same on both cores at once, each in a process that has joined a job of two but works as a job of one:
-            what it costs to share memory, and that Horovod's thread polls
-- raw       alltoalls and grouped all-reduces of several sizes, one after another, and the processor time they take
-- packing   the exchange of rows as one of two ranks does it, less that of one rank: its messages go to itself
+- beside    the same on both cores at once, each in a process that has joined a job of two but works
+            as a job of one: what it costs to share memory, and that Horovod's thread polls
+- raw       alltoalls and grouped all-reduces of several sizes, one after another, and the processor
+  time they take
+- packing   the exchange of rows as one of two ranks does it, less that of one rank: its messages go
+  to itself
 
 The step of two ranks enters nowhere but in the comparison.
 """
@@ -47,33 +52,54 @@ MESSAGE_ROWS = (1000, 4000, 16_000, 64_000)  # of 64 bytes
 CALLS = 100  # of a collective or an exchange
 SPANS = 5  # in which packing is timed
 LEAST = 1e-5  # s, of packing: what cannot be told from 0
-PACKED = [dataclasses.replace(SMALL, tasks=tasks, dim=dim) for tasks in (16, 128) for dim in (16, 64)]
+PACKED = [
+    dataclasses.replace(SMALL, tasks=tasks, dim=dim) for tasks in (16, 128) for dim in (16, 64)
+]
 NAME_OF = {kind.__name__: name for name, kind in ROW_OPTIMIZERS.items()}
 SIDES = {
-    f"{name}_{part}": Side(module, {"workload": name, "pin": 0} | options, steps=STEPS[name], ranks=ranks)
+    f"{name}_{part}": Side(
+        module, {"workload": name, "pin": 0} | options, steps=STEPS[name], ranks=ranks
+    )
     for name in WORKLOADS
     for part, module, options, ranks in (
         ("alone", "gmeta_fit", {}, 1),
         ("beside", "plan_error", {"part": "beside"}, RANKS),
         ("two_ranks", "gmeta_fit", {}, RANKS),
     )
-} | {part: Side("plan_error", {"part": part, "pin": 0}, steps=CALLS, ranks=RANKS) for part in ("raw", "packing")}
+} | {
+    part: Side("plan_error", {"part": part, "pin": 0}, steps=CALLS, ranks=RANKS)
+    for part in ("raw", "packing")
+}
 
 
 def main():
     """Measures, calibrates, predicts and reports."""
     options = rounds.read_options(__doc__)
     results = rounds.in_turn(SIDES, quick=options.quick)
-    seconds = {name: statistics.median(step_seconds(name, result) for result in results[name]) for name in SIDES if "_" in name}
+    seconds = {
+        name: statistics.median(step_seconds(name, result) for result in results[name])
+        for name in SIDES
+        if "_" in name
+    }
     calibration = calibrate(seconds, results)
     predicted = {name: predict(name, calibration) for name in WORKLOADS}
-    measured = {name: [1e3 * step_seconds(name, result) for result in results[name]] for name in seconds}
-    panel = Panel("ms a step", measured | {f"{name}_predicted": [1e3 * value] for name, value in predicted.items()})
+    measured = {
+        name: [1e3 * step_seconds(name, result) for result in results[name]] for name in seconds
+    }
+    panel = Panel(
+        "ms a step",
+        measured | {f"{name}_predicted": [1e3 * value] for name, value in predicted.items()},
+    )
     made = figures(predicted, {name: seconds[f"{name}_two_ranks"] for name in WORKLOADS})
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         calibration.save(options.json.with_suffix(".yaml"))
-    rounds.report(options, title="a step of two ranks: predicted and measured", panels=[panel], figures=made | constants(calibration))
+    rounds.report(
+        options,
+        title="a step of two ranks: predicted and measured",
+        panels=[panel],
+        figures=made | constants(calibration),
+    )
 
 
 def step_seconds(name: str, result: dict) -> float:
@@ -86,10 +112,20 @@ def job_of(workload: Workload) -> Job:
     """The workload as a plan sees it."""
     fields = [workload.table_of_field.count(table) for table in range(len(workload.tables))]
     samples = workload.support + workload.query
-    make, widths = (dlrm, {"bottom": workload.bottom, "top": workload.hidden}) if workload.numeric else (mlp, {"hidden": workload.hidden})
+    make, widths = (
+        (dlrm, {"bottom": workload.bottom, "top": workload.hidden})
+        if workload.numeric
+        else (mlp, {"hidden": workload.hidden})
+    )
     return Job(
         tables=tuple(
-            TableUse(f"table_{table}", rows, workload.dim, lookups=samples * of_table, places=samples * of_table)
+            TableUse(
+                f"table_{table}",
+                rows,
+                workload.dim,
+                lookups=samples * of_table,
+                places=samples * of_table,
+            )
             for table, (rows, of_table) in enumerate(zip(workload.tables, fields, strict=True))
         ),
         tower=make(workload.fields, dim=workload.dim, numeric=workload.numeric, **widths),
@@ -105,7 +141,9 @@ def job_of(workload: Workload) -> Job:
 def calibrate(seconds: dict[str, float], results: dict[str, list[dict]]) -> Calibration:
     """What the plan is computed from; seconds: medians of alone and beside, by side."""
     steps = [
-        MeasuredStep(name, step_flops(job_of(workload)), seconds[f"{name}_alone"], seconds[f"{name}_beside"])
+        MeasuredStep(
+            name, step_flops(job_of(workload)), seconds[f"{name}_alone"], seconds[f"{name}_beside"]
+        )
         for name, workload in WORKLOADS.items()
     ]
     machine = rounds.environment()
@@ -120,9 +158,14 @@ def calibrate(seconds: dict[str, float], results: dict[str, list[dict]]) -> Cali
 
 
 def fitted(results: list[dict], name: str) -> Line:
-    """The line through the medians of what was measured in all rounds, [[bytes, seconds], …] each."""
+    """The line through the medians of what was measured in all rounds, [[bytes, seconds],
+    …] each.
+    """
     sizes = [size for size, _ in results[0][name]]
-    return Line.fit(sizes, [statistics.median(result[name][i][1] for result in results) for i in range(len(sizes))])
+    return Line.fit(
+        sizes,
+        [statistics.median(result[name][i][1] for result in results) for i in range(len(sizes))],
+    )
 
 
 def predict(name: str, calibration: Calibration) -> float:
@@ -133,7 +176,9 @@ def predict(name: str, calibration: Calibration) -> float:
 
 def figures(predicted: dict[str, float], measured: dict[str, float]) -> dict[str, float]:
     """Relative errors, of each workload and the worst."""
-    errors = {f"plan_error_2_ranks_{name}": abs(predicted[name] / measured[name] - 1) for name in measured}
+    errors = {
+        f"plan_error_2_ranks_{name}": abs(predicted[name] / measured[name] - 1) for name in measured
+    }
     return {"plan_error_2_ranks": max(errors.values())} | errors
 
 
@@ -141,12 +186,16 @@ def constants(calibration: Calibration) -> dict[str, float]:
     """The calibration's constants, as figures."""
     lines = {name: getattr(calibration, name) for name in ("alltoall", "allreduce", "packing")}
     milliseconds = {f"{name}_ms": 1e3 * line.seconds for name, line in lines.items()}
-    return milliseconds | {f"{name}_gigabytes_per_second": line.bytes_per_second / 1e9 for name, line in lines.items()}
+    return milliseconds | {
+        f"{name}_gigabytes_per_second": line.bytes_per_second / 1e9 for name, line in lines.items()
+    }
 
 
 @contextlib.contextmanager
 def idle_communicator():
-    """A job whose ranks work as jobs of one each, while Horovod's thread waits for what never comes."""
+    """A job whose ranks work as jobs of one each, while Horovod's thread waits for what never
+    comes.
+    """
     with comm.session(), mock.patch.object(comm, "init", return_value=None):
         yield
 
@@ -170,9 +219,16 @@ def raw(setting: Setting) -> dict:
 
 
 def packing(setting: Setting) -> dict:
-    """What the exchange of one of two ranks takes longer than that of one rank, without what is sent."""
+    """What the exchange of one of two ranks takes longer than that of one rank, without what is
+    sent.
+    """
     with idle_communicator():
-        return {"packing": [(messages(workload), packing_seconds(workload, setting.steps)) for workload in PACKED]}
+        return {
+            "packing": [
+                (messages(workload), packing_seconds(workload, setting.steps))
+                for workload in PACKED
+            ]
+        }
 
 
 def messages(workload: Workload) -> float:
@@ -189,7 +245,10 @@ def packing_seconds(workload: Workload, steps: int) -> float:
         del name
         return tensor, splits
 
-    with mock.patch.object(comm, "size", return_value=RANKS), mock.patch.object(comm, "alltoall", to_itself):
+    with (
+        mock.patch.object(comm, "size", return_value=RANKS),
+        mock.patch.object(comm, "alltoall", to_itself),
+    ):
         two = fastest(gmeta_exchange.make(workload), steps)
     return max(LEAST, two - fastest(gmeta_exchange.make(workload), steps))
 

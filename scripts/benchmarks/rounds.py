@@ -1,6 +1,8 @@
-"""How sides are compared: in turn, each a program or job of its own, over several rounds; then a table, a file, a picture.
+"""How sides are compared: in turn, each a program or job of its own, over several rounds; then a
+table, a file, a picture.
 
-A comparison names its `Side`s, calls `in_turn`, derives figures from the medians and hands all to `report`.
+A comparison names its `Side`s, calls `in_turn`, derives figures from the medians and hands all to
+`report`.
 """
 
 import dataclasses
@@ -32,9 +34,11 @@ class Side:
     Attributes:
       module: what to run, from this folder.
       options: its options.
-      steps: outer steps to time in a round, a multiple of 40 for `fit`, which takes ten at a time; None: it has no such option.
+      steps: outer steps to time in a round, a multiple of 40 for `fit`, which takes ten at a time;
+        None: it has no such option.
       ranks: size of the job; several run under horovodrun.
-      copies: programs of one rank each that run at once, pinned to a core each; their rates are added up.
+      copies: programs of one rank each that run at once, pinned to a core each; their rates are
+        added up.
       python: interpreter that has its packages.
     """
 
@@ -47,9 +51,23 @@ class Side:
 
     def command(self, *, copy: int = 0) -> list[str]:
         """The command that runs it."""
-        options = dict(self.options) | ({"steps": self.steps} if self.steps else {}) | ({"pin": copy} if self.copies > 1 else {})
-        python = [self.python, "-m", self.module, *(f"--{name}={value}" for name, value in options.items())]
-        launcher = [str(pathlib.Path(self.python).parent / "horovodrun"), "--gloo", "-np", str(self.ranks)]
+        options = (
+            dict(self.options)
+            | ({"steps": self.steps} if self.steps else {})
+            | ({"pin": copy} if self.copies > 1 else {})
+        )
+        python = [
+            self.python,
+            "-m",
+            self.module,
+            *(f"--{name}={value}" for name, value in options.items()),
+        ]
+        launcher = [
+            str(pathlib.Path(self.python).parent / "horovodrun"),
+            "--gloo",
+            "-np",
+            str(self.ranks),
+        ]
         return python if self.ranks == 1 else launcher + python
 
 
@@ -70,7 +88,9 @@ def read_options(description: str) -> jsonargparse.Namespace:
     """The options that all comparisons share: `quick` and `json`."""
     parser = jsonargparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="one round of fewer steps")
-    parser.add_argument("--json", type=pathlib.Path | None, help="file for the figures; a picture goes beside it")
+    parser.add_argument(
+        "--json", type=pathlib.Path | None, help="file for the figures; a picture goes beside it"
+    )
     return parser.parse_args()
 
 
@@ -81,12 +101,22 @@ def in_turn(sides: Mapping[str, Side], *, quick: bool = False) -> dict[str, list
     for number in range(1, rounds + 1):
         for name, side in sides.items():
             results[name].append(run(shortened(side) if quick else side))
-            print(f"round {number} of {rounds}: {name} {json.dumps(results[name][-1])}", file=sys.stderr)
+            print(
+                f"round {number} of {rounds}: {name} {json.dumps(results[name][-1])}",
+                file=sys.stderr,
+            )
     return results
 
 
 def compare(
-    description: str, sides: Mapping[str, Side], *, title: str, unit: str, figures: Callable, prepare: Callable | None = None, **more
+    description: str,
+    sides: Mapping[str, Side],
+    *,
+    title: str,
+    unit: str,
+    figures: Callable,
+    prepare: Callable | None = None,
+    **more,
 ):
     """A whole comparison of rates: reads the options, measures all sides in turn, and reports.
 
@@ -103,12 +133,16 @@ def compare(
     if prepare:
         prepare()
     rates = values(in_turn(sides, quick=options.quick))
-    report(options, title=title, panels=[Panel(unit, rates)], figures=figures(medians(rates)), **more)
+    report(
+        options, title=title, panels=[Panel(unit, rates)], figures=figures(medians(rates)), **more
+    )
 
 
 def shortened(side: Side) -> Side:
     """The side for a quick round."""
-    return dataclasses.replace(side, steps=max(1, side.steps // QUICK_SHARE)) if side.steps else side
+    return (
+        dataclasses.replace(side, steps=max(1, side.steps // QUICK_SHARE)) if side.steps else side
+    )
 
 
 def run(side: Side) -> dict:
@@ -120,7 +154,10 @@ def run(side: Side) -> dict:
     path = f"{pathlib.Path(side.python).parent}:{os.environ['PATH']}"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     commands = [side.command(copy=copy) for copy in range(side.copies)]
-    programs = [subprocess.Popen(command, cwd=HERE, env=os.environ | QUIET | {"PATH": path}, **pipes) for command in commands]
+    programs = [
+        subprocess.Popen(command, cwd=HERE, env=os.environ | QUIET | {"PATH": path}, **pipes)
+        for command in commands
+    ]
     results = [_result(side, program) for program in programs]
     return {RATE: sum(result[RATE] for result in results)} if side.copies > 1 else results[0]
 
@@ -131,10 +168,13 @@ def _result(side, program):
     except subprocess.TimeoutExpired:
         program.terminate()  # horovodrun then ends its ranks
         output, errors = program.communicate()
-    lines = [line[line.index("{") :] for line in output.splitlines() if "{" in line]  # horovodrun puts the rank before it
+    lines = [
+        line[line.index("{") :] for line in output.splitlines() if "{" in line
+    ]  # horovodrun puts the rank before it
     if program.returncode or not lines:
         raise RuntimeError(
-            f"{side.module} must run to its end within {TIME_LIMIT} s and print JSON. Received: code {program.returncode}. "
+            f"{side.module} must run to its end within {TIME_LIMIT} s and print JSON. Received: "
+            f"code {program.returncode}. "
             f"It printed: {output[-1000:]}{errors[-2000:]}"
         )
     return json.loads(lines[-1])
@@ -157,8 +197,15 @@ def rounded(figures: Mapping[str, float]) -> dict[str, float]:
 
 def environment(**more) -> dict:
     """What the figures were measured with."""
-    cpu = [line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    versions = {package: importlib.metadata.version(package) for package in ("tensorflow", "horovod", "numpy")}
+    cpu = [
+        line.split(":")[1].strip()
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    versions = {
+        package: importlib.metadata.version(package)
+        for package in ("tensorflow", "horovod", "numpy")
+    }
     return {
         "python": platform.python_version(),
         **versions,
@@ -169,8 +216,16 @@ def environment(**more) -> dict:
     }
 
 
-def report(options: jsonargparse.Namespace, *, title: str, panels: list[Panel], figures: Mapping[str, float], **more):
-    """Prints what was measured; with `--json` writes figures, measurements and environment, and draws them.
+def report(
+    options: jsonargparse.Namespace,
+    *,
+    title: str,
+    panels: list[Panel],
+    figures: Mapping[str, float],
+    **more,
+):
+    """Prints what was measured; with `--json` writes figures, measurements and environment, and
+    draws them.
 
     Args:
       options: of `read_options`.
@@ -182,8 +237,17 @@ def report(options: jsonargparse.Namespace, *, title: str, panels: list[Panel], 
     print(table(panels, figures))
     if not options.json:
         return
-    measured = {panel.unit: {name: [float(f"{v:.6g}") for v in of_side] for name, of_side in panel.values.items()} for panel in panels}
-    made = {"figures": rounded(figures), "environment": environment(quick=options.quick, **more), "measured": measured}
+    measured = {
+        panel.unit: {
+            name: [float(f"{v:.6g}") for v in of_side] for name, of_side in panel.values.items()
+        }
+        for panel in panels
+    }
+    made = {
+        "figures": rounded(figures),
+        "environment": environment(quick=options.quick, **more),
+        "measured": measured,
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(made, indent=1) + "\n")
     draw(options.json.with_suffix(".png"), title=title, panels=panels, figures=figures)
@@ -197,4 +261,6 @@ def table(panels: list[Panel], figures: Mapping[str, float]) -> str:
         for name, of_side in panel.values.items():
             numbers = (statistics.median(of_side), min(of_side), max(of_side))
             lines.append(f"  {name:<46}" + "".join(f"{shown(number):>14}" for number in numbers))
-    return "\n".join(["", *lines, "", *(f"{name:<48}{shown(value):>14}" for name, value in figures.items())])
+    return "\n".join(
+        ["", *lines, "", *(f"{name:<48}{shown(value):>14}" for name, value in figures.items())]
+    )

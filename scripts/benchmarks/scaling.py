@@ -1,12 +1,14 @@
-"""Weak scaling from one rank to two, each pinned to a core of its own, beside a hybrid-parallel step written by hand.
+"""Weak scaling from one rank to two, each pinned to a core of its own, beside a hybrid-parallel
+step written by hand.
 
 python scripts/benchmarks/scaling.py                           a table
-python scripts/benchmarks/scaling.py --json runs/scaling.json  and a file of the figures, with a picture
-python scripts/benchmarks/scaling.py --quick                   one short round
+python scripts/benchmarks/scaling.py --json runs/scaling.json  and a file of the figures, with a
+picture python scripts/benchmarks/scaling.py --quick                   one short round
 
-Every rank has the same number of tasks. A scaling figure is the throughput per rank at two ranks over that at one;
-`two_separate_over_one` is the same for two programs of one rank each that run at once, the bound on this machine. The
-figures count only while one process on two cores keeps up with its peers, so `fit_over_tf_vectorized` is measured along.
+Every rank has the same number of tasks. A scaling figure is the throughput per rank at two ranks
+over that at one; `two_separate_over_one` is the same for two programs of one rank each that run at
+once, the bound on this machine. The figures count only while one process on two cores keeps up with
+its peers, so `fit_over_tf_vectorized` is measured along.
 """
 
 import rounds
@@ -15,12 +17,17 @@ from rounds import Side
 
 STEPS = {"small": 400, "dlrm": 80}
 FIT = {
-    f"{workload}_{ids}_{ranks}": Side("gmeta_fit", {"workload": workload, "ids": ids, "pin": 0}, steps=steps, ranks=ranks)
+    f"{workload}_{ids}_{ranks}": Side(
+        "gmeta_fit", {"workload": workload, "ids": ids, "pin": 0}, steps=steps, ranks=ranks
+    )
     for workload, steps in STEPS.items()
     for ids in ("uniform", "zipf")
     for ranks in (1, 2)
 }
-HANDWRITTEN = {f"handwritten_{ranks}": Side("peers.hybrid_step", {"pin": 0}, steps=STEPS["small"], ranks=ranks) for ranks in (1, 2)}
+HANDWRITTEN = {
+    f"handwritten_{ranks}": Side("peers.hybrid_step", {"pin": 0}, steps=STEPS["small"], ranks=ranks)
+    for ranks in (1, 2)
+}
 SIDES = (
     FIT
     | HANDWRITTEN
@@ -36,8 +43,13 @@ def main():
 
 
 def figures(rates: dict[str, float]) -> dict[str, float]:
-    """Throughput per rank at two ranks over that at one, and two ranks over the hand-written step's; rates: of all ranks."""
-    scaling = lambda one, two: rates[two] / 2 / rates[one]  # noqa: E731
+    """Throughput per rank at two ranks over that at one, and two ranks over the hand-written
+    step's; rates: of all ranks.
+    """
+
+    def scaling(one, two):
+        return rates[two] / 2 / rates[one]
+
     return {
         "scaling_small": scaling("small_uniform_1", "small_uniform_2"),
         "scaling_dlrm": scaling("dlrm_uniform_1", "dlrm_uniform_2"),

@@ -1,4 +1,5 @@
-"""Latency of one new user: adapt to 20 samples and score 10, of a model of MovieLens-100K's sizes and random weights.
+"""Latency of one new user: adapt to 20 samples and score 10, of a model of MovieLens-100K's sizes
+and random weights.
 
 cd scripts/benchmarks
 python -m serve_users --how exported --steps 400        the SavedModel's `adapt_and_predict`
@@ -52,15 +53,26 @@ def measure(how: Literal["exported", "program"] = "exported", steps: int = 100) 
         logits.append(score(support, query))
         seconds.append(time.perf_counter() - began)
     taken = 1e3 * np.array(seconds[WARM_UP_USERS:])
-    return {"median_ms": float(np.median(taken)), "p95_ms": float(np.percentile(taken, 95)), "mean_logit": float(np.mean(logits[:USERS]))}
+    return {
+        "median_ms": float(np.median(taken)),
+        "p95_ms": float(np.percentile(taken, 95)),
+        "mean_logit": float(np.mean(logits[:USERS])),
+    }
 
 
 def make_model() -> MetaModel:
     """The README's model for MovieLens-100K (scripts/configs/movielens_100k.yaml), not trained."""
     tf.keras.utils.set_random_seed(0)
     names = ("user_id", "age", "gender", "occupation", "item_id")
-    schema = Schema("user_id", "click", (*map(Categorical, names), MultiHot("genres", GENRES), Numeric("year")), TABLES)
-    model = MetaModel(schema, DLRM(DIM, bottom=(16,), top=(16,), activation="swish"), embedding_dim=DIM)
+    schema = Schema(
+        "user_id",
+        "click",
+        (*map(Categorical, names), MultiHot("genres", GENRES), Numeric("year")),
+        TABLES,
+    )
+    model = MetaModel(
+        schema, DLRM(DIM, bottom=(16,), top=(16,), activation="swish"), embedding_dim=DIM
+    )
     model.compile(inner_loop=InnerLoop(1, 0.3, adapt="all"))
     return model
 
@@ -76,8 +88,14 @@ def exported(model: MetaModel) -> Callable:
 
     def score(support, query):
         packed = {"support": model.schema.pack(support), "query": model.schema.pack(query)}
-        request = {f"{part}_{name}": tf.constant(packed[part][name]) for part in packed for name in ("ids", "numeric")}
-        return adapt_and_predict(support_label=tf.constant(packed["support"]["label"]), **request)["logits"].numpy()
+        request = {
+            f"{part}_{name}": tf.constant(packed[part][name])
+            for part in packed
+            for name in ("ids", "numeric")
+        }
+        return adapt_and_predict(support_label=tf.constant(packed["support"]["label"]), **request)[
+            "logits"
+        ].numpy()
 
     score.loaded = loaded  # whose variables live as long as it does
     return score
@@ -94,11 +112,23 @@ def users() -> list[tuple[dict, dict]]:
 
     def columns(samples, own):
         items = draw.integers(0, TABLES["item_id"], samples)
-        genres = [draw.choice(TABLES["genres"], draw.integers(1, GENRES + 1), replace=False).tolist() for _ in range(samples)]
-        made = {name: np.full(samples, id_) for name, id_ in own.items()} | {"item_id": items, "genres": genres}
+        genres = [
+            draw.choice(TABLES["genres"], draw.integers(1, GENRES + 1), replace=False).tolist()
+            for _ in range(samples)
+        ]
+        made = {name: np.full(samples, id_) for name, id_ in own.items()} | {
+            "item_id": items,
+            "genres": genres,
+        }
         return made | {"year": draw.normal(size=samples), "click": draw.integers(0, 2, samples)}
 
-    people = [{name: draw.integers(0, TABLES[name]) for name in ("user_id", "age", "gender", "occupation")} for _ in range(USERS)]
+    people = [
+        {
+            name: draw.integers(0, TABLES[name])
+            for name in ("user_id", "age", "gender", "occupation")
+        }
+        for _ in range(USERS)
+    ]
     return [(columns(SUPPORT, own), columns(QUERY, own)) for own in people]
 
 

@@ -1,11 +1,12 @@
-"""Compares the latency of a new user in an exported model with that in the program that has the model, on two cores.
+"""Compares the latency of a new user in an exported model with that in the program that has the
+model, on two cores.
 
 python scripts/benchmarks/serving.py                           a table
-python scripts/benchmarks/serving.py --json runs/serving.json  and a file of the figures, with a picture
-python scripts/benchmarks/serving.py --quick                   one short round
+python scripts/benchmarks/serving.py --json runs/serving.json  and a file of the figures, with a
+picture python scripts/benchmarks/serving.py --quick                   one short round
 
-A user adapts a model of MovieLens-100K's sizes to 20 samples and scores 10 (`serve_users.py`). Both sides have to
-compute the same.
+A user adapts a model of MovieLens-100K's sizes to 20 samples and scores 10 (`serve_users.py`). Both
+sides have to compute the same.
 """
 
 import math
@@ -13,7 +14,10 @@ import math
 import rounds
 from rounds import Panel, Side
 
-SIDES = {"exported": Side("serve_users", {"how": "exported"}, steps=2000), "program": Side("serve_users", {"how": "program"}, steps=400)}
+SIDES = {
+    "exported": Side("serve_users", {"how": "exported"}, steps=2000),
+    "program": Side("serve_users", {"how": "program"}, steps=400),
+}
 QUANTILES = ("median", "p95")
 
 
@@ -25,7 +29,12 @@ def main():
     taken = {quantile: rounds.values(results, f"{quantile}_ms") for quantile in QUANTILES}
     panels = [Panel(f"ms a user, {quantile}", of_side) for quantile, of_side in taken.items()]
     made = figures({quantile: rounds.medians(of_side) for quantile, of_side in taken.items()})
-    rounds.report(options, title="adapting to a new user and scoring 10 samples, two cores", panels=panels, figures=made)
+    rounds.report(
+        options,
+        title="adapting to a new user and scoring 10 samples, two cores",
+        panels=panels,
+        figures=made,
+    )
 
 
 def require_equal_logits(results: dict[str, list[dict]]):
@@ -33,15 +42,25 @@ def require_equal_logits(results: dict[str, list[dict]]):
     for served, own in zip(results["exported"], results["program"], strict=True):
         if not math.isclose(served["mean_logit"], own["mean_logit"], rel_tol=1e-3):
             raise RuntimeError(
-                f"the exported model must compute what the program does. Received: mean logits {served['mean_logit']} and "
+                "the exported model must compute what the program does. Received: mean logits "
+                f"{served['mean_logit']} and "
                 f"{own['mean_logit']}. Compare the two in serve_users.py."
             )
 
 
 def figures(taken: dict[str, dict[str, float]]) -> dict[str, float]:
-    """ms a user of each side, and how many times as long the program takes; taken: quantile -> side -> ms."""
-    absolute = {f"serving_{side}_{quantile}_ms": ms for quantile, of_side in taken.items() for side, ms in of_side.items()}
-    ratios = {f"serving_program_over_exported_{quantile}": of["program"] / of["exported"] for quantile, of in taken.items()}
+    """ms a user of each side, and how many times as long the program takes; taken: quantile -> side
+    -> ms.
+    """
+    absolute = {
+        f"serving_{side}_{quantile}_ms": ms
+        for quantile, of_side in taken.items()
+        for side, ms in of_side.items()
+    }
+    ratios = {
+        f"serving_program_over_exported_{quantile}": of["program"] / of["exported"]
+        for quantile, of in taken.items()
+    }
     return absolute | ratios
 
 

@@ -1,7 +1,7 @@
 """How one side of a comparison is measured; the same for all, and free of any framework.
 
-A side is a program `python -m MODULE --workload small --steps 200`, or a job of it under horovodrun, that prints one line
-of JSON.
+A side is a program `python -m MODULE --workload small --steps 200`, or a job of it under
+horovodrun, that prints one line of JSON.
 """
 
 import contextlib
@@ -18,7 +18,8 @@ from workloads import WORKLOADS, Workload
 CORES = 2
 WARM_UP_STEPS = 20
 RANK, RANKS, LOCAL_RANK = (
-    int(os.environ.get(f"HOROVOD_{name}", default)) for name, default in (("RANK", 0), ("SIZE", 1), ("LOCAL_RANK", 0))
+    int(os.environ.get(f"HOROVOD_{name}", default))
+    for name, default in (("RANK", 0), ("SIZE", 1), ("LOCAL_RANK", 0))
 )
 
 
@@ -38,11 +39,13 @@ class Setting:
 
 
 def measure(make: Callable, *, description: str, job: Callable = contextlib.nullcontext):
-    """Runs a side as a program that prints the `samples_per_second` of all ranks, and the last loss.
+    """Runs a side as a program that prints the `samples_per_second` of all ranks, and the last
+    loss.
 
     Args:
-      make: maps a `Workload`, and options of its own by keyword, to a function `run(steps)` that trains for so many
-        steps, starting with the first batch, and returns a loss. It is called to warm up, then to be timed.
+      make: maps a `Workload`, and options of its own by keyword, to a function `run(steps)` that
+        trains for so many steps, starting with the first batch, and returns a loss. It is called to
+        warm up, then to be timed.
       description: for `--help`.
       job: context in which ranks run.
     """
@@ -53,11 +56,21 @@ def measure(make: Callable, *, description: str, job: Callable = contextlib.null
         began = time.perf_counter()
         loss = run(setting.steps)
         seconds = time.perf_counter() - began
-        show({"samples_per_second": setting.steps * RANKS * setting.workload.samples_per_step / seconds, "loss": loss})
+        show(
+            {
+                "samples_per_second": setting.steps
+                * RANKS
+                * setting.workload.samples_per_step
+                / seconds,
+                "loss": loss,
+            }
+        )
 
 
 def in_order(step: Callable, batches: list[tuple]) -> Callable:
-    """`run(steps)` of a step that takes a batch's parts: from the first batch on, over and over; returns the last loss."""
+    """`run(steps)` of a step that takes a batch's parts: from the first batch on, over and over;
+    returns the last loss.
+    """
 
     def run(steps):
         for number in range(steps):
@@ -68,7 +81,9 @@ def in_order(step: Callable, batches: list[tuple]) -> Callable:
 
 
 def drawing(batches: Iterator, label: Callable) -> Callable:
-    """`run(steps)` that draws so many batches and does nothing with them; `label` takes the last one's first label."""
+    """`run(steps)` that draws so many batches and does nothing with them; `label` takes the last
+    one's first label.
+    """
 
     def run(steps):
         for _ in range(steps):
@@ -87,17 +102,34 @@ def show(result: dict):
 def parse(make: Callable, *, description: str) -> Setting:
     """Reads a side's options, those of `make` included, and takes its cores."""
     parser = jsonargparse.ArgumentParser(description=description)
-    parser.add_argument("--workload", type=Literal[tuple(WORKLOADS)], default="small", help="what to train (workloads.py)")
-    parser.add_argument("--ids", type=Literal["uniform", "zipf"], default="uniform", help="how ids are drawn")
-    parser.add_argument("--tasks", type=int | None, help="tasks a batch, if others than the workload's")
+    parser.add_argument(
+        "--workload",
+        type=Literal[tuple(WORKLOADS)],
+        default="small",
+        help="what to train (workloads.py)",
+    )
+    parser.add_argument(
+        "--ids", type=Literal["uniform", "zipf"], default="uniform", help="how ids are drawn"
+    )
+    parser.add_argument(
+        "--tasks", type=int | None, help="tasks a batch, if others than the workload's"
+    )
     parser.add_argument("--steps", type=int, default=200, help="outer steps to time")
-    parser.add_argument("--pin", type=int | None, help="first core: local rank r keeps to core PIN + r, with one intra-op thread")
-    parser.add_argument("--intra", type=int | None, help="intra-op threads; by default as many as cores")
+    parser.add_argument(
+        "--pin",
+        type=int | None,
+        help="first core: local rank r keeps to core PIN + r, with one intra-op thread",
+    )
+    parser.add_argument(
+        "--intra", type=int | None, help="intra-op threads; by default as many as cores"
+    )
     own = parser.add_function_arguments(make, skip={"workload", "steps"})
     options = parser.parse_args()
     take_cores(options.pin)
     if options.intra is not None:
-        os.environ["TF_NUM_INTRAOP_THREADS"] = str(options.intra)  # read at TensorFlow's first operation
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(
+            options.intra
+        )  # read at TensorFlow's first operation
     workload = dataclasses.replace(WORKLOADS[options.workload], ids=options.ids)
     if options.tasks is not None:
         workload = dataclasses.replace(workload, tasks=options.tasks)
@@ -105,7 +137,9 @@ def parse(make: Callable, *, description: str) -> Setting:
 
 
 def take_cores(pin: int | None):
-    """Keeps this process on `CORES` cores, or on one; TensorFlow sizes its pools by them at its first operation."""
+    """Keeps this process on `CORES` cores, or on one; TensorFlow sizes its pools by them at its
+    first operation.
+    """
     allowed = sorted(os.sched_getaffinity(0))
     cores = allowed[:CORES] if pin is None else [allowed[(pin + LOCAL_RANK) % len(allowed)]]
     if pin is not None:

@@ -34,7 +34,9 @@ def make_files(workload: Workload, out: str, count: int = 32_768) -> int:
         Source(dataclasses.replace(schema, tables={}), sql_of(workload, count), ("time",)),
         out,
         split=Split(query=workload.query, support=workload.support, fractions=(1, 0, 0)),
-        vocabularies={table: Policy("identity", rows=rows) for table, rows in schema.tables.items()},
+        vocabularies={
+            table: Policy("identity", rows=rows) for table, rows in schema.tables.items()
+        },
     )
     return made.counts["samples"]
 
@@ -47,7 +49,9 @@ def sql_of(workload: Workload, count: int) -> str:
         f"(hash(i * 64 + {field}) % {workload.tables[table]})::BIGINT AS field_{field}"
         for field, table in enumerate(workload.table_of_field)
     ]
-    columns += [f"(hash(-i * 64 - {n} - 1) % 1000)::DOUBLE AS number_{n}" for n in range(workload.numeric)]
+    columns += [
+        f"(hash(-i * 64 - {n} - 1) % 1000)::DOUBLE AS number_{n}" for n in range(workload.numeric)
+    ]
     return f"SELECT {', '.join(columns)} FROM range({count * samples}) AS rows(i)"
 
 

@@ -4,11 +4,11 @@ python scripts/benchmarks/wire.py                        a table
 python scripts/benchmarks/wire.py --json runs/wire.json  and a file of the figures, with a picture
 python scripts/benchmarks/wire.py --quick                fewer steps
 
-`wire_bytes_over_theory` is the worst over workloads and ids of: bytes that the ranks hand to the collectives in a step,
-over (remote distinct ids) × (id + 2 rows) + dense and replicated gradients (`wire_bytes.py`). What the loopback
-interface counted, with headers, Horovod's control messages and whatever else runs, stands beside it.
-`peak_memory_over_shard` is (a rank's peak memory from start-up to training - 1.5 GiB) over its rows and slots
-(`peak_memory.py`).
+`wire_bytes_over_theory` is the worst over workloads and ids of: bytes that the ranks hand to the
+collectives in a step, over (remote distinct ids) × (id + 2 rows) + dense and replicated gradients
+(`wire_bytes.py`). What the loopback interface counted, with headers, Horovod's control messages and
+whatever else runs, stands beside it. `peak_memory_over_shard` is (a rank's peak memory from
+start-up to training - 1.5 GiB) over its rows and slots (`peak_memory.py`).
 """
 
 import rounds
@@ -16,7 +16,9 @@ from rounds import Panel, Side
 
 STEPS = {"small": 400, "dlrm": 160}
 BYTES = {
-    f"{workload}_{ids}": Side("wire_bytes", {"workload": workload, "ids": ids, "pin": 0}, steps=steps, ranks=2)
+    f"{workload}_{ids}": Side(
+        "wire_bytes", {"workload": workload, "ids": ids, "pin": 0}, steps=steps, ranks=2
+    )
     for workload, steps in STEPS.items()
     for ids in ("uniform", "zipf")
 }
@@ -26,12 +28,25 @@ MEMORY = Side("peak_memory", {"pin": 0}, ranks=2)
 def main():
     """Measures and reports."""
     options = rounds.read_options(__doc__)
-    counted = {name: rounds.run(rounds.shortened(side) if options.quick else side) for name, side in BYTES.items()}
+    counted = {
+        name: rounds.run(rounds.shortened(side) if options.quick else side)
+        for name, side in BYTES.items()
+    }
     memory = rounds.run(MEMORY)
     kinds = ("theory", "handed", "loopback")
-    measured = {f"{name} {kind}": [result[kind]] for name, result in counted.items() for kind in kinds}
-    panels = [Panel("bytes a step, all ranks", measured), Panel("bytes of a rank", {name: [value] for name, value in memory.items()})]
-    rounds.report(options, title="wire and memory of two ranks", panels=panels, figures=figures(counted, memory))
+    measured = {
+        f"{name} {kind}": [result[kind]] for name, result in counted.items() for kind in kinds
+    }
+    panels = [
+        Panel("bytes a step, all ranks", measured),
+        Panel("bytes of a rank", {name: [value] for name, value in memory.items()}),
+    ]
+    rounds.report(
+        options,
+        title="wire and memory of two ranks",
+        panels=panels,
+        figures=figures(counted, memory),
+    )
 
 
 def figures(counted: dict[str, dict], memory: dict) -> dict[str, float]:

@@ -1,10 +1,12 @@
 """Counts the bytes that training moves between ranks, and works out how many it has to.
 
-cd scripts/benchmarks && horovodrun -np 2 python -m wire_bytes --workload dlrm --ids zipf --steps 200 --pin 0
+cd scripts/benchmarks && horovodrun -np 2 python -m wire_bytes --workload dlrm --ids zipf --steps
+200 --pin 0
 
-Bytes are counted where the library hands tensors to its collectives, only what is for other ranks; an all-reduce of b
-bytes sends 2 b (N - 1) / N from each of N ranks. The difference between a long and a short `fit` leaves out what an epoch
-exchanges but a step does not. All numbers are bytes a step, over all ranks.
+Bytes are counted where the library hands tensors to its collectives, only what is for other ranks;
+an all-reduce of b bytes sends 2 b (N - 1) / N from each of N ranks. The difference between a long
+and a short `fit` leaves out what an epoch exchanges but a step does not. All numbers are bytes a
+step, over all ranks.
 """
 
 import pathlib
@@ -21,7 +23,9 @@ SHORT = 40  # steps
 
 
 class Wire:
-    """What this rank hands to `gmeta_tf.comm` for other ranks, counted in the graph from here on."""
+    """What this rank hands to `gmeta_tf.comm` for other ranks, counted in the graph from
+    here on.
+    """
 
     def __init__(self):
         self.bytes = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -30,7 +34,10 @@ class Wire:
 
     def _counted_alltoall(self, tensor, splits, *, name):
         others = tf.reduce_sum(splits) - splits[comm.rank()]
-        self._add(tf.cast(others, tf.float64) * (np.prod(tensor.shape[1:], dtype=float) * tensor.dtype.size))
+        self._add(
+            tf.cast(others, tf.float64)
+            * (np.prod(tensor.shape[1:], dtype=float) * tensor.dtype.size)
+        )
         return self._alltoall(tensor, splits, name=name)
 
     def _counted_allreduce_sum(self, tensors, *, name):
@@ -49,7 +56,9 @@ def main():
 
 
 def count(workload: Workload, steps: int) -> dict[str, float]:
-    """Bytes a step, over all ranks: in theory, as handed to the collectives, and as the loopback interface saw them."""
+    """Bytes a step, over all ranks: in theory, as handed to the collectives, and as the loopback
+    interface saw them.
+    """
     wire = Wire()
     model = compiled(build_model(workload), workload)
     run = runner(model, cached(random_batches(workload, rank=comm.rank())))
@@ -64,13 +73,19 @@ def count(workload: Workload, steps: int) -> dict[str, float]:
 
 
 def mark(wire: Wire) -> tuple[float, int]:
-    """Bytes that this rank handed over, and bytes of all through the loopback interface, until now."""
+    """Bytes that this rank handed over, and bytes of all through the loopback interface,
+    until now.
+    """
     lines = pathlib.Path("/proc/net/dev").read_text().splitlines()
-    return float(wire.bytes), next(int(line.split()[1]) for line in lines if line.split()[0] == "lo:")
+    return float(wire.bytes), next(
+        int(line.split()[1]) for line in lines if line.split()[0] == "lo:"
+    )
 
 
 def theory(model, workload: Workload) -> float:
-    """Bytes a step: (remote distinct ids) × (id + 2 rows), dense gradients with the count of tasks, replicated gradients with touches."""
+    """Bytes a step: (remote distinct ids) × (id + 2 rows), dense gradients with the count of tasks,
+    replicated gradients with touches.
+    """
     size, stacks = comm.size(), model.embedding.stacks
     dense = 1 + sum(variable.shape.num_elements() for variable in model.tower.trainable_variables)
     replicated = sum(stack.rows * (stack.dim + 1) for stack in stacks if stack.replicated)
@@ -79,7 +94,9 @@ def theory(model, workload: Workload) -> float:
     of_id = model.embedding.key_dtype.size + 2 * 4 * workload.dim
     for rank in range(size):
         batches = random_batches(workload, rank=rank)
-        total += of_id * np.mean([remote_ids(model, workload, batch, rank=rank) for batch in batches])
+        total += of_id * np.mean(
+            [remote_ids(model, workload, batch, rank=rank) for batch in batches]
+        )
     return total
 
 
@@ -89,7 +106,11 @@ def remote_ids(model, workload: Workload, batch, *, rank: int) -> int:
     count = 0
     for stack in model.embedding.stacks:
         for table in [] if stack.replicated else stack.tables:
-            fields = [field for field, number in enumerate(workload.table_of_field) if f"table_{number}" == table.name]
+            fields = [
+                field
+                for field, number in enumerate(workload.table_of_field)
+                if f"table_{number}" == table.name
+            ]
             distinct = np.unique(ids[..., fields])
             count += np.count_nonzero((stack.offset(table.name) + distinct) % comm.size() != rank)
     return count

@@ -1,4 +1,6 @@
-"""What the benchmarks train: sizes, random batches and first weights. NumPy only, so that every peer can read it."""
+"""What the benchmarks train: sizes, random batches and first weights. NumPy only, so that every
+peer can read it.
+"""
 
 import dataclasses
 import functools
@@ -7,9 +9,27 @@ import itertools
 import numpy as np
 
 ZIPF_EXPONENT = 1.05
-# Distinct values of the 26 categorical fields of Criteo's Display Advertising Challenge (Kaggle, 2014).
+# Distinct values of the 26 categorical fields of Criteo's Display Advertising Challenge (Kaggle,
+# 2014).
 CRITEO = (
-    *(1460, 583, 10_131_227, 2_202_608, 305, 24, 12_517, 633, 3, 93_145, 5683, 8_351_593, 3194, 27, 14_992, 5_461_306),
+    *(
+        1460,
+        583,
+        10_131_227,
+        2_202_608,
+        305,
+        24,
+        12_517,
+        633,
+        3,
+        93_145,
+        5683,
+        8_351_593,
+        3194,
+        27,
+        14_992,
+        5_461_306,
+    ),
     *(10, 5652, 2173, 4, 7_046_547, 18, 15, 286_181, 105, 142_572),
 )
 LARGEST_TABLE = 2_000_000  # rows; Criteo's largest are cut to it, so that a job starts in seconds
@@ -17,10 +37,12 @@ LARGEST_TABLE = 2_000_000  # rows; Criteo's largest are cut to it, so that a job
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A meta-learning job: one second-order inner step on the dense weights, plain SGD on them outside.
+    """A meta-learning job: one second-order inner step on the dense weights, plain SGD on them
+    outside.
 
-    Without numeric features the model is an MLP over the fields' rows; with them it is DLRM: a bottom MLP over the
-    numbers, whose last width is `dim`, the dot products of all pairs of vectors, and the MLP on top.
+    Without numeric features the model is an MLP over the fields' rows; with them it is DLRM: a
+    bottom MLP over the numbers, whose last width is `dim`, the dot products of all pairs of
+    vectors, and the MLP on top.
 
     Attributes:
       tasks: a batch of one rank.
@@ -32,10 +54,12 @@ class Workload:
       numeric: numbers a sample.
       bottom: widths of the bottom MLP's hidden layers.
       hidden: widths of the (top) MLP's hidden layers (ReLU); its last layer has one output.
-      ids: how ids are drawn: "uniform", or "zipf", the k-th most frequent id of a table being k - 1.
+      ids: how ids are drawn: "uniform", or "zipf", the k-th most frequent id of a table being k -
+        1.
       inner_lr: step size of the inner loop.
       outer_lr: step size of the outer loop, for dense weights and rows alike.
-      row_optimizer: of the rows, by its name in `gmeta_tf.embedding.optimizers`; peers know RowSGD only.
+      row_optimizer: of the rows, by its name in `gmeta_tf.embedding.optimizers`; peers know RowSGD
+        only.
     """
 
     tasks: int = 128
@@ -70,7 +94,10 @@ class Workload:
           ValueError: the workload is another than the peers are written for.
         """
         if self.numeric or len(self.tables) > 1:
-            raise ValueError(f"workload must be an MLP over one table. Received: {self}. Peers know no other: use --workload small.")
+            raise ValueError(
+                f"workload must be an MLP over one table. Received: {self}. Peers know no other: "
+                "use --workload small."
+            )
         return list(itertools.pairwise([self.fields * self.dim, *self.hidden, 1]))
 
 
@@ -90,12 +117,15 @@ DLRM = Workload(
 WORKLOADS = {"small": SMALL, "dlrm": DLRM}
 
 
-def random_batches(workload: Workload, *, rank: int = 0, count: int = 4, seed: int = 0) -> list[tuple[dict, dict]]:
+def random_batches(
+    workload: Workload, *, rank: int = 0, count: int = 4, seed: int = 0
+) -> list[tuple[dict, dict]]:
     """Batches of one rank, as `MetaModel` takes them.
 
     Returns:
-      `count` pairs (support, query) of dictionaries: `ids` [tasks, samples, fields] int64; `numeric` [tasks, samples,
-      numeric], `label` (0 or 1) and `weight` (1) [tasks, samples] float32.
+      `count` pairs (support, query) of dictionaries: `ids` [tasks, samples, fields] int64;
+      `numeric` [tasks, samples, numeric], `label` (0 or 1) and `weight` (1) [tasks, samples]
+      float32.
     """
     random = np.random.default_rng([seed, rank])
     rows = [workload.tables[table] for table in workload.table_of_field]
@@ -114,7 +144,10 @@ def random_batches(workload: Workload, *, rank: int = 0, count: int = 4, seed: i
 
 def random_ids(workload: Workload, *, rank: int = 0) -> list[np.ndarray]:
     """The ids alone of `random_batches`, [ids] of both sets each."""
-    return [np.concatenate([part["ids"].ravel() for part in pair]) for pair in random_batches(workload, rank=rank)]
+    return [
+        np.concatenate([part["ids"].ravel() for part in pair])
+        for pair in random_batches(workload, rank=rank)
+    ]
 
 
 def _draw(random, rows, shape, how):
@@ -130,13 +163,22 @@ def _zipf(rows):
     return np.cumsum(np.arange(1, rows + 1, dtype=np.float64) ** -ZIPF_EXPONENT)
 
 
-def first_weights(workload: Workload, *, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+def first_weights(
+    workload: Workload, *, seed: int = 0
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """Weights for a peer to start from.
 
     Returns:
       (table [rows, dim], kernels of `kernel_shapes`, biases [outputs] of zeros), all float32.
     """
     random = np.random.default_rng(seed)
-    normal = lambda shape, scale: random.normal(0, scale, shape).astype(np.float32)  # noqa: E731
+
+    def normal(shape, scale):
+        return random.normal(0, scale, shape).astype(np.float32)
+
     kernels = [normal(shape, 1 / np.sqrt(shape[0])) for shape in workload.kernel_shapes]
-    return normal((workload.tables[0], workload.dim), 0.05), kernels, [np.zeros(k.shape[1], np.float32) for k in kernels]
+    return (
+        normal((workload.tables[0], workload.dim), 0.05),
+        kernels,
+        [np.zeros(k.shape[1], np.float32) for k in kernels],
+    )

@@ -1,4 +1,6 @@
-"""Adapting to one new task, each rank to one of its own; `test_ranks.py` runs this file on 2 and 3."""
+"""Adapting to one new task, each rank to one of its own; `test_ranks.py` runs this file on
+2 and 3.
+"""
 
 import numpy as np
 import pytest
@@ -32,7 +34,10 @@ def batch(columns, samples):
     n = len(packed["label"])
     packed["weight"] = np.ones(n, np.float32)
     fill = {"ids": -1, "numeric": 0, "label": 0, "weight": 0}
-    padded = {k: np.pad(v, [(0, samples - n)] + [(0, 0)] * (v.ndim - 1), constant_values=fill[k]) for k, v in packed.items()}
+    padded = {
+        k: np.pad(v, [(0, samples - n)] + [(0, 0)] * (v.ndim - 1), constant_values=fill[k])
+        for k, v in packed.items()
+    }
     return {k: tf.constant(np.stack([v, np.full_like(v, fill[k])])) for k, v in padded.items()}
 
 
@@ -47,8 +52,12 @@ def test_each_rank_adapts_to_a_task_of_its_own(adapt):
     support, query = columns(draw, 3 + comm.rank()), columns(draw, 4)
     task = model.adapt(support)
     logits = task.predict(query)
-    (in_batch, _) = model.predict(tf.data.Dataset.from_tensors((batch(support, 8), batch(query, 6))), verbose=0)
+    (in_batch, _) = model.predict(
+        tf.data.Dataset.from_tensors((batch(support, 8), batch(query, 6))), verbose=0
+    )
     np.testing.assert_allclose(logits, in_batch[:4], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(task.predict(query), logits)  # the model is as it was
     support["click"] = 1 - support["click"]
-    assert np.abs(model.adapt(support).predict(query) - logits).max() > 1e-3  # and the task's samples do matter
+    assert (
+        np.abs(model.adapt(support).predict(query) - logits).max() > 1e-3
+    )  # and the task's samples do matter

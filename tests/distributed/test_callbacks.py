@@ -1,4 +1,6 @@
-"""Callbacks that decide by the epoch's logs decide alike on every rank; `test_ranks.py` runs this file on 2 and 3."""
+"""Callbacks that decide by the epoch's logs decide alike on every rank; `test_ranks.py` runs this
+file on 2 and 3.
+"""
 
 import numpy as np
 
@@ -13,7 +15,9 @@ EPOCHS = 12
 def gathered(values):
     """[size, values] of every rank."""
     here = tf.range(size)[:, None] == rank
-    (rows,) = comm.allreduce_sum([tf.where(here, tf.constant([values], tf.float64), 0)], name="test.gathered")
+    (rows,) = comm.allreduce_sum(
+        [tf.where(here, tf.constant([values], tf.float64), 0)], name="test.gathered"
+    )
     return rows.numpy()
 
 
@@ -22,7 +26,11 @@ def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny):
     data, validation = Reader(tiny, "train", **own), Reader(tiny, "validation", **own)
     tf.keras.utils.set_random_seed(1 + rank)  # the ranks start from other weights; rank 0's count
     model = MetaModel(data.schema, MLP((8,)), embedding_dim=4)
-    model.compile(tf.keras.optimizers.Adam(LEARNING_RATE), row_optimizer=RowAdagrad(0.5), inner_loop=InnerLoop(1, 0.3))
+    model.compile(
+        tf.keras.optimizers.Adam(LEARNING_RATE),
+        row_optimizer=RowAdagrad(0.5),
+        inner_loop=InnerLoop(1, 0.3),
+    )
     slower = tf.keras.callbacks.ReduceLROnPlateau("val_logloss", factor=0.5, patience=1)
     stop = tf.keras.callbacks.EarlyStopping("val_logloss", patience=2, restore_best_weights=False)
     history = model.fit(
@@ -33,11 +41,26 @@ def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny):
         callbacks=[slower, stop],
         verbose=0,
     )
-    logs = [value for name in sorted(history.history) if name.startswith("val_") for value in history.history[name]]
+    logs = [
+        value
+        for name in sorted(history.history)
+        if name.startswith("val_")
+        for value in history.history[name]
+    ]
     epochs, rate = len(history.epoch), float(model.optimizer.learning_rate)
     made = gathered([epochs, rate, stop.stopped_epoch, *logs])
     np.testing.assert_array_equal(made, np.repeat(made[:1], size, 0))
-    assert 0 < stop.stopped_epoch < EPOCHS - 1  # labels are random: the model learns them by heart, and validation worsens
+    assert (
+        0 < stop.stopped_epoch < EPOCHS - 1
+    )  # labels are random: the model learns them by heart, and validation worsens
     assert rate < LEARNING_RATE
-    alone = gathered([float(metric.result()) for metric in model._test_metrics if metric.name in ("loss", "logloss")])
-    assert size == 1 or (alone[1:] != alone[0]).all()  # by its own tasks, no two ranks would see the same
+    alone = gathered(
+        [
+            float(metric.result())
+            for metric in model._test_metrics
+            if metric.name in ("loss", "logloss")
+        ]
+    )
+    assert (
+        size == 1 or (alone[1:] != alone[0]).all()
+    )  # by its own tasks, no two ranks would see the same

@@ -15,7 +15,9 @@ def test_alltoall_sends_slices_in_order_of_rank():
     values = tf.concat([tf.fill([r + 1], 10 * rank + r) for r in range(size)], 0)
     received, counts = comm.alltoall(values, splits, name="test.order")
     assert counts.numpy().tolist() == [rank + 1] * size
-    assert received.numpy().tolist() == [10 * sender + rank for sender in range(size) for _ in range(rank + 1)]
+    assert received.numpy().tolist() == [
+        10 * sender + rank for sender in range(size) for _ in range(rank + 1)
+    ]
 
 
 def test_alltoall_of_nothing_and_to_some_only():
@@ -28,7 +30,9 @@ def test_alltoall_of_nothing_and_to_some_only():
 
 
 def test_allreduce_sums_every_tensor():
-    first, second = comm.allreduce_sum([tf.constant([1.0, rank]), tf.constant(float(rank + 1))], name="test.sum")
+    first, second = comm.allreduce_sum(
+        [tf.constant([1.0, rank]), tf.constant(float(rank + 1))], name="test.sum"
+    )
     assert first.numpy().tolist() == [size, sum(range(size))]
     assert float(second) == sum(range(1, size + 1))
 
@@ -59,7 +63,10 @@ def test_local_rank_lies_within_the_job():
 def test_require_equal_names_the_ranks_that_differ():
     comm.require_equal({"a": 1}, what="options")
     if size > 1:
-        with pytest.raises(ValueError, match=rf"^options must be the same on every rank. Received: on ranks \[{size - 1}\] another"):
+        with pytest.raises(
+            ValueError,
+            match=rf"^options must be the same on every rank. Received: on ranks \[{size - 1}\] another",
+        ):
             comm.require_equal(rank == size - 1, what="options")
 
 

@@ -1,4 +1,6 @@
-"""The sharded tables against one dense reference, for any number of ranks; `test_ranks.py` runs this file on 2 and 3."""
+"""The sharded tables against one dense reference, for any number of ranks; `test_ranks.py` runs
+this file on 2 and 3.
+"""
 
 import numpy as np
 import pytest
@@ -16,13 +18,23 @@ TABLES = {"item": 40, "tiny": 1, "tag": 7}  # one table has fewer rows than ther
 SCHEMA = Schema(
     task="item",
     label="y",
-    features=(Categorical("item"), Categorical("seen", table="item"), Categorical("tiny"), MultiHot("tag", 3)),
+    features=(
+        Categorical("item"),
+        Categorical("seen", table="item"),
+        Categorical("tiny"),
+        MultiHot("tag", 3),
+    ),
     tables=TABLES,
 )
 DIMS = [4, {"item": 4, "tiny": 2, "tag": 4}, {"item": 3, "tiny": 2, "tag": 5}]
 
 
-PLACEMENTS = [{}, {"tiny": "replicated"}, {"item": "replicated", "tag": "replicated"}, dict.fromkeys(TABLES, "replicated")]
+PLACEMENTS = [
+    {},
+    {"tiny": "replicated"},
+    {"item": "replicated", "tag": "replicated"},
+    dict.fromkeys(TABLES, "replicated"),
+]
 
 
 def make(dim, optimizer=None, **options):
@@ -35,7 +47,11 @@ def reference(dim):
     """table -> all rows, made in one piece."""
     widths = dim if isinstance(dim, dict) else dict.fromkeys(TABLES, dim)
     return {
-        name: next(initial_rows(np.arange(rows), dim=widths[name], table=name, seed=3, distribution=Normal(0.05)))[1]
+        name: next(
+            initial_rows(
+                np.arange(rows), dim=widths[name], table=name, seed=3, distribution=Normal(0.05)
+            )
+        )[1]
         for name, rows in TABLES.items()
     }
 
@@ -46,14 +62,27 @@ def ids_of(any_rank, samples=11):
     if size > 1 and any_rank == size - 1:
         return np.full((samples, 6), -1)
     tags = np.where(draw.random((samples, 3)) < 0.4, -1, draw.integers(0, 7, (samples, 3)))
-    return np.concatenate([draw.integers(0, 40, (samples, 1)), draw.integers(0, 5, (samples, 1)), np.zeros((samples, 1), int), tags], 1)
+    return np.concatenate(
+        [
+            draw.integers(0, 40, (samples, 1)),
+            draw.integers(0, 5, (samples, 1)),
+            np.zeros((samples, 1), int),
+            tags,
+        ],
+        1,
+    )
 
 
 def dense_vectors(tables, ids):
     """What a lookup in whole tables gives, by feature."""
     there = ids[:, 3:] >= 0
-    look = lambda name, column: np.where(ids[:, column, None] >= 0, tables[name][ids[:, column]], 0)  # noqa: E731
-    tags = (tables["tag"][ids[:, 3:]] * there[..., None]).sum(1) / np.maximum(there.sum(1), 1)[:, None]
+
+    def look(name, column):
+        return np.where(ids[:, column, None] >= 0, tables[name][ids[:, column]], 0)
+
+    tags = (tables["tag"][ids[:, 3:]] * there[..., None]).sum(1) / np.maximum(there.sum(1), 1)[
+        :, None
+    ]
     return {"item": look("item", 0), "seen": look("item", 1), "tiny": look("tiny", 2), "tag": tags}
 
 
@@ -64,8 +93,12 @@ def whole(embedding):
         for table in stack.tables:
             own, place = kept_ids(stack, table.name, rank=rank, size=size)
             mine = np.zeros((table.rows, table.dim), np.float32)
-            mine[np.array(own, int)] = shard.numpy()[place : place + len(own)] / (size if stack.replicated else 1)
-            made[table.name] = comm.allreduce_sum([tf.constant(mine)], name=f"whole.{table.name}")[0].numpy()
+            mine[np.array(own, int)] = shard.numpy()[place : place + len(own)] / (
+                size if stack.replicated else 1
+            )
+            made[table.name] = comm.allreduce_sum([tf.constant(mine)], name=f"whole.{table.name}")[
+                0
+            ].numpy()
     return made
 
 
@@ -75,20 +108,32 @@ def test_rows_start_alike_for_any_number_of_ranks(dim):
         np.testing.assert_array_equal(rows, reference(dim)[name])
 
 
-WIRES = {None: 1e-7, "float16": 2**-13, "bfloat16": 2**-10}  # dtype -> tolerance, for rows below 0.25
+WIRES = {
+    None: 1e-7,
+    "float16": 2**-13,
+    "bfloat16": 2**-10,
+}  # dtype -> tolerance, for rows below 0.25
 
 
 @pytest.mark.parametrize(
     ("dim", "placement", "wire"),
-    [*((dim, placement, None) for dim in DIMS for placement in PLACEMENTS), (DIMS[2], {}, "float16"), (DIMS[2], PLACEMENTS[1], "bfloat16")],
+    [
+        *((dim, placement, None) for dim in DIMS for placement in PLACEMENTS),
+        (DIMS[2], {}, "float16"),
+        (DIMS[2], PLACEMENTS[1], "bfloat16"),
+    ],
 )
 def test_lookup_equals_the_dense_tables(dim, placement, wire):
     embedding, ids = make(dim, placement=placement, wire_dtype=wire), ids_of(rank)
     plan = embedding.plan(tf.constant(ids))
-    vectors = embedding.lookup.combine(embedding.lookup.gather(embedding.fetch(plan), plan.index), plan.index > 0)
+    vectors = embedding.lookup.combine(
+        embedding.lookup.gather(embedding.fetch(plan), plan.index), plan.index > 0
+    )
     expected = dense_vectors(reference(dim), ids)
     order = [feature.name for features in embedding.lookup._features for feature in features]
-    np.testing.assert_allclose(vectors, np.concatenate([expected[name] for name in order], 1), atol=WIRES[wire])
+    np.testing.assert_allclose(
+        vectors, np.concatenate([expected[name] for name in order], 1), atol=WIRES[wire]
+    )
 
 
 @pytest.mark.parametrize("dim", DIMS)
@@ -98,7 +143,9 @@ def test_one_fetch_equals_two(dim):
     together = embedding.lookup.gather(embedding.fetch(fused), fused.index)
     for half in (slice(0, 5), slice(5, None)):
         plan = embedding.plan(tf.constant(ids[half]))
-        for apart, both in zip(embedding.lookup.gather(embedding.fetch(plan), plan.index), together, strict=True):
+        for apart, both in zip(
+            embedding.lookup.gather(embedding.fetch(plan), plan.index), together, strict=True
+        ):
             np.testing.assert_array_equal(apart, both[half])
 
 
@@ -106,15 +153,24 @@ def updated(embedding, ids, tasks):
     """One step on the sum of squares of what the ids name, over so many tasks."""
     plan = embedding.plan(tf.constant(ids))
     rows = embedding.fetch(plan)
-    of_rows = embedding.lookup.sum_per_row([2 * g for g in embedding.lookup.gather(rows, plan.index)], plan.index, rows)
+    of_rows = embedding.lookup.sum_per_row(
+        [2 * g for g in embedding.lookup.gather(rows, plan.index)], plan.index, rows
+    )
     home = embedding.send_home(plan, of_rows)
-    shared = embedding.replicated_home(comm.allreduce_sum(embedding.replicated_gradients(plan, of_rows), name="replicated"))
-    embedding.update([*home, *shared], scale=tf.math.divide_no_nan(1.0, tasks), step=0, really=tasks > 0)
+    shared = embedding.replicated_home(
+        comm.allreduce_sum(embedding.replicated_gradients(plan, of_rows), name="replicated")
+    )
+    embedding.update(
+        [*home, *shared], scale=tf.math.divide_no_nan(1.0, tasks), step=0, really=tasks > 0
+    )
 
 
 @pytest.mark.parametrize(
     ("dim", "optimizer", "placement"),
-    [*((dim, RowAdagrad(0.1), placement) for dim in DIMS for placement in PLACEMENTS), (DIMS[1], RowSGD(0.1), PLACEMENTS[1])],
+    [
+        *((dim, RowAdagrad(0.1), placement) for dim in DIMS for placement in PLACEMENTS),
+        (DIMS[1], RowSGD(0.1), PLACEMENTS[1]),
+    ],
 )
 def test_updates_equal_the_dense_rule_on_touched_rows(dim, optimizer, placement):
     embedding, tables = make(dim, optimizer, placement=placement), reference(dim)

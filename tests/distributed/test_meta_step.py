@@ -1,4 +1,6 @@
-"""What one step sends, for any number of tables; `test_ranks.py` runs this file on 2 and 3 ranks."""
+"""What one step sends, for any number of tables; `test_ranks.py` runs this file on 2 and 3
+ranks.
+"""
 
 from collections import Counter
 
@@ -16,30 +18,46 @@ TASKS, SAMPLES = 3, 5
 def make(tables, *, widths=(4,), replicated=0, **options):
     names = [f"f{i}" for i in range(tables)]
     schema = Schema(
-        task="f0", label="click", features=tuple(map(Categorical, names)), tables={name: 50 + i for i, name in enumerate(names)}
+        task="f0",
+        label="click",
+        features=tuple(map(Categorical, names)),
+        tables={name: 50 + i for i, name in enumerate(names)},
     )
     tf.keras.utils.set_random_seed(3)
-    model = MetaModel(schema, MLP((4,)), embedding_dim={name: widths[i % len(widths)] for i, name in enumerate(names)},
-                      placement={name: "replicated" if i < replicated else "sharded" for i, name in enumerate(names)})  # fmt: skip
+    model = MetaModel(
+        schema,
+        MLP((4,)),
+        embedding_dim={name: widths[i % len(widths)] for i, name in enumerate(names)},
+        placement={
+            name: "replicated" if i < replicated else "sharded" for i, name in enumerate(names)
+        },
+    )
     model.compile("sgd", inner_loop=InnerLoop(1, 0.1, adapt="all"), **options)
     return model
 
 
 def batch(model):
     draw = np.random.default_rng(comm.rank())
-    part = lambda: {  # noqa: E731
-        "ids": tf.constant(draw.integers(0, 50, [TASKS, SAMPLES, len(model.schema.features)])),
-        "numeric": tf.zeros([TASKS, SAMPLES, 0]),
-        "label": tf.constant(draw.integers(0, 2, [TASKS, SAMPLES]), tf.float32),
-        "weight": tf.ones([TASKS, SAMPLES]),
-    }
+
+    def part():
+        return {
+            "ids": tf.constant(draw.integers(0, 50, [TASKS, SAMPLES, len(model.schema.features)])),
+            "numeric": tf.zeros([TASKS, SAMPLES, 0]),
+            "label": tf.constant(draw.integers(0, 2, [TASKS, SAMPLES]), tf.float32),
+            "weight": tf.ones([TASKS, SAMPLES]),
+        }
+
     return part(), part()
 
 
 def collectives(step, data):
     """Number of each collective in the graph of a step."""
     graph = tf.function(step).get_concrete_function(data).graph
-    return Counter(op.type for op in graph.get_operations() if op.type.startswith("Horovod") and not op.type.endswith("Size"))
+    return Counter(
+        op.type
+        for op in graph.get_operations()
+        if op.type.startswith("Horovod") and not op.type.endswith("Size")
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,18 +69,31 @@ def test_a_step_makes_three_alltoalls_and_one_allreduce(tables, widths, replicat
     data = batch(model)
     next_ids = ids_of(*data)
     alone, exchanges = comm.size() == 1, replicated < tables
-    reduced = "HorovodAllgather" if comm.gathers([tf.zeros([])]) else "HorovodGroupedAllreduce"  # so little is gathered with Gloo
+    reduced = (
+        "HorovodAllgather" if comm.gathers([tf.zeros([])]) else "HorovodGroupedAllreduce"
+    )  # so little is gathered with Gloo
     expected = Counter({reduced: 1 if clip_norm is None else 2, "HorovodAlltoall": 3 * exchanges})
     assert collectives(model.train_step, data) == (Counter() if alone else +expected)
-    assert collectives(model.train_step, (*data, next_ids)) == (Counter() if alone else +expected)  # its own keys were sent a step before
-    assert collectives(model.test_step, data) == (Counter() if alone else +Counter(HorovodAlltoall=2 * exchanges))
-    assert collectives(model.predict_step, data) == (Counter() if alone else +Counter(HorovodAlltoall=2 * exchanges))
+    assert collectives(model.train_step, (*data, next_ids)) == (
+        Counter() if alone else +expected
+    )  # its own keys were sent a step before
+    assert collectives(model.test_step, data) == (
+        Counter() if alone else +Counter(HorovodAlltoall=2 * exchanges)
+    )
+    assert collectives(model.predict_step, data) == (
+        Counter() if alone else +Counter(HorovodAlltoall=2 * exchanges)
+    )
 
 
 def test_one_fetch_of_both_sets_equals_two():
     model = make(3, widths=(4, 2))
     support, query = batch(model)
-    read = lambda ids: model.embedding.lookup.gather(model.embedding.fetch(plan := model.embedding.plan(ids)), plan.index)  # noqa: E731
+
+    def read(ids):
+        return model.embedding.lookup.gather(
+            model.embedding.fetch(plan := model.embedding.plan(ids)), plan.index
+        )
+
     both = read(tf.concat([support["ids"], query["ids"]], 1))
     for fused, one, other in zip(both, read(support["ids"]), read(query["ids"]), strict=True):
         np.testing.assert_array_equal(fused, tf.concat([one, other], 1))

@@ -1,4 +1,5 @@
-"""Trains a run, of which it keeps what a crash in mid-epoch would leave; or resumes from that, in a new process.
+"""Trains a run, of which it keeps what a crash in mid-epoch would leave; or resumes from that, in a
+new process.
 
 horovodrun -np 2 python tests/equivalence/resume_job.py DATA OUT whole|rest
 """
@@ -37,7 +38,15 @@ def main(folder, out, part):
     """One rank of a job."""
     out = pathlib.Path(out) / ("whole" if part == "whole" else "resumed")
     data, validation = (
-        Reader(folder, name, global_batch_tasks=8, rank=comm.rank(), size=comm.size(), seed=3, **options)
+        Reader(
+            folder,
+            name,
+            global_batch_tasks=8,
+            rank=comm.rank(),
+            size=comm.size(),
+            seed=3,
+            **options,
+        )
         for name, options in (("train", {"cold_rate": 0.5, "redraw": True}), ("validation", {}))
     )
     model = training_job.build(data.schema, "all_rows_adapt")
@@ -45,7 +54,12 @@ def main(folder, out, part):
     position = checkpoint.load(found, model) if found else None
     stop = tf.keras.callbacks.EarlyStopping("val_auc", mode="max", patience=5)
     saving = Checkpoints(
-        out / "checkpoints", steps_per_epoch=data.steps_per_epoch, stateful=[stop], every_steps=EVERY, resume=found, position=position
+        out / "checkpoints",
+        steps_per_epoch=data.steps_per_epoch,
+        stateful=[stop],
+        every_steps=EVERY,
+        resume=found,
+        position=position,
     )
     epoch, step = saving.position["epoch"], saving.position["step"]
     assert (epoch, step) == ((1, EVERY) if part == "rest" else (0, 0))
@@ -59,7 +73,10 @@ def main(folder, out, part):
         verbose=0,
     )
     if comm.rank() == 0:
-        logs = {name: [float(value) for value in values[-2:]] for name, values in history.history.items()}
+        logs = {
+            name: [float(value) for value in values[-2:]]
+            for name, values in history.history.items()
+        }
         (out / "logs.json").write_text(json.dumps({"logs": logs, "stop": [stop.wait, stop.best]}))
 
 

@@ -1,4 +1,6 @@
-"""A run resumed in mid-epoch, at the same or another number of ranks, is the run without an interruption."""
+"""A run resumed in mid-epoch, at the same or another number of ranks, is the run without an
+interruption.
+"""
 
 import json
 import shutil
@@ -38,12 +40,17 @@ def loaded(last, schema):
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_resumed_equals_uninterrupted(stopped, tmp_path, tiny, ranks):
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
-    meta = json.loads((checkpoint.find(tmp_path / "resumed" / "checkpoints") / "checkpoint.json").read_text())
+    meta = json.loads(
+        (checkpoint.find(tmp_path / "resumed" / "checkpoints") / "checkpoint.json").read_text()
+    )
     assert (meta["size"], meta["state"]["epoch"], meta["state"]["step"]) == (RANKS, 1, 2)
     jobs.succeed(ranks, "tests/equivalence/resume_job.py", tiny, tmp_path, "rest")
-    whole, resumed = (json.loads((tmp_path / name / "logs.json").read_text()) for name in ("whole", "resumed"))
+    whole, resumed = (
+        json.loads((tmp_path / name / "logs.json").read_text()) for name in ("whole", "resumed")
+    )
     (state, arrays), (resumed_state, resumed_arrays) = (
-        loaded(checkpoint.find(tmp_path / name / "checkpoints"), Manifest.load(tiny).schema) for name in ("whole", "resumed")
+        loaded(checkpoint.find(tmp_path / name / "checkpoints"), Manifest.load(tiny).schema)
+        for name in ("whole", "resumed")
     )
     for clock in (state, resumed_state):
         clock.pop("seconds", None)
@@ -52,10 +59,14 @@ def test_resumed_equals_uninterrupted(stopped, tmp_path, tiny, ranks):
         assert state == resumed_state
     assert whole["logs"].keys() == resumed["logs"].keys()
     for key, values in whole["logs"].items():
-        rtol = 1e-14 if ranks == RANKS else 1e-7  # the resumed epoch's metrics go on from one sum over ranks: a last bit may differ
+        rtol = (
+            1e-14 if ranks == RANKS else 1e-7
+        )  # the resumed epoch's metrics go on from one sum over ranks: a last bit may differ
         np.testing.assert_allclose(resumed["logs"][key], values, rtol=rtol, err_msg=key)
     assert whole["stop"] == pytest.approx(resumed["stop"], rel=1e-7)
-    assert [state[key] for key in ("epoch", "step", "finished")] == [resumed_state[key] for key in ("epoch", "step", "finished")]
+    assert [state[key] for key in ("epoch", "step", "finished")] == [
+        resumed_state[key] for key in ("epoch", "step", "finished")
+    ]
     for one, other in zip(arrays, resumed_arrays, strict=True):
         if ranks == RANKS:  # sums over ranks are of one order, so that not a bit differs
             np.testing.assert_array_equal(other, one)

@@ -2,7 +2,8 @@
 
 horovodrun -np 2 python tests/failures/failing_job.py DATA OUT HOW PLACE RANK
 
-HOW: raise, exit, kill, stop, config, bad_id or record; PLACE: first (step), step (a later one), validation or save.
+HOW: raise, exit, kill, stop, config, bad_id or record; PLACE: first (step), step (a later one),
+validation or save.
 """
 
 import os
@@ -57,7 +58,9 @@ class Fail(tf.keras.callbacks.Callback):
 
 
 def batches(data, how, *, bad):
-    """An endless stream; with `bad_id` the failing rank's sixth batch holds an id outside its table."""
+    """An endless stream; with `bad_id` the failing rank's sixth batch holds an id outside its
+    table.
+    """
     if how != "bad_id" or not bad:
         return data.stream()
 
@@ -92,7 +95,10 @@ def main(folder, out, how, place, rank):
         epochs=10**6,
         steps_per_epoch=steps,
         validation_data=validation.dataset(),
-        callbacks=[*([Fail(how, place)] if failing else []), Checkpoints(out + "/checkpoints", steps_per_epoch=steps)],
+        callbacks=[
+            *([Fail(how, place)] if failing else []),
+            Checkpoints(out + "/checkpoints", steps_per_epoch=steps),
+        ],
         verbose=0,
     )
     time.sleep(1)

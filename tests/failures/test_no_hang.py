@@ -1,4 +1,6 @@
-"""However and wherever a rank ends, every rank ends, non-zero, and the cause is the last line that any rank prints."""
+"""However and wherever a rank ends, every rank ends, non-zero, and the cause is the last line that
+any rank prints.
+"""
 
 import pathlib
 import re
@@ -18,7 +20,13 @@ CASES = [  # ranks, how, where, which rank, what is said
     (2, "kill", "step", 1, r"rank 0 of 2: .*another rank was lost"),
     (2, "stop", "step", 1, rf"rank 0 of 2: rank 1 {SILENT}"),
     (3, "stop", "first", 0, rf"rank [12] of 3: rank 0 {SILENT}"),
-    (2, "config", "step", 1, r"rank \d of 2: ValueError: configuration must be the same on every rank\. Received: on ranks \[1\]"),
+    (
+        2,
+        "config",
+        "step",
+        1,
+        r"rank \d of 2: ValueError: configuration must be the same on every rank\. Received: on ranks \[1\]",
+    ),
     (
         2,
         "record",
@@ -39,12 +47,18 @@ CASES = [  # ranks, how, where, which rank, what is said
 
 def last_line_of_ranks(output):
     """The last line that a rank printed, without the launcher's prefix."""
-    lines = [re.sub(r"^(\[\d+\]<std(err|out)>:)+", "", line) for line in output.splitlines() if re.match(r"\[\d+\]<std(err|out)>:", line)]
+    lines = [
+        re.sub(r"^(\[\d+\]<std(err|out)>:)+", "", line)
+        for line in output.splitlines()
+        if re.match(r"\[\d+\]<std(err|out)>:", line)
+    ]
     return next(line for line in reversed(lines) if line.strip())
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize(("ranks", "how", "place", "rank", "cause"), CASES, ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize(
+    ("ranks", "how", "place", "rank", "cause"), CASES, ids=lambda value: str(value)[:12]
+)
 def test_a_failing_rank_ends_the_job_and_says_why(tmp_path, tiny, ranks, how, place, rank, cause):
     began = time.monotonic()
     job = ("tests/failures/failing_job.py", tiny, tmp_path, how, place, rank)

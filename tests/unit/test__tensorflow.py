@@ -11,7 +11,14 @@ def python(code, **environment):
     """Runs code in a process of its own, in the environment of a new shell."""
     ours = ("TF_USE_LEGACY_KERAS", "TF_CPP_MIN_LOG_LEVEL")
     clean = {name: value for name, value in os.environ.items() if name not in ours}
-    return subprocess.run([sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_tensorflow_runs_on_keras_2():
@@ -19,7 +26,9 @@ def test_tensorflow_runs_on_keras_2():
 
 
 def test_import_writes_nothing():
-    done = python("import gmeta_tf; gmeta_tf.comm.size(); print(gmeta_tf._tensorflow.tf.constant(1).numpy())")
+    done = python(
+        "import gmeta_tf; gmeta_tf.comm.size(); print(gmeta_tf._tensorflow.tf.constant(1).numpy())"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
@@ -35,12 +44,20 @@ def test_refuses_keras_3_with_the_remedy(code, environment):
     done = python(code, **environment)
     assert done.returncode == 1
     error = done.stderr.strip().splitlines()[-1]
-    assert error.startswith("ImportError: gmeta_tf must run on Keras 2 (tf_keras). Received: keras.")
-    assert error.endswith("already loaded. import gmeta_tf before tensorflow, or set TF_USE_LEGACY_KERAS=1 in the environment.")
+    assert error.startswith(
+        "ImportError: gmeta_tf must run on Keras 2 (tf_keras). Received: keras."
+    )
+    assert error.endswith(
+        "already loaded. import gmeta_tf before tensorflow, or set TF_USE_LEGACY_KERAS=1 in the "
+        "environment."
+    )
 
 
 def test_takes_a_tensorflow_that_runs_on_keras_2():
-    done = python("import tensorflow as tf; tf.keras.layers; import gmeta_tf; print('runs')", TF_USE_LEGACY_KERAS="1")
+    done = python(
+        "import tensorflow as tf; tf.keras.layers; import gmeta_tf; print('runs')",
+        TF_USE_LEGACY_KERAS="1",
+    )
     assert (done.returncode, done.stdout) == (0, "runs\n")
 
 

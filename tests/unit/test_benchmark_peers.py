@@ -1,4 +1,6 @@
-"""The comparisons with a parameter server and with another exchange; the latter's peer has its own environment and is not run."""
+"""The comparisons with a parameter server and with another exchange; the latter's peer has its own
+environment and is not run.
+"""
 
 import ast
 import contextlib
@@ -12,7 +14,16 @@ import psutil
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"
-SIZES = {"tasks": 4, "support": 3, "query": 5, "fields": 2, "tables": (300,), "dim": 4, "hidden": (8, 6), "outer_lr": 1.0}
+SIZES = {
+    "tasks": 4,
+    "support": 3,
+    "query": 5,
+    "fields": 2,
+    "tables": (300,),
+    "dim": 4,
+    "hidden": (8, 6),
+    "outer_lr": 1.0,
+}
 PEER = """
 from peers.parameter_server import make
 from workloads import Workload
@@ -29,10 +40,14 @@ def _on_path(monkeypatch):
 
 @contextlib.contextmanager
 def parameter_server(**options):
-    """The peer as a program that waits for a line when it has trained: (its losses, its process, those that it started)."""
+    """The peer as a program that waits for a line when it has trained: (its losses, its process,
+    those that it started).
+    """
     command = [sys.executable, "-c", PEER.format(sizes=SIZES, **options)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=BENCHMARKS, env=jobs.environment(CUDA_VISIBLE_DEVICES=-1), **pipes)
+    process = subprocess.Popen(
+        command, cwd=BENCHMARKS, env=jobs.environment(CUDA_VISIBLE_DEVICES=-1), **pipes
+    )
     started = []
     try:
         losses = ast.literal_eval(process.stdout.readline())
@@ -63,7 +78,9 @@ def test_a_worker_takes_the_steps_of_the_loop_written_by_hand():
 
 def test_two_workers_learn_and_end_where_the_process_that_started_them_is_killed():
     with parameter_server(workers=2, how="vectorized", repeats=80) as (losses, process, started):
-        assert np.mean(losses[-20:]) < 0.4 < 0.6 < losses[0]  # of one batch each, and which one is the workers' race
+        assert (
+            np.mean(losses[-20:]) < 0.4 < 0.6 < losses[0]
+        )  # of one batch each, and which one is the workers' race
         assert len(started) == 3
         process.kill()
         _, alive = psutil.wait_procs(started, timeout=10)
@@ -111,7 +128,12 @@ def test_figures_of_the_exchange():
 
     rates = dict(zip(SIDES, ([4096.0], [2048.0], [8192.0], [1024.0]), strict=True))
     taken = milliseconds(rates)  # a step of two ranks has 8192 samples
-    assert taken == {"gmeta_uniform": [2000.0], "tfra_uniform": [4000.0], "gmeta_zipf": [1000.0], "tfra_zipf": [8000.0]}
+    assert taken == {
+        "gmeta_uniform": [2000.0],
+        "tfra_uniform": [4000.0],
+        "gmeta_zipf": [1000.0],
+        "tfra_zipf": [8000.0],
+    }
     assert figures({name: of_side[0] for name, of_side in taken.items()}) == {
         "exchange_gmeta_uniform_ms": 2000.0,
         "exchange_tfra_uniform_ms": 4000.0,

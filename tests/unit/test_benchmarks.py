@@ -1,4 +1,6 @@
-"""The benchmarks' workloads, sides, harness and arithmetic; the PyTorch peers have an environment of their own and are not run."""
+"""The benchmarks' workloads, sides, harness and arithmetic; the PyTorch peers have an environment
+of their own and are not run.
+"""
 
 import dataclasses
 import importlib
@@ -12,7 +14,17 @@ import numpy as np
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"
-TINY = {"tasks": 4, "support": 3, "query": 5, "fields": 2, "tables": (2000,), "ids": "zipf", "dim": 4, "hidden": (8, 6), "outer_lr": 1.0}
+TINY = {
+    "tasks": 4,
+    "support": 3,
+    "query": 5,
+    "fields": 2,
+    "tables": (2000,),
+    "ids": "zipf",
+    "dim": 4,
+    "hidden": (8, 6),
+    "outer_lr": 1.0,
+}
 TINY_DLRM = {"tasks": 3, "dim": 4, "numeric": 2, "bottom": (6,), "hidden": (8,)}
 
 
@@ -34,14 +46,18 @@ def test_batches_have_the_shapes_that_models_take():
             assert 0 <= samples["ids"].min() <= samples["ids"].max() < 7
             assert samples["numeric"].shape == (3, number, 6)
             assert samples["label"].shape == samples["weight"].shape == (3, number)
-            assert {samples[name].dtype for name in ("numeric", "label", "weight")} == {np.dtype("float32")}
+            assert {samples[name].dtype for name in ("numeric", "label", "weight")} == {
+                np.dtype("float32")
+            }
     assert not np.array_equal(batches[0][0]["ids"], batches[1][0]["ids"])
 
 
 def test_ranks_draw_batches_of_their_own_which_are_always_the_same():
     from workloads import SMALL, random_batches
 
-    first, again, other = (random_batches(SMALL, rank=rank, count=1)[0][0]["ids"] for rank in (0, 0, 1))
+    first, again, other = (
+        random_batches(SMALL, rank=rank, count=1)[0][0]["ids"] for rank in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).mean() > 0.99
 
@@ -64,7 +80,9 @@ def test_zipf_draws_ids_by_their_frequencies():
     workload = Workload(tasks=2000, fields=1, tables=(5,), ids="zipf")
     drawn = random_batches(workload, count=1)[0][0]["ids"]
     weights = np.arange(1, 6) ** -1.05
-    np.testing.assert_allclose(np.bincount(drawn.ravel(), minlength=5) / drawn.size, weights / weights.sum(), atol=0.01)
+    np.testing.assert_allclose(
+        np.bincount(drawn.ravel(), minlength=5) / drawn.size, weights / weights.sum(), atol=0.01
+    )
 
 
 def test_first_weights_fit_the_workload():
@@ -94,7 +112,9 @@ def test_a_side_prints_its_throughput():
 def test_a_side_that_fails_is_reported_with_its_output():
     import rounds
 
-    with pytest.raises(RuntimeError, match=r"(?s)no_such_module must run to its end.*No module named"):
+    with pytest.raises(
+        RuntimeError, match=r"(?s)no_such_module must run to its end.*No module named"
+    ):
         rounds.run(rounds.Side("no_such_module"))
 
 
@@ -121,7 +141,9 @@ def test_a_pinned_rank_takes_the_core_of_its_place(monkeypatch):
 
     taken = {}
     monkeypatch.setattr(side.os, "sched_getaffinity", lambda _: {4, 5, 6})
-    monkeypatch.setattr(side.os, "sched_setaffinity", lambda thread, cores: taken.update({thread: cores}))
+    monkeypatch.setattr(
+        side.os, "sched_setaffinity", lambda thread, cores: taken.update({thread: cores})
+    )
     monkeypatch.setattr(side, "LOCAL_RANK", 1)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "")
     side.take_cores(None)
@@ -136,7 +158,11 @@ def test_sides_take_turns(monkeypatch):
     import rounds
 
     order = []
-    monkeypatch.setattr(rounds, "run", lambda side: order.append((side.module, side.steps)) or {"samples_per_second": len(order)})
+    monkeypatch.setattr(
+        rounds,
+        "run",
+        lambda side: order.append((side.module, side.steps)) or {"samples_per_second": len(order)},
+    )
     sides = {"a": rounds.Side("one", steps=8), "b": rounds.Side("two")}
     rates = rounds.values(rounds.in_turn(sides))
     assert order == [("one", 8), ("two", None)] * rounds.ROUNDS
@@ -151,7 +177,8 @@ def test_copies_run_at_once_and_are_added_up(tmp_path, monkeypatch):
     import rounds
 
     (tmp_path / "fake.py").write_text(
-        'import sys; print("noise"); print({"--pin=0": \'{"samples_per_second": 1}\', "--pin=1": \'{"samples_per_second": 2}\'}[sys.argv[1]])'
+        'import sys; print("noise"); print({"--pin=0": \'{"samples_per_second": 1}\', "--pin=1": '
+        "'{\"samples_per_second\": 2}'}[sys.argv[1]])"
     )
     monkeypatch.setattr(rounds, "HERE", tmp_path)
     assert rounds.run(rounds.Side("fake", copies=2)) == {"samples_per_second": 3}
@@ -162,7 +189,9 @@ def test_a_report_is_printed_written_and_drawn(tmp_path, capsys):
 
     options = rounds.jsonargparse.Namespace(quick=True, json=tmp_path / "new" / "report.json")
     panels = [rounds.Panel("samples/s", {"fit": [100.0, 300.0], "peer": [20.0, 20.0]})]
-    rounds.report(options, title="a title", panels=panels, figures={"fit_over_peer": 9.99996}, torch="2")
+    rounds.report(
+        options, title="a title", panels=panels, figures={"fit_over_peer": 9.99996}, torch="2"
+    )
     printed = capsys.readouterr().out.split()
     assert printed[-2:] == ["fit_over_peer", "10"]
     written = json.loads(options.json.read_text())
@@ -175,8 +204,15 @@ def test_a_report_is_printed_written_and_drawn(tmp_path, capsys):
 def test_throughput_compares_with_the_faster_of_two_peers():
     from throughput import SIDES, figures
 
-    rates = dict.fromkeys(SIDES, 10.0) | {"fit": 100.0, "tf_vectorized": 20.0, "tf_batched": 40.0, "gemm_bound": 200.0}
-    ratios = {name: figure for name, figure in figures(rates).items() if not name.endswith("_per_second")}
+    rates = dict.fromkeys(SIDES, 10.0) | {
+        "fit": 100.0,
+        "tf_vectorized": 20.0,
+        "tf_batched": 40.0,
+        "gemm_bound": 200.0,
+    }
+    ratios = {
+        name: figure for name, figure in figures(rates).items() if not name.endswith("_per_second")
+    }
     assert ratios == {
         "fit_over_tf_vectorized": 2.5,
         "fit_over_gemm_bound": 0.5,
@@ -190,19 +226,31 @@ def test_throughput_compares_with_the_faster_of_two_peers():
 def test_scaling_is_throughput_per_rank():
     from scaling import SIDES, figures
 
-    rates = dict.fromkeys(SIDES, 10.0) | {"small_uniform_2": 15.0, "small_two_separate": 18.0, "handwritten_2": 12.0, "tf_batched": 8.0}
+    rates = dict.fromkeys(SIDES, 10.0) | {
+        "small_uniform_2": 15.0,
+        "small_two_separate": 18.0,
+        "handwritten_2": 12.0,
+        "tf_batched": 8.0,
+    }
     measured = figures(rates)
     assert measured["scaling_small"] == 0.75
     assert measured["two_separate_over_one"] == 0.9
     assert measured["ranks2_over_handwritten"] == 1.25
     assert measured["handwritten_scaling_small"] == 0.6
-    assert measured["scaling_dlrm"] == measured["scaling_small_zipf"] == measured["scaling_dlrm_zipf"] == 0.5
+    assert (
+        measured["scaling_dlrm"]
+        == measured["scaling_small_zipf"]
+        == measured["scaling_dlrm_zipf"]
+        == 0.5
+    )
 
 
 def test_growth_is_that_of_the_worst_row_optimizer():
     from growth import figures, ratios_of
 
-    ratios = ratios_of({"RowSGD base": 10.0, "RowSGD grown": 11.0, "RowAdam base": 20.0, "RowAdam grown": 24.0})
+    ratios = ratios_of(
+        {"RowSGD base": 10.0, "RowSGD grown": 11.0, "RowAdam base": 20.0, "RowAdam grown": 24.0}
+    )
     assert ratios == {"RowSGD": 1.1, "RowAdam": 1.2}
     assert figures({"rows": ratios, "tables": {"RowAdagrad": 1.5}}) == {
         "step_time_rows_RowSGD": 1.1,
@@ -230,7 +278,9 @@ def test_the_plain_algorithm_takes_the_operations_of_its_products():
     from workloads import SMALL, Workload
 
     assert flops_per_sample(SMALL) == 246_528
-    one_layer = Workload(support=2, query=1, fields=1, dim=3, hidden=())  # 2ab = 6: support 2 products and 4 to differentiate them; query 3
+    one_layer = Workload(
+        support=2, query=1, fields=1, dim=3, hidden=()
+    )  # 2ab = 6: support 2 products and 4 to differentiate them; query 3
     assert flops_per_sample(one_layer) == (2 * 6 * 6 + 1 * 3 * 6) / 3
 
 
@@ -241,7 +291,11 @@ def test_the_bound_is_one_large_product_of_as_many_operations(monkeypatch):
     rows = []
     monkeypatch.setattr(gemm_bound, "SIDE", 64)
     multiply = gemm_bound.tf.matmul
-    monkeypatch.setattr(gemm_bound.tf, "function", lambda *_, **__: lambda a, b: rows.append(len(a)) or multiply(a, b))
+    monkeypatch.setattr(
+        gemm_bound.tf,
+        "function",
+        lambda *_, **__: lambda a, b: rows.append(len(a)) or multiply(a, b),
+    )
     gemm_bound.make(dataclasses.replace(SMALL, tasks=1))(2)
     assert sum(rows) * 2 * 64**2 == pytest.approx(2 * 32 * 246_528, rel=1e-3)
     assert max(rows) == 64
@@ -256,7 +310,9 @@ def test_both_sides_of_growth_step_over_the_same_rows(pair, monkeypatch):
     (base, base_batches), (grown, grown_batches) = getattr(growth_pair, pair)(Workload(tasks=5))
     for ours, theirs in zip(base_batches, grown_batches, strict=True):
         for part, other in zip(ours, theirs, strict=True):
-            numbered = [rows_of(one, samples["ids"]) for one, samples in ((base, part), (grown, other))]
+            numbered = [
+                rows_of(one, samples["ids"]) for one, samples in ((base, part), (grown, other))
+            ]
             assert len(np.unique(numbered[0])) == len(np.unique(numbered[1]))
             np.testing.assert_array_equal(*(np.unique(n, return_inverse=True)[1] for n in numbered))
             assert all(part[name] is other[name] for name in ("numeric", "label", "weight"))
@@ -267,7 +323,11 @@ def rows_of(workload, ids):
     """Numbers of the rows over all tables, each id inside its table."""
     sizes = np.array([workload.tables[table] for table in workload.table_of_field])
     assert (ids < sizes).all()
-    return ids + (np.concatenate([[0], np.cumsum(workload.tables)[:-1]])[workload.table_of_field] if len(workload.tables) > 1 else 0)
+    return ids + (
+        np.concatenate([[0], np.cumsum(workload.tables)[:-1]])[workload.table_of_field]
+        if len(workload.tables) > 1
+        else 0
+    )
 
 
 def test_growth_times_both_sides(monkeypatch):
@@ -275,7 +335,9 @@ def test_growth_times_both_sides(monkeypatch):
     from workloads import Workload
 
     monkeypatch.setattr(growth_pair, "ROWS", 40)
-    taken = growth_pair.measure(Workload(**TINY_DLRM), steps=1, pair="tables", optimizers=["RowAdagrad"], rounds=2)
+    taken = growth_pair.measure(
+        Workload(**TINY_DLRM), steps=1, pair="tables", optimizers=["RowAdagrad"], rounds=2
+    )
     assert list(taken) == ["RowAdagrad base", "RowAdagrad grown"]
     assert all(len(times) == 2 and min(times) > 0 for times in taken.values())
 
@@ -296,7 +358,9 @@ def test_remote_ids_are_counted_once_each_and_only_of_sharded_tables(monkeypatch
     assert sum(counts) == (0 if replicated else len(distinct))
 
 
-PEERS = [("tf_loops", {"how": how}) for how in ("eager", "map_fn", "vectorized", "batched")] + [("hybrid_step", {})]
+PEERS = [("tf_loops", {"how": how}) for how in ("eager", "map_fn", "vectorized", "batched")] + [
+    ("hybrid_step", {})
+]
 
 
 def test_fit_and_the_peers_take_the_same_steps():
@@ -305,7 +369,9 @@ def test_fit_and_the_peers_take_the_same_steps():
 
 def test_fit_and_the_hand_written_step_take_the_same_steps_on_two_ranks():
     paths = [str(BENCHMARKS), str(pathlib.Path(__file__).parent)]
-    jobs.succeed(2, "-c", f"import sys; sys.path[:0] = {paths}; import test_benchmarks as t; t.on_ranks()")
+    jobs.succeed(
+        2, "-c", f"import sys; sys.path[:0] = {paths}; import test_benchmarks as t; t.on_ranks()"
+    )
 
 
 def on_ranks():
@@ -317,7 +383,9 @@ def on_ranks():
 
 
 def require_equal_steps(peers):
-    """Trains fit and peers from the same weights on each rank's first batch, step by step, and compares the losses."""
+    """Trains fit and peers from the same weights on each rank's first batch, step by step, and
+    compares the losses.
+    """
     import gmeta_fit
     from workloads import Workload, first_weights, random_batches
 
@@ -328,7 +396,9 @@ def require_equal_steps(peers):
     _, kernels, biases = first_weights(workload)
     model = gmeta_fit.compiled(gmeta_fit.build_model(workload), workload)
     model.tower.set_weights([w for layer in zip(kernels, biases, strict=True) for w in layer])
-    rows = initial_rows(np.arange(workload.tables[0]), dim=workload.dim, table="table_0", seed=0, distribution=SMALL)
+    rows = initial_rows(
+        np.arange(workload.tables[0]), dim=workload.dim, table="table_0", seed=0, distribution=SMALL
+    )
     start = np.concatenate([values for _, values in rows]), kernels, biases
     runs = [gmeta_fit.runner(model, gmeta_fit.cached(random_batches(workload, rank=comm.rank())))]
     for name, options in peers:
@@ -343,9 +413,22 @@ def require_equal_steps(peers):
 def test_figures_of_task_files():
     import metaio
 
-    sides = ("ingest_small", "ingest_dlrm", "conventional", "fields_small", "torch_dataloader", "torch_dataloader_files")
+    sides = (
+        "ingest_small",
+        "ingest_dlrm",
+        "conventional",
+        "fields_small",
+        "torch_dataloader",
+        "torch_dataloader_files",
+    )
     trained = ("train_cached_small", "train_files_small", "train_cached_dlrm", "train_files_dlrm")
-    rates = dict(zip((*sides, *trained), (100.0, 50.0, 2.0, 80.0, 25.0, 10.0, 8.0, 6.0, 4.0, 2.0), strict=True))
+    rates = dict(
+        zip(
+            (*sides, *trained),
+            (100.0, 50.0, 2.0, 80.0, 25.0, 10.0, 8.0, 6.0, 4.0, 2.0),
+            strict=True,
+        )
+    )
     assert set(metaio.reading(pathlib.Path("folder"))) == set(rates)
     waits = {"small": {"input_wait_share": 0.1}, "dlrm": {"input_wait_share": 0.3}}
     prepared = {
@@ -372,13 +455,17 @@ def test_an_exported_model_serves_what_the_program_does(monkeypatch):
     model = serve_users.make_model()
     support, query = serve_users.users()[1]
     scores = serve_users.exported(model)(support, query)
-    np.testing.assert_allclose(scores, serve_users.in_program(model)(support, query), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        scores, serve_users.in_program(model)(support, query), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_figures_of_serving():
     from serving import figures, require_equal_logits
 
-    assert figures({"median": {"exported": 2.0, "program": 50.0}, "p95": {"exported": 4.0, "program": 80.0}}) == {
+    assert figures(
+        {"median": {"exported": 2.0, "program": 50.0}, "p95": {"exported": 4.0, "program": 80.0}}
+    ) == {
         "serving_exported_median_ms": 2.0,
         "serving_program_median_ms": 50.0,
         "serving_exported_p95_ms": 4.0,
@@ -387,5 +474,8 @@ def test_figures_of_serving():
         "serving_program_over_exported_p95": 20.0,
     }
     require_equal_logits({"exported": [{"mean_logit": 0.1}], "program": [{"mean_logit": 0.10001}]})
-    with pytest.raises(RuntimeError, match=r"the exported model must compute what the program does. Received: mean logits 0.1 and 0.2"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"the exported model must compute what the program does. Received: mean logits 0.1 and 0.2",
+    ):
         require_equal_logits({"exported": [{"mean_logit": 0.1}], "program": [{"mean_logit": 0.2}]})

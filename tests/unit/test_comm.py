@@ -23,7 +23,13 @@ def test_one_rank_is_the_identity():
 def script(body, **variables):
     import os
 
-    return subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False, env=os.environ | variables)
+    return subprocess.run(
+        [sys.executable, "-c", body],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | variables,
+    )
 
 
 def test_training_imports_no_horovod():
@@ -39,8 +45,13 @@ def test_a_launched_job_without_horovod_says_what_to_do():
 
 
 def test_a_launcher_that_horovod_does_not_know_is_refused():
-    done = script("from gmeta_tf import comm\ncomm.init()", OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK="1")
-    assert "RuntimeError: horovod must join the 2 ranks that were launched. Received: size=1, so this build does not know" in done.stderr
+    done = script(
+        "from gmeta_tf import comm\ncomm.init()", OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK="1"
+    )
+    assert (
+        "RuntimeError: horovod must join the 2 ranks that were launched. Received: size=1, so this "
+        "build does not know" in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +80,11 @@ def test_a_session_forgets_the_error_of_an_earlier_one(tmp_path):
 
 
 def test_it_tells_how_it_runs():
-    done = script("from gmeta_tf import comm\nprint(comm.describe())", TF_NUM_INTRAOP_THREADS="3", TF_NUM_INTEROP_THREADS="1")
+    done = script(
+        "from gmeta_tf import comm\nprint(comm.describe())",
+        TF_NUM_INTRAOP_THREADS="3",
+        TF_NUM_INTEROP_THREADS="1",
+    )
     assert re.fullmatch(r"1 rank, \d+ of \d+ cores, threads 3/1", done.stdout.strip())
 
 

@@ -1,4 +1,6 @@
-"""What `scripts/install.sh` would build Horovod with, by what it finds; stand-ins for mpicc and nvcc, and nothing is built."""
+"""What `scripts/install.sh` would build Horovod with, by what it finds; stand-ins for mpicc and
+nvcc, and nothing is built.
+"""
 
 import pathlib
 import shutil
@@ -7,7 +9,9 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SYSTEM_NCCL = any(pathlib.Path(folder, "nccl.h").exists() for folder in ("/usr/include", "/usr/local/include"))
+SYSTEM_NCCL = any(
+    pathlib.Path(folder, "nccl.h").exists() for folder in ("/usr/include", "/usr/local/include")
+)
 
 
 @pytest.fixture
@@ -45,15 +49,28 @@ def test_mpi_where_mpicc_is_found(machine):
     put(machine / "bin" / "mpicc")
     status, made, said = flags(machine)
     assert (status, made[3:]) == (0, ["HOROVOD_WITH_GLOO=1", "HOROVOD_WITH_MPI=1"])
-    assert said.startswith(f"install: Horovod with Gloo, MPI (mpicc: {machine}/bin/mpicc, nvcc: none, nccl.h: ")
+    assert said.startswith(
+        f"install: Horovod with Gloo, MPI (mpicc: {machine}/bin/mpicc, nvcc: none, nccl.h: "
+    )
 
 
 @pytest.mark.parametrize("where", ["PATH", "CUDA_HOME", "HOROVOD_CUDA_HOME"])
 def test_nccl_where_cuda_and_nccl_are_found(machine, where):
     put(machine / "cuda" / "bin" / "nvcc", machine / "cuda" / "include" / "nccl.h")
-    variables = {where: f"{machine}/cuda"} if where != "PATH" else {where: f"{machine}/bin:{machine}/cuda/bin"}
+    variables = (
+        {where: f"{machine}/cuda"}
+        if where != "PATH"
+        else {where: f"{machine}/bin:{machine}/cuda/bin"}
+    )
     status, made, said = flags(machine, **variables)
-    assert (status, made[4:]) == (0, ["HOROVOD_WITHOUT_MPI=1", "HOROVOD_GPU_OPERATIONS=NCCL", f"HOROVOD_CUDA_HOME={machine}/cuda"])
+    assert (status, made[4:]) == (
+        0,
+        [
+            "HOROVOD_WITHOUT_MPI=1",
+            "HOROVOD_GPU_OPERATIONS=NCCL",
+            f"HOROVOD_CUDA_HOME={machine}/cuda",
+        ],
+    )
     assert "Horovod with Gloo, GPU collectives by NCCL (mpicc: none, " in said
 
 
@@ -74,7 +91,11 @@ def test_cuda_without_nccl_builds_no_gpu_collectives(machine):
 def test_what_is_asked_for_comes_before_what_is_found(machine):
     put(machine / "bin" / "mpicc", machine / "bin" / "nvcc", machine / "include" / "nccl.h")
     _, made, _ = flags(machine)
-    assert made[4:] == ["HOROVOD_WITH_MPI=1", "HOROVOD_GPU_OPERATIONS=NCCL", f"HOROVOD_CUDA_HOME={machine}"]
+    assert made[4:] == [
+        "HOROVOD_WITH_MPI=1",
+        "HOROVOD_GPU_OPERATIONS=NCCL",
+        f"HOROVOD_CUDA_HOME={machine}",
+    ]
     _, made, _ = flags(machine, HOROVOD_WITH_MPI="0", HOROVOD_GPU_OPERATIONS="")
     assert made[4:] == ["HOROVOD_WITHOUT_MPI=1"]
     _, made, _ = flags(machine, HOROVOD_GPU_OPERATIONS="MPI")
@@ -84,7 +105,9 @@ def test_what_is_asked_for_comes_before_what_is_found(machine):
 def test_what_is_asked_for_and_not_there_is_refused(machine):
     status, made, said = flags(machine, HOROVOD_WITH_MPI="1")
     assert (status, made) == (1, [])
-    assert said.startswith("error: mpicc must be installed to build Horovod with MPI. Received: none. apt-get install ")
+    assert said.startswith(
+        "error: mpicc must be installed to build Horovod with MPI. Received: none. apt-get install "
+    )
     status, made, said = flags(machine, HOROVOD_WITH_MPI="yes")
     assert (status, made) == (1, [])
     assert said.startswith("error: HOROVOD_WITH_MPI must be 0 or 1. Received: yes. Unset it ")

@@ -8,8 +8,17 @@ from gmeta_tf._tensorflow import tf
 
 @pytest.fixture(autouse=True)
 def _a_machine_of_eight_cores(monkeypatch):
-    """Where nothing is set, no launcher is at work, and TensorFlow's settings are noted, not made."""
-    for name in (*launch.LAUNCHERS, *launch.LAUNCHERS.values(), launch.INTRA, launch.INTER, launch.CYCLE, launch.TIMELINE):
+    """Where nothing is set, no launcher is at work, and TensorFlow's settings are noted,
+    not made.
+    """
+    for name in (
+        *launch.LAUNCHERS,
+        *launch.LAUNCHERS.values(),
+        launch.INTRA,
+        launch.INTER,
+        launch.CYCLE,
+        launch.TIMELINE,
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOROVOD_LOG_LEVEL", "info")
     bind(monkeypatch, 8)
@@ -18,17 +27,35 @@ def _a_machine_of_eight_cores(monkeypatch):
 
 def bind(monkeypatch, own, *, parents=8):
     """Numbers of cores in the affinity masks of this process and its parent."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(parents if process else own)))
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda process: set(range(parents if process else own))
+    )
 
 
 def settings(monkeypatch, *, gpus=()):
     """A list that receives what `take_devices` sets."""
     calls = []
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(gpus) if kind == "GPU" else [])
-    monkeypatch.setattr(tf.config, "set_visible_devices", lambda device, kind: calls.append((device, kind)))
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, enable: calls.append((device, enable)))
-    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda threads: calls.append(f"intra {threads}"))
-    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda threads: calls.append(f"inter {threads}"))
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind: list(gpus) if kind == "GPU" else []
+    )
+    monkeypatch.setattr(
+        tf.config, "set_visible_devices", lambda device, kind: calls.append((device, kind))
+    )
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "set_memory_growth",
+        lambda device, enable: calls.append((device, enable)),
+    )
+    monkeypatch.setattr(
+        tf.config.threading,
+        "set_intra_op_parallelism_threads",
+        lambda threads: calls.append(f"intra {threads}"),
+    )
+    monkeypatch.setattr(
+        tf.config.threading,
+        "set_inter_op_parallelism_threads",
+        lambda threads: calls.append(f"inter {threads}"),
+    )
     return calls
 
 
@@ -85,7 +112,8 @@ def test_threads_that_the_user_set_stand(monkeypatch):
 def test_a_number_of_threads_must_be_one(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "many")
     with pytest.raises(
-        ValueError, match=r"TF_NUM_INTEROP_THREADS must be a number of threads. Received: TF_NUM_INTEROP_THREADS='many'. Unset"
+        ValueError,
+        match=r"TF_NUM_INTEROP_THREADS must be a number of threads. Received: TF_NUM_INTEROP_THREADS='many'. Unset",
     ):
         launch.threads(2)
 
@@ -101,7 +129,10 @@ def test_devices_are_taken_before_tensorflow_runs(monkeypatch, neighbours):
     if neighbours == 1:
         launch.take_devices(0, 1)  # the whole host is there for it
         return
-    with pytest.raises(RuntimeError, match=r"comm.init must come before TensorFlow's first operation. Received: Visible devices cannot"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"comm.init must come before TensorFlow's first operation. Received: Visible devices cannot",
+    ):
         launch.take_devices(0, 2)
 
 
@@ -138,11 +169,17 @@ def test_launched_size(monkeypatch):
 
 
 def test_one_line_tells_how_a_rank_runs(monkeypatch):
-    assert launch.describe(ranks=1, hosts=1, neighbours=1, backend=None) == "1 rank, 8 of 8 cores, threads 8/8"
+    assert (
+        launch.describe(ranks=1, hosts=1, neighbours=1, backend=None)
+        == "1 rank, 8 of 8 cores, threads 8/8"
+    )
     monkeypatch.setenv("HOROVOD_CYCLE_TIME", "0.5")
     told = launch.describe(ranks=4, hosts=1, neighbours=4, backend="Gloo")
     assert told == "4 ranks on 1 host, 2 of 8 cores each, Gloo, threads 2/2, cycle 0.5 ms"
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["gpu 0"])
     monkeypatch.setenv("HOROVOD_THREAD_AFFINITY", "3")
     told = launch.describe(ranks=4, hosts=2, neighbours=2, backend="NCCL")
-    assert told == "4 ranks on 2 hosts, a GPU and 4 of 8 cores each, NCCL, threads 4/4, cycle 0.5 ms, Horovod on core 3"
+    assert (
+        told
+        == "4 ranks on 2 hosts, a GPU and 4 of 8 cores each, NCCL, threads 4/4, cycle 0.5 ms, Horovod on core 3"
+    )

@@ -16,9 +16,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "scripts/configs"
 METHODS = sorted((CONFIGS / "methods").glob("*.yaml"))
 PAGES = sorted((ROOT / "docs/methods").glob("*.md"))
-SECTIONS = ["## What it adapts", "## When to use it", "## Train it", "## What it costs, and what it gives"]
+SECTIONS = [
+    "## What it adapts",
+    "## When to use it",
+    "## Train it",
+    "## What it costs, and what it gives",
+]
 COLUMNS = ("user_id", "item_id", "age", "gender", "occupation")
-SCHEMA = gm.Schema("user_id", "click", tuple(map(gm.Categorical, COLUMNS)), dict.fromkeys(COLUMNS, 5))
+SCHEMA = gm.Schema(
+    "user_id", "click", tuple(map(gm.Categorical, COLUMNS)), dict.fromkeys(COLUMNS, 5)
+)
 
 
 @pytest.fixture
@@ -32,9 +39,15 @@ def tables(monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("base", [CONFIGS / "movielens_100k.yaml", *sorted((CONFIGS / "protocols").glob("*.yaml"))], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "base",
+    [CONFIGS / "movielens_100k.yaml", *sorted((CONFIGS / "protocols").glob("*.yaml"))],
+    ids=lambda p: p.stem,
+)
 def test_a_method_is_an_experiment_on_any_base(method, base):
-    experiment = Experiment(**(yaml.safe_load(base.read_text()) | yaml.safe_load(method.read_text())))
+    experiment = Experiment(
+        **(yaml.safe_load(base.read_text()) | yaml.safe_load(method.read_text()))
+    )
     assert (experiment.inner_loop.steps > 0) == (method.stem != "joint")
 
 
@@ -51,17 +64,41 @@ def test_the_code_of_a_page_makes_what_its_configuration_does(page):
     (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     made = {"gm": gm, "schema": SCHEMA}
     exec(code, made)
-    options = [yaml.safe_load(file.read_text()) for file in (CONFIGS / "movielens_100k.yaml", CONFIGS / "methods" / f"{page.stem}.yaml")]
-    experiment, inner_loop = Experiment(**options[0] | options[1]), made["model"].task_loop.inner_loop
-    rule = dataclasses.replace(experiment.adaptation, learning_rate=inner_loop.learning_rate)  # which is the tower's and the data's
-    assert inner_loop == (dataclasses.replace(rule, adapt="user_id") if page.stem == "metaemb" else rule)
+    options = [
+        yaml.safe_load(file.read_text())
+        for file in (CONFIGS / "movielens_100k.yaml", CONFIGS / "methods" / f"{page.stem}.yaml")
+    ]
+    experiment, inner_loop = (
+        Experiment(**options[0] | options[1]),
+        made["model"].task_loop.inner_loop,
+    )
+    rule = dataclasses.replace(
+        experiment.adaptation, learning_rate=inner_loop.learning_rate
+    )  # which is the tower's and the data's
+    assert inner_loop == (
+        dataclasses.replace(rule, adapt="user_id") if page.stem == "metaemb" else rule
+    )
     assert isinstance(made["model"], MODELS[experiment.model])
 
 
 def test_a_table_by_hand(tables, tmp_path):
-    metrics = lambda auc: dict.fromkeys(tables.SHOWN["ratings_recbole"], auc)  # noqa: E731
-    trained = lambda auc: {"rows": {"after": {"test": metrics(auc)}}, "curve": {"0": {"auc": 0.5}, "10": {"auc": auc}}}  # noqa: E731
-    baselines = lambda auc: {"rows": {"item_popularity": {"test": metrics(auc)}, "factorisation": {"test": metrics(auc + 0.1)}}}  # noqa: E731
+    def metrics(auc):
+        return dict.fromkeys(tables.SHOWN["ratings_recbole"], auc)
+
+    def trained(auc):
+        return {
+            "rows": {"after": {"test": metrics(auc)}},
+            "curve": {"0": {"auc": 0.5}, "10": {"auc": auc}},
+        }
+
+    def baselines(auc):
+        return {
+            "rows": {
+                "item_popularity": {"test": metrics(auc)},
+                "factorisation": {"test": metrics(auc + 0.1)},
+            }
+        }
+
     kept = {
         "baselines": {"0": baselines(0.6), "1": baselines(0.5)},
         "joint": {"0": trained(0.65), "1": trained(0.75)},
@@ -70,10 +107,13 @@ def test_a_table_by_hand(tables, tmp_path):
         "anil": {"1": trained(0.85)},
     }
     anonymous = {"maml": {"1": trained(0.8)}}
-    (tmp_path / "kept.json").write_text(json.dumps({"ratings_recbole": kept, "ratings_anonymous": anonymous}))
+    (tmp_path / "kept.json").write_text(
+        json.dumps({"ratings_recbole": kept, "ratings_anonymous": anonymous})
+    )
     page = tmp_path / "page.md"
     page.write_text(
-        "<!-- ratings_recbole -->\nstale\n<!-- end -->\nkept\n<!-- ratings_recbole, paired -->\n<!-- end -->\n<!-- ablations -->\n<!-- end -->\n"
+        "<!-- ratings_recbole -->\nstale\n<!-- end -->\nkept\n<!-- ratings_recbole, paired "
+        "-->\n<!-- end -->\n<!-- ablations -->\n<!-- end -->\n"
     )
     tables.render(tmp_path / "kept.json", [page])
     text = page.read_text()
@@ -81,7 +121,10 @@ def test_a_table_by_hand(tables, tmp_path):
     assert "| item popularity (smoothed item mean) | 2 | .5500 ± .0500 |" in text
     assert "| MAML | 1 | .9" not in text  # a mean over other users than the others'
     assert "| MAML | 1 | +.1500 | +.1500 | +.1500 | +.3000 |" in text
-    assert "| closed-form head | 2 | +.0600 ± .0100 | +.0600 ± .0100 | +.0600 ± .0100 | +.1100 ± .1100 |" in text
+    assert (
+        "| closed-form head | 2 | +.0600 ± .0100 | +.0600 ± .0100 | +.0600 ± .0100 | +.1100 ± "
+        ".1100 |" in text
+    )
     assert "| joint training, fine-tuned | 2 |  |  |  | +.0500 ± .1000 |" in text
     assert "| the head alone adapts | 1 | -.0500 |" in text
     assert "| no features of the user | 1 | -.1000 |" in text
@@ -96,10 +139,18 @@ def test_tables_of_a_part_of_the_results(tables):
     assert "clicks_last" in made
     assert "clicks_last, by support" not in made
     assert [tables.short(value) for value in (0.25, 10.5, 20.25)] == [".2500", "10.5000", "20.2500"]
-    assert [tables.short(value, sign="+") for value in (0.25, -0.25, 10.5)] == ["+.2500", "-.2500", "+10.5000"]
+    assert [tables.short(value, sign="+") for value in (0.25, -0.25, 10.5)] == [
+        "+.2500",
+        "-.2500",
+        "+10.5000",
+    ]
 
 
-@pytest.mark.parametrize("shown", [ROOT / "docs/results.md", ROOT / "docs/methods.md", *PAGES], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "shown",
+    [ROOT / "docs/results.md", ROOT / "docs/methods.md", *PAGES],
+    ids=lambda path: path.stem,
+)
 def test_pages_show_the_results(tables, tmp_path, shown):
     page = tmp_path / "page.md"
     page.write_text(shown.read_text())

@@ -30,7 +30,11 @@ def test_options_are_read_as_their_types(tune):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"inner_steps": "many"}, "inner_steps"), ({"inner_rate": 0.1}, "inner_rate"), ({"learning_rate": -1.0}, "learning_rate must be")],
+    [
+        ({"inner_steps": "many"}, "inner_steps"),
+        ({"inner_rate": 0.1}, "inner_rate"),
+        ({"learning_rate": -1.0}, "learning_rate must be"),
+    ],
 )
 def test_bad_options_are_refused_by_name(tune, options, message):
     with pytest.raises((jsonargparse.ArgumentError, ValueError), match=message):
@@ -40,8 +44,15 @@ def test_bad_options_are_refused_by_name(tune, options, message):
 @pytest.mark.parametrize(("loss", "worst"), [("binary_crossentropy", -math.inf), ("mse", math.inf)])
 def test_a_trial_that_diverges_is_the_worst(tune, monkeypatch, tiny, tmp_path, capsys, loss, worst):
     def diverge(*_):
-        raise NotFiniteError("loss must be finite. Received: loss=nan in epoch 1. Lower the learning rates.")
+        raise NotFiniteError(
+            "loss must be finite. Received: loss=nan in epoch 1. Lower the learning rates."
+        )
 
     monkeypatch.setattr(tune, "train", diverge)
-    assert tune.score(Experiment(data=str(tiny), run=str(tmp_path / "run"), loss=loss, global_batch_tasks=4)) == worst
+    assert (
+        tune.score(
+            Experiment(data=str(tiny), run=str(tmp_path / "run"), loss=loss, global_batch_tasks=4)
+        )
+        == worst
+    )
     assert "a trial diverged: loss must be finite. Received: loss=nan" in capsys.readouterr().out

@@ -27,14 +27,20 @@ print("done")
 def wait(folder, what, seconds):
     body = WAIT.format(folder=str(folder), what=what, seconds=seconds)
     return subprocess.run(
-        [sys.executable, "-c", body], capture_output=True, text=True, check=False, env=os.environ | {"GMETA_WATCHDOG_SECONDS": "0.4"}
+        [sys.executable, "-c", body],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"GMETA_WATCHDOG_SECONDS": "0.4"},
     )
 
 
 def test_a_call_beyond_its_limit_ends_the_process(tmp_path):
     done = wait(tmp_path, "watch('step')", 30)
     assert done.returncode == 1
-    assert done.stderr.strip().startswith("error: rank 1 of 2: step must end within its time limit. Received: no end")
+    assert done.stderr.strip().startswith(
+        "error: rank 1 of 2: step must end within its time limit. Received: no end"
+    )
     assert "(now 0.4)" in (tmp_path / "error.txt").read_text()
 
 
@@ -60,7 +66,10 @@ def test_the_report_of_an_earlier_session_is_kept(tmp_path):
     dog = Watchdog()
     dog.report_to(tmp_path)
     assert dog._claim_report("later")
-    assert [(tmp_path / name).read_text() for name in ("error.earlier.txt", "error.txt")] == ["earlier", "later"]
+    assert [(tmp_path / name).read_text() for name in ("error.earlier.txt", "error.txt")] == [
+        "earlier",
+        "later",
+    ]
 
 
 def test_the_second_rank_to_fail_is_silent(tmp_path):

@@ -1,4 +1,5 @@
-"""Book-Crossing: `BX-Book-Ratings.csv`, `BX-Users.csv`, `BX-Books.csv`, semicolons, quoted, in Latin-1.
+"""Book-Crossing: `BX-Book-Ratings.csv`, `BX-Users.csv`, `BX-Books.csv`, semicolons, quoted, in
+Latin-1.
 
 Ziegler et al., "Improving Recommendation Lists Through Topic Diversification", WWW 2005.
 """
@@ -13,26 +14,34 @@ from gmeta_tf.schema import Categorical, Schema
 FEATURES = ("age", "country", "author", "publisher", "published", "isbn")
 
 
-def book_crossing(folder, *, label: Literal["click", "rating"] = "rating", clicked: float = 7.0, implicit: bool = False) -> Source:
+def book_crossing(
+    folder,
+    *,
+    label: Literal["click", "rating"] = "rating",
+    clicked: float = 7.0,
+    implicit: bool = False,
+) -> Source:
     """Ratings of books from 1 to 10, a task a user.
 
-    The files hold no time, so that a task's samples have no order but that of a draw: prepare them with
-    `Split(by="random")`. Ages are by decade, from 10 to 90; a year of 0 is unknown.
+    The files hold no time, so that a task's samples have no order but that of a draw: prepare them
+    with `Split(by="random")`. Ages are by decade, from 10 to 90; a year of 0 is unknown.
 
     Args:
       folder: holds the three files.
       label: "rating", or "click": 1 for a rating of at least `clicked`, else 0.
       clicked: see `label`.
-      implicit: keep ratings of 0, which say that a book was met; otherwise they are left out and counted.
+      implicit: keep ratings of 0, which say that a book was met; otherwise they are left out and
+        counted.
 
     Raises:
       FileNotFoundError: a file is missing.
       ValueError: a file is empty, or its last line is cut.
     """
-    read = lambda name: _read(os.path.join(str(folder), name))  # noqa: E731
-    ratings = (
-        f'(SELECT "User-ID" AS user_id, "ISBN" AS isbn, TRY_CAST("Book-Rating" AS DOUBLE) AS rating FROM {read("BX-Book-Ratings.csv")})'
-    )
+
+    def read(name):
+        return _read(os.path.join(str(folder), name))
+
+    ratings = f'(SELECT "User-ID" AS user_id, "ISBN" AS isbn, TRY_CAST("Book-Rating" AS DOUBLE) AS rating FROM {read("BX-Book-Ratings.csv")})'
     kept = "" if implicit else " WHERE rating IS DISTINCT FROM 0"
     sql = f"""
         SELECT i.*, (i.rating >= {clicked})::INT AS click,
@@ -43,7 +52,11 @@ def book_crossing(folder, *, label: Literal["click", "rating"] = "rating", click
         LEFT JOIN {read("BX-Users.csv")} u ON u."User-ID" = i.user_id
         LEFT JOIN {read("BX-Books.csv")} b ON b."ISBN" = i.isbn"""
     schema = Schema("user_id", label, tuple(map(Categorical, FEATURES)))
-    dropped = {} if implicit else {"samples_dropped_as_implicit": f"SELECT count(*) FROM {ratings} WHERE rating = 0"}
+    dropped = (
+        {}
+        if implicit
+        else {"samples_dropped_as_implicit": f"SELECT count(*) FROM {ratings} WHERE rating = 0"}
+    )
     return Source(schema=schema, sql=sql, order_by=("isbn",), dropped=dropped)
 
 

@@ -21,7 +21,8 @@ class Files:
     Attributes:
       paths: files, or patterns such as logs/*.csv.
       form: "csv", "parquet" or "jsonl" (one object a line); "": by the first file's suffix.
-      delimiter: csv: between columns, one to four characters such as "," or "::"; "": by suffix, a comma where unknown.
+      delimiter: csv: between columns, one to four characters such as "," or "::"; "": by suffix, a
+        comma where unknown.
       header: csv: the first line names the columns.
       columns: csv without a header: their names.
       quote: csv: around values that hold a delimiter; "": none.
@@ -43,7 +44,10 @@ class Files:
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if not self.paths:
-            raise ValueError("paths must name a file. Received: none. Give files, or patterns such as logs/*.csv.")
+            raise ValueError(
+                "paths must name a file. Received: none. Give files, or patterns such as "
+                "logs/*.csv."
+            )
 
     def sql(self) -> str:
         """DuckDB expression of the table; csv columns are text, exactly as they stand.
@@ -71,7 +75,9 @@ class Files:
         }
         if self.columns:
             options["auto_detect"] = "false"
-            options["columns"] = "{" + ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in self.columns) + "}"
+            options["columns"] = (
+                "{" + ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in self.columns) + "}"
+            )
         else:
             options["all_varchar"] = "true"
         return f"read_csv({listed}, strict_mode = true, {', '.join(f'{k} = {v}' for k, v in options.items())})"
@@ -91,7 +97,12 @@ class Side:
 
 
 def tables(
-    interactions: Files, schema: Schema, order_by: tuple[str, ...], *, sides: tuple[Side, ...] = (), select: dict[str, str] | None = None
+    interactions: Files,
+    schema: Schema,
+    order_by: tuple[str, ...],
+    *,
+    sides: tuple[Side, ...] = (),
+    select: dict[str, str] | None = None,
 ) -> Source:
     """Interactions of any form, with side tables.
 
@@ -107,11 +118,19 @@ def tables(
     """
     made = f"(FROM {interactions.sql()})"
     for side in sides:
-        made = f"(SELECT * FROM {made} LEFT JOIN (FROM {side.files.sql()}) USING ({_named(side.on)}))"
+        made = (
+            f"(SELECT * FROM {made} LEFT JOIN (FROM {side.files.sql()}) USING ({_named(side.on)}))"
+        )
     select = select or {}
-    replaced = ", ".join(f"{expression} AS {_named(column)}" for column, expression in select.items())
+    replaced = ", ".join(
+        f"{expression} AS {_named(column)}" for column, expression in select.items()
+    )
     others = f"COLUMNS(lambda c: c NOT IN ({', '.join(map(quoted, select))}))" if select else "*"
-    return Source(schema=schema, sql=f"SELECT {others}{', ' + replaced if replaced else ''} FROM {made}", order_by=tuple(order_by))
+    return Source(
+        schema=schema,
+        sql=f"SELECT {others}{', ' + replaced if replaced else ''} FROM {made}",
+        order_by=tuple(order_by),
+    )
 
 
 def matching(path: str) -> list[str]:
@@ -122,7 +141,10 @@ def matching(path: str) -> list[str]:
     """
     found = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
     if not found or not all(map(os.path.isfile, found)):
-        raise FileNotFoundError(f"source must be a file that exists. Received: {path}. See gmeta prepare --help for what is read.")
+        raise FileNotFoundError(
+            f"source must be a file that exists. Received: {path}. See gmeta prepare --help for "
+            "what is read."
+        )
     return found
 
 

@@ -1,8 +1,9 @@
-"""Towers: Keras models from a sample's features to its logit. They know nothing of tasks, ranks or tables.
+"""Towers: Keras models from a sample's features to its logit. They know nothing of tasks, ranks or
+tables.
 
-A tower's input is a dictionary: `embedded` [n, width] (the features' vectors side by side; those of a multi-hot feature are
-one already) and `numeric` [n, features], which may be none. Its output is [n, 1] logits, made last by its `head`.
-Any Keras model of that input and output serves as well.
+A tower's input is a dictionary: `embedded` [n, width] (the features' vectors side by side; those of
+a multi-hot feature are one already) and `numeric` [n, features], which may be none. Its output is
+[n, 1] logits, made last by its `head`. Any Keras model of that input and output serves as well.
 """
 
 from gmeta_tf.models.towers.dcn import DCN

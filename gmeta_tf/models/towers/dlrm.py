@@ -24,7 +24,9 @@ class DLRM(tf.keras.Model):
         self.vector_dim = dim
         self.bottom = list(dense_layers((*bottom, dim), activation))
         self.interaction = tfrs.layers.feature_interaction.DotInteraction()
-        self.top = tf.keras.Sequential(list(dense_layers(top, activation, dropout=dropout)), name="top")
+        self.top = tf.keras.Sequential(
+            list(dense_layers(top, activation, dropout=dropout)), name="top"
+        )
         self.head = tf.keras.layers.Dense(1, name="head")
 
     def call(self, inputs, training=None):

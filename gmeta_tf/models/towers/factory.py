@@ -10,7 +10,9 @@ from gmeta_tf.models.towers.wide_deep import WideDeep
 TOWERS = ("dlrm", "mlp", "dcn", "deepfm", "wide_deep")
 
 
-def make_tower(name: str, *, dim: int, bottom=(), top=(), cross_layers: int = 2, cross_rank: int = 0, **hidden) -> tf.keras.Model:
+def make_tower(
+    name: str, *, dim: int, bottom=(), top=(), cross_layers: int = 2, cross_rank: int = 0, **hidden
+) -> tf.keras.Model:
     """A tower of these widths, each of which it takes as far as it has such layers.
 
     Args:

@@ -15,7 +15,9 @@ class MLP(tf.keras.Model):
 
     def __init__(self, units=(128, 64), *, activation="relu", dropout=0.0):
         super().__init__(name="mlp")
-        self.hidden = tf.keras.Sequential(list(dense_layers(units, activation, dropout=dropout)), name="hidden")
+        self.hidden = tf.keras.Sequential(
+            list(dense_layers(units, activation, dropout=dropout)), name="hidden"
+        )
         self.head = tf.keras.layers.Dense(1, name="head")
 
     def call(self, inputs, training=None):

@@ -15,7 +15,9 @@ def dense_layers(units, activation, *, dropout: float = 0.0) -> Iterator[tf.kera
 
 def side_by_side(inputs) -> tf.Tensor:
     """[n, width + features]: all of a tower's input, whichever of its two kinds there are."""
-    return tf.concat([part for part in (inputs["embedded"], inputs["numeric"]) if part.shape[-1]], -1)
+    return tf.concat(
+        [part for part in (inputs["embedded"], inputs["numeric"]) if part.shape[-1]], -1
+    )
 
 
 def vectors(embedded, dim: int) -> list[tf.Tensor]:
@@ -26,7 +28,8 @@ def vectors(embedded, dim: int) -> list[tf.Tensor]:
     """
     if embedded.shape[-1] % dim:
         raise ValueError(
-            f"dim must be the width of every table. Received: dim={dim} for {embedded.shape[-1]} values a sample. "
+            f"dim must be the width of every table. Received: dim={dim} for {embedded.shape[-1]} "
+            "values a sample. "
             "Pass the model's embedding_dim, which must be one number."
         )
     return tf.split(embedded, embedded.shape[-1] // dim, axis=-1)

@@ -9,9 +9,10 @@ from gmeta_tf.models.towers.parts import dense_layers, side_by_side, vectors
 class WideDeep(tf.keras.Model):
     """A wide part, linear in the features and their pairs, and a deep part of dense layers, summed.
 
-    The paper's wide part has a weight for each id, and for each cross-product of ids that its authors chose. Here the first
-    is a linear function of the id's vector, and a cross-product the dot product of two features' vectors: all pairs are
-    taken, with a weight each. A cross of two columns that the data holds as a column of its own is a feature like others.
+    The paper's wide part has a weight for each id, and for each cross-product of ids that its
+    authors chose. Here the first is a linear function of the id's vector, and a cross-product the
+    dot product of two features' vectors: all pairs are taken, with a weight each. A cross of two
+    columns that the data holds as a column of its own is a feature like others.
 
     Args:
       dim: width of every embedding row.
@@ -20,16 +21,20 @@ class WideDeep(tf.keras.Model):
       dropout: rate after each hidden layer.
 
     Attributes:
-      head: the wide part and the deep part's last layer, in one: Dense(1) over features, pairs and the last hidden layer.
+      head: the wide part and the deep part's last layer, in one: Dense(1) over features, pairs and
+        the last hidden layer.
 
-    Reference: Cheng et al., "Wide & Deep Learning for Recommender Systems", 2016 (arXiv:1606.07792), equation 3.
+    Reference: Cheng et al., "Wide & Deep Learning for Recommender Systems", 2016
+    (arXiv:1606.07792), equation 3.
     """
 
     def __init__(self, dim, *, units=(128, 64), activation="relu", dropout=0.0):
         super().__init__(name="wide_deep")
         self.vector_dim = dim
         self.interaction = tfrs.layers.feature_interaction.DotInteraction()
-        self.hidden = tf.keras.Sequential(list(dense_layers(units, activation, dropout=dropout)), name="hidden")
+        self.hidden = tf.keras.Sequential(
+            list(dense_layers(units, activation, dropout=dropout)), name="hidden"
+        )
         self.head = tf.keras.layers.Dense(1, name="head")
 
     def call(self, inputs, training=None):

@@ -1,4 +1,5 @@
-"""A plain hybrid-parallel step written by hand: rows exchanged by three alltoalls, dense gradients averaged, no metrics.
+"""A plain hybrid-parallel step written by hand: rows exchanged by three alltoalls, dense gradients
+averaged, no metrics.
 
 cd scripts/benchmarks
 python -m peers.hybrid_step --steps 200 --pin 0
@@ -18,7 +19,8 @@ def plan(ids):
     """Which rows go where.
 
     Returns:
-      (place of each id among the rows that will come, how many ids go to each rank, how many come, local rows wanted here).
+      (place of each id among the rows that will come, how many ids go to each rank, how many come,
+      local rows wanted here).
     """
     distinct, place = tf.unique(tf.reshape(ids, [-1]))
     if RANKS == 1:
@@ -51,13 +53,21 @@ def make(workload: Workload):
 
     @tf.function
     def step(support, query):
-        ids = tf.cast(tf.concat([support["ids"], query["ids"]], 1), tf.int32)  # [tasks, samples, fields]
+        ids = tf.cast(
+            tf.concat([support["ids"], query["ids"]], 1), tf.int32
+        )  # [tasks, samples, fields]
         place, sent, received, local = plan(ids)
         rows = move(tf.gather(shard, local), received, name="rows")  # [distinct ids, dim]
         with tf.GradientTape() as tape:
             tape.watch(rows)
-            embedded = tf.reshape(tf.gather(rows, place), [*ids.shape[:2], workload.fields * workload.dim])
-            loss = tf.reduce_mean(task_losses("vectorized", workload, dense, (embedded, support["label"], query["label"])))
+            embedded = tf.reshape(
+                tf.gather(rows, place), [*ids.shape[:2], workload.fields * workload.dim]
+            )
+            loss = tf.reduce_mean(
+                task_losses(
+                    "vectorized", workload, dense, (embedded, support["label"], query["label"])
+                )
+            )
         of_dense, of_rows = tape.gradient(loss, (dense, rows))
         home = move(tf.convert_to_tensor(of_rows) / RANKS, sent, name="gradients")
         *of_dense, loss = mean_over_ranks([*tf.nest.flatten(of_dense), loss])

@@ -1,4 +1,5 @@
-"""The same outer step written by hand in TensorFlow, its loop over tasks in one of four ways, no metrics.
+"""The same outer step written by hand in TensorFlow, its loop over tasks in one of four ways, no
+metrics.
 
 cd scripts/benchmarks && python -m peers.tf_loops --how vectorized --steps 200
 
@@ -17,19 +18,26 @@ from workloads import Workload, first_weights, random_batches
 
 
 def mlp(inputs, kernels, biases):
-    """[..., samples, width] -> [..., samples] logits; for several tasks kernels [tasks, in, out], biases [tasks, 1, out]."""
+    """[..., samples, width] -> [..., samples] logits; for several tasks kernels [tasks, in, out],
+    biases [tasks, 1, out].
+    """
     for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
         inputs = tf.nn.relu(tf.matmul(inputs, kernel) + bias)
     return tf.squeeze(tf.matmul(inputs, kernels[-1]) + biases[-1], -1)
 
 
 def mean_loss(labels, inputs, weights):
-    """Mean binary cross-entropy of each task's samples: labels [..., samples], inputs [..., samples, width]."""
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, mlp(inputs, *weights)), -1)
+    """Mean binary cross-entropy of each task's samples: labels [..., samples], inputs [...,
+    samples, width].
+    """
+    return tf.reduce_mean(
+        tf.nn.sigmoid_cross_entropy_with_logits(labels, mlp(inputs, *weights)), -1
+    )
 
 
 def task_loss(workload: Workload, weights, embedded, support_label, query_label):
-    """Query loss after one step on the support set, of one task or, with weights for each, of several.
+    """Query loss after one step on the support set, of one task or, with weights for each, of
+    several.
 
     embedded: [..., support + query samples, width].
     """
@@ -43,12 +51,19 @@ def task_loss(workload: Workload, weights, embedded, support_label, query_label)
 
 
 def task_losses(how: str, workload: Workload, dense, tasks):
-    """[tasks] losses; tasks: `embedded`, `support_label` and `query_label` of `task_loss`, stacked over tasks."""
+    """[tasks] losses; tasks: `embedded`, `support_label` and `query_label` of `task_loss`, stacked
+    over tasks.
+    """
     weights = tf.nest.map_structure(tf.convert_to_tensor, dense)
     if how == "batched":
-        copies = tf.nest.map_structure(lambda w: tf.tile(tf.reshape(w, [1, -1, w.shape[-1]]), [workload.tasks, 1, 1]), weights)
+        copies = tf.nest.map_structure(
+            lambda w: tf.tile(tf.reshape(w, [1, -1, w.shape[-1]]), [workload.tasks, 1, 1]), weights
+        )
         return task_loss(workload, copies, *tasks)
-    one = lambda task: task_loss(workload, weights, *task)  # noqa: E731
+
+    def one(task):
+        return task_loss(workload, weights, *task)
+
     if how == "vectorized":
         return tf.vectorized_map(one, tasks, fallback_to_while_loop=False)
     if how == "map_fn":
@@ -57,14 +72,22 @@ def task_losses(how: str, workload: Workload, dense, tasks):
 
 
 def outer_step(how: str, workload: Workload, table, dense, support, query):
-    """Updates the table and the dense weights by plain SGD on a batch; returns the mean query loss."""
-    ids = tf.cast(tf.concat([support["ids"], query["ids"]], 1), tf.int32)  # [tasks, samples, fields]
+    """Updates the table and the dense weights by plain SGD on a batch; returns the mean
+    query loss.
+    """
+    ids = tf.cast(
+        tf.concat([support["ids"], query["ids"]], 1), tf.int32
+    )  # [tasks, samples, fields]
     distinct, place = tf.unique(tf.reshape(ids, [-1]))
     rows = tf.gather(table, distinct)  # [distinct ids, dim]
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        embedded = tf.reshape(tf.gather(rows, place), [*ids.shape[:2], workload.fields * workload.dim])
-        loss = tf.reduce_mean(task_losses(how, workload, dense, (embedded, support["label"], query["label"])))
+        embedded = tf.reshape(
+            tf.gather(rows, place), [*ids.shape[:2], workload.fields * workload.dim]
+        )
+        loss = tf.reduce_mean(
+            task_losses(how, workload, dense, (embedded, support["label"], query["label"]))
+        )
     of_dense, of_rows = tape.gradient(loss, (dense, rows))
     for variable, gradient in zip(tf.nest.flatten(dense), tf.nest.flatten(of_dense), strict=True):
         variable.assign_sub(workload.outer_lr * gradient)
@@ -72,7 +95,9 @@ def outer_step(how: str, workload: Workload, table, dense, support, query):
     return loss
 
 
-def make(workload: Workload, how: Literal["eager", "map_fn", "vectorized", "batched"] = "vectorized"):
+def make(
+    workload: Workload, how: Literal["eager", "map_fn", "vectorized", "batched"] = "vectorized"
+):
     """The step behind `run(steps)` (see `side.measure`)."""
     table, *dense = tf.nest.map_structure(tf.Variable, first_weights(workload))
     batches = tf.nest.map_structure(tf.constant, random_batches(workload))

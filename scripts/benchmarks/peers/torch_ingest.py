@@ -1,7 +1,9 @@
-"""PyTorch's DataLoader over tensors of each task, with two workers: in memory, or a file each, as MeLU's programs keep them.
+"""PyTorch's DataLoader over tensors of each task, with two workers: in memory, or a file each, as
+MeLU's programs keep them.
 
 cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_ingest --steps 200
-cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_ingest --data /tmp/folder --steps 100
+cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_ingest --data /tmp/folder
+--steps 100
 """
 
 import pathlib
@@ -15,14 +17,18 @@ TASKS, WORKERS = 8192, 2
 
 def draw(workload: Workload, samples: int):
     """(ids, labels) of one set."""
-    return torch.randint(workload.tables[0], (samples, workload.fields)), torch.randint(2, (samples,)).float()
+    return torch.randint(workload.tables[0], (samples, workload.fields)), torch.randint(
+        2, (samples,)
+    ).float()
 
 
 class Tasks(torch.utils.data.Dataset):
     """(support, query) of each task, in memory."""
 
     def __init__(self, workload: Workload):
-        self.tasks = [(draw(workload, workload.support), draw(workload, workload.query)) for _ in range(TASKS)]
+        self.tasks = [
+            (draw(workload, workload.support), draw(workload, workload.query)) for _ in range(TASKS)
+        ]
 
     def __len__(self):
         return TASKS
@@ -47,9 +53,13 @@ class Files(torch.utils.data.Dataset):
 
 
 def make(workload: Workload, data: str | None = None):
-    """`run(steps)` that draws so many shuffled batches (see `side.measure`); data: folder for files."""
+    """`run(steps)` that draws so many shuffled batches (see `side.measure`); data: folder for
+    files.
+    """
     tasks = Files(workload, data) if data else Tasks(workload)
-    loader = torch.utils.data.DataLoader(tasks, batch_size=workload.tasks, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+    loader = torch.utils.data.DataLoader(
+        tasks, batch_size=workload.tasks, shuffle=True, num_workers=WORKERS, persistent_workers=True
+    )
 
     def endless():
         while True:

@@ -2,8 +2,8 @@
 
 cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_loops --how vmap --steps 20
 
-  loop   a Python loop with `autograd.grad(create_graph=True)`, as MeLU, learn2learn and RecBole-MetaRec do it
-  vmap   `torch.func.vmap` of `torch.func.grad`
+  loop   a Python loop with `autograd.grad(create_graph=True)`, as MeLU, learn2learn and
+  RecBole-MetaRec do it vmap   `torch.func.vmap` of `torch.func.grad`
 """
 
 from typing import Literal
@@ -28,7 +28,9 @@ def mean_loss(weights, labels, inputs):
 
 
 def task_loss(workload: Workload, gradient, weights, embedded, support_label, query_label):
-    """Query loss of a task after one step on its support set; gradient: of `mean_loss` with respect to `weights`."""
+    """Query loss of a task after one step on its support set; gradient: of `mean_loss` with respect
+    to `weights`.
+    """
     support, query = embedded[: workload.support], embedded[workload.support :]
     gradients = gradient(weights, support_label, support)
     adapted = [w - workload.inner_lr * g for w, g in zip(weights, gradients, strict=True)]
@@ -41,11 +43,18 @@ def by_autograd(weights, labels, inputs):
 
 
 def task_losses(how: str, workload: Workload, weights, tasks):
-    """[tasks] losses; tasks: `embedded`, `support_label` and `query_label` of `task_loss`, stacked over tasks."""
+    """[tasks] losses; tasks: `embedded`, `support_label` and `query_label` of `task_loss`, stacked
+    over tasks.
+    """
     if how == "vmap":
-        one = lambda weights, *task: task_loss(workload, torch.func.grad(mean_loss), weights, *task)  # noqa: E731
+
+        def one(weights, *task):
+            return task_loss(workload, torch.func.grad(mean_loss), weights, *task)
+
         return torch.func.vmap(one, in_dims=(None, 0, 0, 0))(weights, *tasks)
-    return torch.stack([task_loss(workload, by_autograd, weights, *task) for task in zip(*tasks, strict=True)])
+    return torch.stack(
+        [task_loss(workload, by_autograd, weights, *task) for task in zip(*tasks, strict=True)]
+    )
 
 
 def make(workload: Workload, how: Literal["loop", "vmap"] = "loop"):
@@ -53,14 +62,19 @@ def make(workload: Workload, how: Literal["loop", "vmap"] = "loop"):
     table, kernels, biases = first_weights(workload)
     table = torch.tensor(table)
     dense = [torch.tensor(w, requires_grad=True) for w in (*kernels, *biases)]
-    batches = [tuple({name: torch.tensor(v) for name, v in samples.items()} for samples in pair) for pair in random_batches(workload)]
+    batches = [
+        tuple({name: torch.tensor(v) for name, v in samples.items()} for samples in pair)
+        for pair in random_batches(workload)
+    ]
 
     def step(support, query):
         ids = torch.cat([support["ids"], query["ids"]], 1)  # [tasks, samples, fields]
         distinct, place = torch.unique(ids, return_inverse=True)
         rows = table[distinct].requires_grad_()  # [distinct ids, dim]
         embedded = rows[place].flatten(2)  # [tasks, samples, width]
-        loss = task_losses(how, workload, dense, (embedded, support["label"], query["label"])).mean()
+        loss = task_losses(
+            how, workload, dense, (embedded, support["label"], query["label"])
+        ).mean()
         *of_dense, of_rows = torch.autograd.grad(loss, [*dense, rows])
         with torch.no_grad():
             for weight, gradient in zip(dense, of_dense, strict=True):

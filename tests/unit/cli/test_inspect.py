@@ -9,7 +9,11 @@ from gmeta_tf.metaio.prepare import prepare
 def test_a_page_of_what_is_there(tiny, capsys):
     main(["inspect", str(tiny), "--tasks", "2", "--partition", "test"])
     page = capsys.readouterr().out
-    for part in ("task user, label click", "│ tags    │ multi_hot   │ 3     │ tags  │ 8 ", "│ train      │ 4     │ 4      │ 30 "):
+    for part in (
+        "task user, label click",
+        "│ tags    │ multi_hot   │ 3     │ tags  │ 8 ",
+        "│ train      │ 4     │ 4      │ 30 ",
+    ):
         assert part in page
     assert "samples in a support set" in page
     assert page.count("support │ ?") >= 2  # a new user's id is unknown
@@ -30,4 +34,7 @@ def test_a_picture(tiny, tmp_path):
 def test_an_unknown_partition(tiny, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["inspect", str(tiny), "--partition", "dev"])
-    assert "partition must be one of ['test', 'train', 'validation']. Received: 'dev'" in capsys.readouterr().err
+    assert (
+        "partition must be one of ['test', 'train', 'validation']. Received: 'dev'"
+        in capsys.readouterr().err
+    )

@@ -21,7 +21,12 @@ SIZES = ["--support", "16", "--query", "16"]
 @pytest.fixture
 def schema(tmp_path):
     """A YAML schema of two tables."""
-    made = Schema("user", "click", (Categorical("user"), Categorical("item")), tables={"user": 10**7, "item": 50_000})
+    made = Schema(
+        "user",
+        "click",
+        (Categorical("user"), Categorical("item")),
+        tables={"user": 10**7, "item": 50_000},
+    )
     made.save(tmp_path / "schema.yaml")
     return tmp_path / "schema.yaml"
 
@@ -32,7 +37,9 @@ def plan(tmp_path, capsys):
 
     def run(*arguments):
         main(["plan", *map(str, arguments), "--json", str(tmp_path / "plan.json")])
-        return json.loads((tmp_path / "plan.json").read_text()), " ".join(capsys.readouterr().out.split())
+        return json.loads((tmp_path / "plan.json").read_text()), " ".join(
+            capsys.readouterr().out.split()
+        )
 
     return run
 
@@ -41,7 +48,15 @@ def test_help(capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["plan", "--help"])
     text = capsys.readouterr().out
-    for option in ("--experiment CONFIG", "--cluster.inter.latency_us", "--grid", "--picture", "--calibration", "--zipf", "--schema"):
+    for option in (
+        "--experiment CONFIG",
+        "--cluster.inter.latency_us",
+        "--grid",
+        "--picture",
+        "--calibration",
+        "--zipf",
+        "--schema",
+    ):
         assert option in text
     assert "a model's, not a measurement" in text
 
@@ -56,7 +71,9 @@ def test_the_papers_grid_is_the_default(schema, plan):
 
 
 def test_a_global_batch_is_shared(schema, plan):
-    made, _ = plan("--schema", schema, *SIZES, "--experiment.global_batch_tasks", 64, "--grid", "1x1", "2x8")
+    made, _ = plan(
+        "--schema", schema, *SIZES, "--experiment.global_batch_tasks", 64, "--grid", "1x1", "2x8"
+    )
     assert [(each["cluster"], each["tasks_a_rank"]) for each in made] == [("1x1", 64), ("2x8", 4)]
     assert made[0]["efficiency"] == 1
 
@@ -68,20 +85,52 @@ def test_nodes_are_doubled():
 
 
 def test_prepared_data_and_an_experiment(tiny, plan, tmp_path):
-    experiment = {"data": str(tiny), "tower": "mlp", "top": [8], "embedding_dim": 4, "global_batch_tasks": 8, "adapt": "all"}
+    experiment = {
+        "data": str(tiny),
+        "tower": "mlp",
+        "top": [8],
+        "embedding_dim": 4,
+        "global_batch_tasks": 8,
+        "adapt": "all",
+    }
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    made, printed = plan("--experiment", tmp_path / "experiment.yaml", "--experiment.embedding_dim", 6, "--grid", "1x2")
+    made, printed = plan(
+        "--experiment",
+        tmp_path / "experiment.yaml",
+        "--experiment.embedding_dim",
+        6,
+        "--grid",
+        "1x2",
+    )
     assert "4 tasks of 6 + 3 samples" in printed  # the sizes of the data
     job = make_job(
-        Manifest.load(tiny).schema, tower="mlp", dim=6, bottom=(), top=(8,), support=6, query=3, tasks=4, adapt="all", inner_steps=3
+        Manifest.load(tiny).schema,
+        tower="mlp",
+        dim=6,
+        bottom=(),
+        top=(8,),
+        support=6,
+        query=3,
+        tasks=4,
+        adapt="all",
+        inner_steps=3,
     )
     assert made[0]["memory_bytes"]["rows"] == memory(job, ranks=2).rows
     assert made[0]["memory_bytes"]["activations"] == memory(job, ranks=2).activations
 
 
 def test_options_of_cross_layers_reach_the_tower(tiny, plan):
-    experiment = {"data": tiny, "tower": "dcn", "top": "[8]", "embedding_dim": 4, "cross_layers": 3, "cross_rank": 2}
-    _, printed = plan(*(f"--experiment.{name}={value}" for name, value in experiment.items()), "--grid", "1x2")
+    experiment = {
+        "data": tiny,
+        "tower": "dcn",
+        "top": "[8]",
+        "embedding_dim": 4,
+        "cross_layers": 3,
+        "cross_rank": 2,
+    }
+    _, printed = plan(
+        *(f"--experiment.{name}={value}" for name, value in experiment.items()), "--grid", "1x2"
+    )
     schema = Manifest.load(tiny).schema
     width = 4 * len(schema.id_features) + len(schema.numeric_features)
     assert f" {3 * (2 * 2 * width + width) + (width + 1) * 8 + 9:,} dense weights" in printed
@@ -93,9 +142,22 @@ def test_joint_training_has_no_support(tiny, plan):
 
 
 def test_a_described_cluster(schema, plan, tmp_path):
-    cluster = {"nodes": 3, "devices": 2, "inter": {"latency_us": 50, "gigabytes_per_second": 0.1}, "device": {"memory_gib": 0.5}}
+    cluster = {
+        "nodes": 3,
+        "devices": 2,
+        "inter": {"latency_us": 50, "gigabytes_per_second": 0.1},
+        "device": {"memory_gib": 0.5},
+    }
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(cluster))
-    arguments = ("--schema", schema, *SIZES, "--tasks_a_rank", 64, "--cluster", tmp_path / "cluster.yaml")
+    arguments = (
+        "--schema",
+        schema,
+        *SIZES,
+        "--tasks_a_rank",
+        64,
+        "--cluster",
+        tmp_path / "cluster.yaml",
+    )
     slow, printed = plan(*arguments)
     assert [each["cluster"] for each in slow] == ["1x2", "2x2", "3x2"]
     assert [each["fits"] for each in slow] == [False, True, True]
@@ -105,7 +167,10 @@ def test_a_described_cluster(schema, plan, tmp_path):
     assert fast[0]["efficiency"] == slow[0]["efficiency"]  # one node
 
 
-ENGINE = [f"--experiment.{option}" for option in ("wire_dtype=bfloat16", "row_optimizer=rowwise_adagrad", "task_chunk=16")]
+ENGINE = [
+    f"--experiment.{option}"
+    for option in ("wire_dtype=bfloat16", "row_optimizer=rowwise_adagrad", "task_chunk=16")
+]
 
 
 def test_options_of_the_engine(schema, plan):
@@ -121,14 +186,28 @@ def test_options_of_the_engine(schema, plan):
     assert others["memory_bytes"]["row_slots"] == base["memory_bytes"]["row_slots"] / 16
     assert others["memory_bytes"]["activations"] == base["memory_bytes"]["activations"] / 4
     assert others["memory_bytes"]["dense"] == base["memory_bytes"]["dense"] / 3
-    placed, _ = plan("--schema", schema, *SIZES, "--grid", "2x4", "--experiment.placement", "{item: replicated}")
+    placed, _ = plan(
+        "--schema", schema, *SIZES, "--grid", "2x4", "--experiment.placement", "{item: replicated}"
+    )
     assert placed[0]["sent_bytes"]["allreduce"] > 50_000 * 16 * 4
 
 
 def test_a_calibration(schema, plan, tmp_path):
     lines = {"alltoall": Line(0.001, 1e9), "allreduce": Line(0.002, 1e9), "packing": Line(0.0, 1e9)}
-    Calibration("two cores", (MeasuredStep("small", 1e9, 0.01, 0.012),), overlap=0.0, **lines).save(tmp_path / "made.yaml")
-    made, printed = plan("--schema", schema, *SIZES, "--tasks_a_rank", 64, "--grid", "1x2", "--calibration", tmp_path / "made.yaml")
+    Calibration("two cores", (MeasuredStep("small", 1e9, 0.01, 0.012),), overlap=0.0, **lines).save(
+        tmp_path / "made.yaml"
+    )
+    made, printed = plan(
+        "--schema",
+        schema,
+        *SIZES,
+        "--tasks_a_rank",
+        64,
+        "--grid",
+        "1x2",
+        "--calibration",
+        tmp_path / "made.yaml",
+    )
     assert "Calibrated on two cores" in printed
     assert made[0]["step_seconds"]["latency"] == pytest.approx(3 * 0.001 + 0.002)
 
@@ -142,12 +221,27 @@ def test_the_picture(schema, plan, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], r"support and query must be given with a schema. Received: support=None, query=None. Add --support 16 --query 16."),
+        (
+            [],
+            r"support and query must be given with a schema. Received: support=None, query=None. Add --support 16 --query 16.",
+        ),
         ([*SIZES, "--tasks_a_rank", "0"], r"tasks must be above 0. Received: tasks=0."),
-        ([*SIZES, "--grid", "4"], r"grid must hold shapes NODESxDEVICES. Received: grid='4'. Write 2x4"),
-        ([*SIZES, "--experiment.row_optimizer", "lamb"], r"row_optimizer must be one of \('sgd', .*Received: row_optimizer='lamb'."),
-        ([*SIZES, "--experiment.tower", "cnn"], r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'."),
-        ([*SIZES, "--experiment.adapt", "head+shop"], r"adapt must be one of .*with or without tables.*Received: adapt='head\+shop'."),
+        (
+            [*SIZES, "--grid", "4"],
+            r"grid must hold shapes NODESxDEVICES. Received: grid='4'. Write 2x4",
+        ),
+        (
+            [*SIZES, "--experiment.row_optimizer", "lamb"],
+            r"row_optimizer must be one of \('sgd', .*Received: row_optimizer='lamb'.",
+        ),
+        (
+            [*SIZES, "--experiment.tower", "cnn"],
+            r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'.",
+        ),
+        (
+            [*SIZES, "--experiment.adapt", "head+shop"],
+            r"adapt must be one of .*with or without tables.*Received: adapt='head\+shop'.",
+        ),
         ([*SIZES, "--cluster.overlap", "2"], r"overlap must lie in \[0, 1\]. Received: overlap=2"),
         ([*SIZES, "--calibration", "nothing.yaml"], r"nothing.yaml"),
     ],

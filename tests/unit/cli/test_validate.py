@@ -15,10 +15,15 @@ def test_problems_end_with_code_1(tmp_path, capsys):
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(SystemExit, match="1"):
         main(["validate", str(folder)])
-    assert "WRONG: train/query-00000-of-00004.tfrecord must have the checksum of its manifest" in capsys.readouterr().out
+    assert (
+        "WRONG: train/query-00000-of-00004.tfrecord must have the checksum of its manifest"
+        in capsys.readouterr().out
+    )
 
 
 def test_no_data_is_told_in_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["validate", str(tmp_path)])
-    assert capsys.readouterr().err.startswith("gmeta validate: data must be a folder that preparation completed. Received: ")
+    assert capsys.readouterr().err.startswith(
+        "gmeta validate: data must be a folder that preparation completed. Received: "
+    )

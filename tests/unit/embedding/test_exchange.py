@@ -1,4 +1,6 @@
-"""The exchange's packing and places, in one process; `distributed/test_exchange.py` has the collectives."""
+"""The exchange's packing and places, in one process; `distributed/test_exchange.py` has the
+collectives.
+"""
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ def test_packing_is_undone_by_unpacking():
     parts = [tf.reshape(tf.range(6.0), [3, 2]), tf.reshape(tf.range(20.0), [4, 5])]
     message = exchange._pack(parts, counts)
     assert message.shape == (26,)
-    np.testing.assert_array_equal(message[4:6], [4, 5])  # rank 1's row of the first stack, then its rows of the second
+    np.testing.assert_array_equal(
+        message[4:6], [4, 5]
+    )  # rank 1's row of the first stack, then its rows of the second
     np.testing.assert_array_equal(message[6:11], np.arange(5))
     for part, back in zip(parts, exchange._unpack(message, counts, dims=[2, 5]), strict=True):
         np.testing.assert_array_equal(part, back)
@@ -45,5 +49,7 @@ def test_rows_are_fetched_once_each(empty):
 
 
 def test_gradients_of_one_row_are_summed():
-    rows, gradients = exchange._sum_per_row(tf.constant([4, 1, 4]), tf.constant([[1.0], [2.0], [5.0]]))
+    rows, gradients = exchange._sum_per_row(
+        tf.constant([4, 1, 4]), tf.constant([[1.0], [2.0], [5.0]])
+    )
     assert (rows.numpy().tolist(), gradients.numpy().tolist()) == ([4, 1], [[6.0], [2.0]])

@@ -8,7 +8,9 @@ LARGE = 40_000  # rows of 8 values: 320,000 samples
 
 
 def rows(ids, *, dim=8, table="user", seed=7, distribution=SMALL):
-    parts = initial_rows(np.asarray(ids, np.int64), dim=dim, table=table, seed=seed, distribution=distribution)
+    parts = initial_rows(
+        np.asarray(ids, np.int64), dim=dim, table=table, seed=seed, distribution=distribution
+    )
     return np.concatenate([values for _, values in parts])
 
 
@@ -27,14 +29,22 @@ def test_wider_rows_begin_with_the_same_values():
 def test_shape_and_dtype():
     assert rows([1, 2, 3], dim=5).shape == (3, 5)
     assert rows([1, 2, 3]).dtype == np.float32
-    assert list(initial_rows(np.zeros(0, np.int64), dim=4, table="user", seed=0, distribution=SMALL)) == []
+    assert (
+        list(initial_rows(np.zeros(0, np.int64), dim=4, table="user", seed=0, distribution=SMALL))
+        == []
+    )
 
 
 @pytest.mark.parametrize("other", [{"table": "item"}, {"seed": 8}], ids=["table", "seed"])
 def test_tables_and_seeds_differ(other):
-    one, two = rows(range(LARGE), distribution=Normal(1.0)), rows(range(LARGE), distribution=Normal(1.0), **other)
+    one, two = (
+        rows(range(LARGE), distribution=Normal(1.0)),
+        rows(range(LARGE), distribution=Normal(1.0), **other),
+    )
     assert np.mean(one == two) < 1e-4
-    assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.008  # 4.5 deviations of 1 / sqrt(320,000)
+    assert (
+        abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.008
+    )  # 4.5 deviations of 1 / sqrt(320,000)
 
 
 def test_rows_and_columns_differ():
@@ -76,7 +86,9 @@ def test_extreme_bits_stay_finite_and_within_bounds():
     bits = np.array([0, 0xFFFFFFFF, 0x80000000], np.uint32)
     assert Uniform(1.0).values(bits, bits).tolist() == pytest.approx([-1, 1, 0], abs=2**-23)
     assert Uniform(1.0).values(bits, bits).max() < 1
-    assert Normal(1.0).values(bits, np.zeros(3, np.uint32)).tolist() == pytest.approx([0, np.sqrt(48 * np.log(2)), np.sqrt(2 * np.log(2))])
+    assert Normal(1.0).values(bits, np.zeros(3, np.uint32)).tolist() == pytest.approx(
+        [0, np.sqrt(48 * np.log(2)), np.sqrt(2 * np.log(2))]
+    )
 
 
 def test_chunks_agree_with_one_piece(monkeypatch):
@@ -99,5 +111,12 @@ def test_ids_beyond_32_bits_have_rows_of_their_own():
 
 
 def test_a_seed_gives_the_same_values_in_every_version():
-    recorded = [0.83183736, 0.18694396, -1.36524559, -0.20523186]  # by a scalar re-computation in plain Python
-    assert rows([0, 1], dim=2, seed=0, distribution=Normal(1.0)).ravel().tolist() == pytest.approx(recorded, abs=1e-6)
+    recorded = [
+        0.83183736,
+        0.18694396,
+        -1.36524559,
+        -0.20523186,
+    ]  # by a scalar re-computation in plain Python
+    assert rows([0, 1], dim=2, seed=0, distribution=Normal(1.0)).ravel().tolist() == pytest.approx(
+        recorded, abs=1e-6
+    )

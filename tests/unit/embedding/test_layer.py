@@ -6,17 +6,26 @@ import pytest
 from gmeta_tf import Categorical, MultiHot, Numeric, RowAdagrad, Schema, ShardedEmbedding
 from gmeta_tf._tensorflow import tf
 
-FEATURES = (Categorical("user"), MultiHot("mean", 2, table="tag"), MultiHot("sum", 2, combiner="sum", table="tag"), Numeric("x"))
+FEATURES = (
+    Categorical("user"),
+    MultiHot("mean", 2, table="tag"),
+    MultiHot("sum", 2, combiner="sum", table="tag"),
+    Numeric("x"),
+)
 SCHEMA = Schema("user", "y", FEATURES, {"user": 4, "tag": 6})
 
 
 def lookup(embedding, ids):
     plan = embedding.plan(tf.constant(ids))
-    return embedding.lookup.combine(embedding.lookup.gather(embedding.fetch(plan), plan.index), plan.index > 0).numpy()
+    return embedding.lookup.combine(
+        embedding.lookup.gather(embedding.fetch(plan), plan.index), plan.index > 0
+    ).numpy()
 
 
 def table(embedding, name):
-    stack = next(s for s, one in enumerate(embedding.stacks) if name in [t.name for t in one.tables])
+    stack = next(
+        s for s, one in enumerate(embedding.stacks) if name in [t.name for t in one.tables]
+    )
     start = embedding.stacks[stack].offset(name)
     return embedding.shards[stack].numpy()[start : start + SCHEMA.tables[name]]
 
@@ -48,11 +57,22 @@ def test_padding_blanks_rows():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"wire_dtype must be one of \('float32', 'bfloat16', 'float16'\). Received: wire_dtype='int8'"):
+    with pytest.raises(
+        ValueError,
+        match=r"wire_dtype must be one of \('float32', 'bfloat16', 'float16'\). Received: wire_dtype='int8'",
+    ):
         ShardedEmbedding(SCHEMA, dim=3, wire_dtype="int8")
-    with pytest.raises(ValueError, match=r"schema must have a categorical or multi-hot feature. Received: none"):
+    with pytest.raises(
+        ValueError, match=r"schema must have a categorical or multi-hot feature. Received: none"
+    ):
         ShardedEmbedding(Schema("user", "y", (Numeric("x"),)), dim=3)
-    with pytest.raises(ValueError, match=r"schema must hold the sizes of its tables. Received: none. Take the schema of prepared data"):
+    with pytest.raises(
+        ValueError,
+        match=r"schema must hold the sizes of its tables. Received: none. Take the schema of prepared data",
+    ):
         ShardedEmbedding(Schema("user", "y", FEATURES), dim=3)
-    with pytest.raises(ValueError, match=r"dim must give every table's width. Received: \['user'\]; tables are \['tag', 'user'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"dim must give every table's width. Received: \['user'\]; tables are \['tag', 'user'\]",
+    ):
         ShardedEmbedding(SCHEMA, dim={"user": 3})

@@ -21,21 +21,32 @@ STEPS = [  # rows 0 and 2 pause, row 1 rests until the end, row 3 moves every st
     ([2, 3], [[1e-3, 0.0], [0.2, 0.2]]),
     ([0, 3, 2], [[0.7, -0.7], [0.1, -3.0], [2.0, 2.5]]),
 ]
-every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
+every_optimizer = pytest.mark.parametrize(
+    "optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__
+)
 
 
 def variables(optimizer, dtype=tf.float32):
     """A shard, and its slots at their first values."""
     shard = tf.Variable(START, dtype=dtype)
     shapes = [[len(START), 1] if slot.per_row else shard.shape for slot in optimizer.slots]
-    return shard, tuple(tf.Variable(tf.fill(s, tf.constant(slot.initial, dtype))) for s, slot in zip(shapes, optimizer.slots, strict=True))
+    return shard, tuple(
+        tf.Variable(tf.fill(s, tf.constant(slot.initial, dtype)))
+        for s, slot in zip(shapes, optimizer.slots, strict=True)
+    )
 
 
 def applied(optimizer, steps, dtype=tf.float32, first=0):
     """The shard and the slots after steps of (rows, gradients)."""
     shard, slots = variables(optimizer, dtype)
     for step, (rows, gradients) in enumerate(steps, first):
-        optimizer.apply(shard, slots, tf.constant(rows, tf.int32), tf.reshape(tf.constant(gradients, dtype), [-1, 2]), step=step)
+        optimizer.apply(
+            shard,
+            slots,
+            tf.constant(rows, tf.int32),
+            tf.reshape(tf.constant(gradients, dtype), [-1, 2]),
+            step=step,
+        )
     return shard.numpy(), [slot.numpy() for slot in slots]
 
 
@@ -66,12 +77,18 @@ def by_hand(optimizer, steps):
                     n, z = slots
                     z[r] += g - (np.sqrt(n[r] + g**2) - np.sqrt(n[r])) / rate * w[r]
                     n[r] += g**2
-                    w[r] = (np.sign(z[r]) * l1 - z[r]) / ((beta + np.sqrt(n[r])) / rate + 2 * l2) * (np.abs(z[r]) > l1)
+                    w[r] = (
+                        (np.sign(z[r]) * l1 - z[r])
+                        / ((beta + np.sqrt(n[r])) / rate + 2 * l2)
+                        * (np.abs(z[r]) > l1)
+                    )
     return w, slots
 
 
 @every_optimizer
-@pytest.mark.parametrize(("dtype", "tolerance"), [(tf.float32, 2e-6), (tf.float64, 1e-13)], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(tf.float32, 2e-6), (tf.float64, 1e-13)], ids=["float32", "float64"]
+)
 def test_rows_and_slots_follow_the_rule(optimizer, dtype, tolerance):
     shard, slots = applied(optimizer, STEPS, dtype)
     expected, expected_slots = by_hand(optimizer, STEPS)
@@ -97,7 +114,11 @@ def test_no_rows_are_allowed(optimizer):
         assert (slot == np.float32(declared.initial)).all()
 
 
-@pytest.mark.parametrize("optimizer", [RowSGD(), RowAdagrad(), RowwiseAdagrad(), RowAdam()], ids=lambda optimizer: type(optimizer).__name__)
+@pytest.mark.parametrize(
+    "optimizer",
+    [RowSGD(), RowAdagrad(), RowwiseAdagrad(), RowAdam()],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
 def test_a_zero_gradient_moves_no_fresh_row(optimizer):
     shard, _ = applied(optimizer, [([0], [[0.0, 0.0]])])
     assert shard.tobytes() == np.array(START, np.float32).tobytes()
@@ -105,7 +126,12 @@ def test_a_zero_gradient_moves_no_fresh_row(optimizer):
 
 @pytest.mark.parametrize(
     "optimizer",
-    [RowAdagrad(initial_accumulator=0.0), RowwiseAdagrad(initial_accumulator=0.0), RowAdam(), RowFTRL(initial_accumulator=0.0)],
+    [
+        RowAdagrad(initial_accumulator=0.0),
+        RowwiseAdagrad(initial_accumulator=0.0),
+        RowAdam(),
+        RowFTRL(initial_accumulator=0.0),
+    ],
     ids=lambda optimizer: type(optimizer).__name__,
 )
 def test_a_zero_gradient_never_divides_by_zero(optimizer):
@@ -114,14 +140,32 @@ def test_a_zero_gradient_never_divides_by_zero(optimizer):
 
 
 SCHEDULE = tf.keras.optimizers.schedules.PolynomialDecay(0.4, decay_steps=6, end_learning_rate=0.01)
-ADAM = {"beta_1": 0.875, "beta_2": 0.96875, "epsilon": 2**-10}  # Keras rounds them to float32 first: these are exact
-FTRL = {"initial_accumulator_value": 0.125, "l1_regularization_strength": 2**-6, "l2_regularization_strength": 0.25, "beta": 1.0}
+ADAM = {
+    "beta_1": 0.875,
+    "beta_2": 0.96875,
+    "epsilon": 2**-10,
+}  # Keras rounds them to float32 first: these are exact
+FTRL = {
+    "initial_accumulator_value": 0.125,
+    "l1_regularization_strength": 2**-6,
+    "l2_regularization_strength": 0.25,
+    "beta": 1.0,
+}
 KERAS = {
     "sgd": (RowSGD, tf.keras.optimizers.SGD),
     # Keras has Adagrad's epsilon inside the root
-    "adagrad": (lambda rate: RowAdagrad(rate, epsilon=0.0), lambda rate: tf.keras.optimizers.Adagrad(rate, 0.1, epsilon=0.0)),
-    "adam": (lambda rate: RowAdam(rate, **ADAM), lambda rate: tf.keras.optimizers.Adam(rate, **ADAM)),
-    "ftrl": (lambda rate: RowFTRL(rate, 0.125, l1=2**-6, l2=0.25, beta=1.0), lambda rate: tf.keras.optimizers.Ftrl(rate, **FTRL)),
+    "adagrad": (
+        lambda rate: RowAdagrad(rate, epsilon=0.0),
+        lambda rate: tf.keras.optimizers.Adagrad(rate, 0.1, epsilon=0.0),
+    ),
+    "adam": (
+        lambda rate: RowAdam(rate, **ADAM),
+        lambda rate: tf.keras.optimizers.Adam(rate, **ADAM),
+    ),
+    "ftrl": (
+        lambda rate: RowFTRL(rate, 0.125, l1=2**-6, l2=0.25, beta=1.0),
+        lambda rate: tf.keras.optimizers.Ftrl(rate, **FTRL),
+    ),
 }
 
 
@@ -140,27 +184,42 @@ def test_rows_touched_every_step_move_as_under_keras(name, rate):
 
 @every_optimizer
 def test_a_schedule_gives_the_rate_of_the_step(optimizer):
-    schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay([4], [0.5, 0.25])  # 0.5 in steps 0 … 4
+    schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay(
+        [4], [0.5, 0.25]
+    )  # 0.5 in steps 0 … 4
     scheduled = dataclasses.replace(optimizer, learning_rate=schedule)
     gradient = [([1], [[1.0, -0.5]])]
     for step, rate in ((4, 0.5), (5, 0.25)):
-        expected, _ = applied(dataclasses.replace(optimizer, learning_rate=rate), gradient, first=step)
+        expected, _ = applied(
+            dataclasses.replace(optimizer, learning_rate=rate), gradient, first=step
+        )
         made, _ = applied(scheduled, gradient, first=step)
         np.testing.assert_array_equal(made, expected)
         assert made[1].tolist() != START[1]
 
 
 def test_ftrl_refuses_a_rate_of_zero():
-    optimizer = RowFTRL(tf.keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=2, end_learning_rate=0.0))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="learning_rate must be above 0 at every step for FTRL"):
+    optimizer = RowFTRL(
+        tf.keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=2, end_learning_rate=0.0)
+    )
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="learning_rate must be above 0 at every step for FTRL"
+    ):
         applied(optimizer, [([0], [[1.0, 1.0]])] * 3)
 
 
 def graph(optimizer):
     """(shard, its slots, a graph that applies rows and gradients at a step)."""
     shard, slots = variables(optimizer)
-    signature = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 2]), tf.TensorSpec([], tf.int64)]
-    apply = tf.function(lambda rows, gradients, step: optimizer.apply(shard, slots, rows, gradients, step=step), signature)
+    signature = [
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None, 2]),
+        tf.TensorSpec([], tf.int64),
+    ]
+    apply = tf.function(
+        lambda rows, gradients, step: optimizer.apply(shard, slots, rows, gradients, step=step),
+        signature,
+    )
     return shard, slots, apply
 
 
@@ -179,16 +238,29 @@ def test_the_graph_does_as_eager(optimizer):
 def test_nothing_but_operations_on_rows_touches_a_variable(optimizer):
     _, slots, apply = graph(optimizer)
     made = apply.get_concrete_function()
-    handles = {placeholder.name for _, placeholder in made.graph.captures if placeholder.dtype == tf.resource}
-    users = [op for op in made.graph.get_operations() if handles & {tensor.name for tensor in op.inputs}]
+    handles = {
+        placeholder.name
+        for _, placeholder in made.graph.captures
+        if placeholder.dtype == tf.resource
+    }
+    users = [
+        op for op in made.graph.get_operations() if handles & {tensor.name for tensor in op.inputs}
+    ]
     assert len(handles) == 1 + len(slots)
-    assert {op.type for op in users} <= {"ResourceGather", "ResourceScatterUpdate", "ResourceScatterSub", "ResourceSparseApplyAdagradV2"}
+    assert {op.type for op in users} <= {
+        "ResourceGather",
+        "ResourceScatterUpdate",
+        "ResourceScatterSub",
+        "ResourceSparseApplyAdagradV2",
+    }
 
 
 def test_slots():
     assert RowSGD().slots == ()
     assert RowAdagrad(initial_accumulator=0.25).slots == (Slot("accumulator", 0.25),)
-    assert RowwiseAdagrad(initial_accumulator=0.25).slots == (Slot("accumulator", 0.25, per_row=True),)
+    assert RowwiseAdagrad(initial_accumulator=0.25).slots == (
+        Slot("accumulator", 0.25, per_row=True),
+    )
     assert RowAdam().slots == (Slot("mean", 0.0), Slot("variance", 0.0))
     assert RowFTRL(initial_accumulator=0.5).slots == (Slot("accumulator", 0.5), Slot("linear", 0.0))
 
@@ -198,23 +270,43 @@ def test_slots():
     [
         (
             lambda: RowSGD(-1.0),
-            "learning_rate must be at least 0. Received: learning_rate=-1.0. Give a number such as 0.01, or a schedule of",
+            "learning_rate must be at least 0. Received: learning_rate=-1.0. Give a number such as "
+            "0.01, or a schedule of",
         ),
-        (lambda: RowAdagrad("fast"), "learning_rate must be at least 0. Received: learning_rate='fast'. "),
-        (lambda: RowwiseAdagrad(float("nan")), "learning_rate must be at least 0. Received: learning_rate=nan. "),
+        (
+            lambda: RowAdagrad("fast"),
+            "learning_rate must be at least 0. Received: learning_rate='fast'. ",
+        ),
+        (
+            lambda: RowwiseAdagrad(float("nan")),
+            "learning_rate must be at least 0. Received: learning_rate=nan. ",
+        ),
         (lambda: RowFTRL(0), "learning_rate must be above 0. Received: learning_rate=0. "),
         (
             lambda: RowAdagrad(initial_accumulator=-0.1),
-            "initial_accumulator must be at least 0. Received: initial_accumulator=-0.1. Its default is 0.1.",
+            "initial_accumulator must be at least 0. Received: initial_accumulator=-0.1. Its "
+            "default is 0.1.",
         ),
-        (lambda: RowwiseAdagrad(epsilon=-1), "epsilon must be at least 0. Received: epsilon=-1. Its default is 1e-07."),
+        (
+            lambda: RowwiseAdagrad(epsilon=-1),
+            "epsilon must be at least 0. Received: epsilon=-1. Its default is 1e-07.",
+        ),
         (
             lambda: RowAdagrad(initial_accumulator=0, epsilon=0),
             "epsilon must be above 0 where initial_accumulator is 0. Received: epsilon=0. ",
         ),
-        (lambda: RowAdam(beta_1=1.0), "beta_1 must be at least 0 and below 1. Received: beta_1=1.0. Its default is 0.9."),
-        (lambda: RowAdam(beta_2=-0.1), "beta_2 must be at least 0 and below 1. Received: beta_2=-0.1. Its default is 0.999."),
-        (lambda: RowAdam(epsilon=0.0), "epsilon must be above 0. Received: epsilon=0.0. Its default is 1e-07."),
+        (
+            lambda: RowAdam(beta_1=1.0),
+            "beta_1 must be at least 0 and below 1. Received: beta_1=1.0. Its default is 0.9.",
+        ),
+        (
+            lambda: RowAdam(beta_2=-0.1),
+            "beta_2 must be at least 0 and below 1. Received: beta_2=-0.1. Its default is 0.999.",
+        ),
+        (
+            lambda: RowAdam(epsilon=0.0),
+            "epsilon must be above 0. Received: epsilon=0.0. Its default is 1e-07.",
+        ),
         (lambda: RowSGD(l2=-1), "l2 must be at least 0. Received: l2=-1. Its default is 0.0."),
         (lambda: RowAdagrad(l2="much"), "l2 must be at least 0. Received: l2='much'. "),
         (lambda: RowAdam(l2=float("nan")), "l2 must be at least 0. Received: l2=nan. "),

@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmeta_tf.embedding.partition import Stack, Table, kept_ids, kept_rows, local_row, owner, shard_rows, stack_tables
+from gmeta_tf.embedding.partition import (
+    Stack,
+    Table,
+    kept_ids,
+    kept_rows,
+    local_row,
+    owner,
+    shard_rows,
+    stack_tables,
+)
 
 SIZES = [1, 2, 3, 4, 5]
 
@@ -33,13 +42,29 @@ def test_offsets():
 
 
 def test_owned_ids_by_hand():
-    stack = Stack(4, (Table("a", 5, 4), Table("b", 1, 4), Table("c", 4, 4)), first_key=0)  # rows 0-4, 5, 6-9
-    owned = {rank: {name: kept_ids(stack, name, rank=rank, size=3) for name in "abc"} for rank in range(3)}
-    ids = {rank: {name: list(found[0]) for name, found in tables.items()} for rank, tables in owned.items()}
-    assert ids == {0: {"a": [0, 3], "b": [], "c": [0, 3]}, 1: {"a": [1, 4], "b": [], "c": [1]}, 2: {"a": [2], "b": [0], "c": [2]}}
+    stack = Stack(
+        4, (Table("a", 5, 4), Table("b", 1, 4), Table("c", 4, 4)), first_key=0
+    )  # rows 0-4, 5, 6-9
+    owned = {
+        rank: {name: kept_ids(stack, name, rank=rank, size=3) for name in "abc"}
+        for rank in range(3)
+    }
+    ids = {
+        rank: {name: list(found[0]) for name, found in tables.items()}
+        for rank, tables in owned.items()
+    }
+    assert ids == {
+        0: {"a": [0, 3], "b": [], "c": [0, 3]},
+        1: {"a": [1, 4], "b": [], "c": [1]},
+        2: {"a": [2], "b": [0], "c": [2]},
+    }
     assert [owned[0]["a"][1], owned[0]["c"][1]] == [0, 2]  # rank 0 holds rows 0, 3, 6, 9
     assert [owned[1]["a"][1], owned[1]["c"][1]] == [0, 2]  # rank 1 holds rows 1, 4, 7
-    assert [owned[2]["a"][1], owned[2]["b"][1], owned[2]["c"][1]] == [0, 1, 2]  # rank 2 holds rows 2, 5, 8
+    assert [owned[2]["a"][1], owned[2]["b"][1], owned[2]["c"][1]] == [
+        0,
+        1,
+        2,
+    ]  # rank 2 holds rows 2, 5, 8
 
 
 def test_a_replicated_stack_is_kept_whole_by_every_rank():
@@ -53,7 +78,9 @@ def test_a_replicated_stack_is_kept_whole_by_every_rank():
 def test_a_table_smaller_than_the_number_of_ranks(size):
     stack = Stack(2, (Table("one", 1, 2), Table("two", 2, 2)), first_key=0)
     for name, rows in (("one", 1), ("two", 2)):
-        found = np.concatenate([kept_ids(stack, name, rank=rank, size=size)[0] for rank in range(size)])
+        found = np.concatenate(
+            [kept_ids(stack, name, rank=rank, size=size)[0] for rank in range(size)]
+        )
         assert sorted(found.tolist()) == list(range(rows))
 
 
@@ -86,16 +113,26 @@ def test_tables_of_one_dim_are_stacked_in_order_of_first_appearance():
 
 
 @settings(deadline=None, max_examples=60)
-@given(tables=st.lists(st.tuples(st.integers(1, 9), st.sampled_from([2, 3, 5])), min_size=1, max_size=6), size=st.integers(1, 5))
+@given(
+    tables=st.lists(
+        st.tuples(st.integers(1, 9), st.sampled_from([2, 3, 5])), min_size=1, max_size=6
+    ),
+    size=st.integers(1, 5),
+)
 def test_one_formula_serves_the_keys_of_all_stacks(tables, size):
-    stacks = stack_tables([Table(f"t{i}", rows, dim) for i, (rows, dim) in enumerate(tables)], size=size)
+    stacks = stack_tables(
+        [Table(f"t{i}", rows, dim) for i, (rows, dim) in enumerate(tables)], size=size
+    )
     end = 0
     for stack in stacks:
         rows = np.arange(stack.rows)
         keys = stack.first_key + rows
         assert stack.first_key >= end  # keys of different stacks are apart
         assert np.array_equal(owner(keys, size=size), owner(rows, size=size))
-        assert np.array_equal(local_row(keys, size=size) - local_row(stack.first_key, size=size), local_row(rows, size=size))
+        assert np.array_equal(
+            local_row(keys, size=size) - local_row(stack.first_key, size=size),
+            local_row(rows, size=size),
+        )
         end = stack.first_key + stack.rows
 
 
@@ -112,7 +149,9 @@ def test_no_tables_no_stacks():
 
 @pytest.mark.parametrize("field", ["rows", "dim"])
 def test_refuses_an_empty_table(field):
-    with pytest.raises(ValueError, match=rf"{field} must be at least 1\. Received: {field}=0 for table 'user'\."):
+    with pytest.raises(
+        ValueError, match=rf"{field} must be at least 1\. Received: {field}=0 for table 'user'\."
+    ):
         Table(**{"name": "user", "rows": 1, "dim": 1, field: 0})
 
 

@@ -7,7 +7,11 @@ TABLES = [Table("shop", 10, 4), Table("item", 5000, 4), Table("tag", 1000, 2)]
 
 
 def test_small_tables_are_replicated_and_the_user_has_the_last_word():
-    of = lambda **options: sorted(replicated_tables(TABLES, **({"replicate_rows": 1000, "placement": {}} | options)))  # noqa: E731
+    def of(**options):
+        return sorted(
+            replicated_tables(TABLES, **({"replicate_rows": 1000, "placement": {}} | options))
+        )
+
     assert of() == ["shop", "tag"]
     assert of(replicate_rows=0) == []
     assert of(replicate_rows=999) == ["shop"]
@@ -25,10 +29,14 @@ def test_what_a_rank_keeps():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"replicate_rows must be at least 0. Received: replicate_rows=-1. 0 shards every table"):
+    with pytest.raises(
+        ValueError,
+        match=r"replicate_rows must be at least 0. Received: replicate_rows=-1. 0 shards every table",
+    ):
         replicated_tables(TABLES, replicate_rows=-1, placement={})
     for bad in ({"shops": "sharded"}, {"shop": "split"}):
         with pytest.raises(
-            ValueError, match=r"placement must map tables, \['shop', 'item', 'tag'\], to one of \('sharded', 'replicated'\)"
+            ValueError,
+            match=r"placement must map tables, \['shop', 'item', 'tag'\], to one of \('sharded', 'replicated'\)",
         ):
             replicated_tables(TABLES, replicate_rows=0, placement=bad)

@@ -9,7 +9,9 @@ KERAS = tf.keras.layers
 
 def dense(value=2.0, units=1, inputs=1):
     """x ↦ value · x, one weight."""
-    layer = KERAS.Dense(units, use_bias=False, kernel_initializer=tf.keras.initializers.Constant(value))
+    layer = KERAS.Dense(
+        units, use_bias=False, kernel_initializer=tf.keras.initializers.Constant(value)
+    )
     layer.build([None, inputs])
     return layer
 
@@ -53,21 +55,29 @@ def test_variables_keep_their_values_and_places():
     variables, values = list(model.trainable_variables), model.get_weights()
     with Substitution(model, variables)([tf.zeros_like(v) for v in variables]):
         assert not np.any(model(tf.ones([4, 2])))
-    assert all(now is before for now, before in zip(model.trainable_variables, variables, strict=True))
+    assert all(
+        now is before for now, before in zip(model.trainable_variables, variables, strict=True)
+    )
     assert model.layers[0].kernel is variables[0]
-    assert all(np.array_equal(now, before) for now, before in zip(model.get_weights(), values, strict=True))
+    assert all(
+        np.array_equal(now, before) for now, before in zip(model.get_weights(), values, strict=True)
+    )
 
 
 def test_some_of_the_variables_in_any_order():
     model, x = two_layers(), tf.constant([[1.0, -1.0]])
     kernel, bias = model.layers[1].kernel, model.layers[0].bias
     hidden = np.tanh(x.numpy() @ model.layers[0].kernel.numpy() + [1, 2, 3])
-    with Substitution(model, [kernel, bias])([tf.constant([[1.0], [0], [0]]), tf.constant([1.0, 2, 3])]):
+    with Substitution(model, [kernel, bias])(
+        [tf.constant([[1.0], [0], [0]]), tf.constant([1.0, 2, 3])]
+    ):
         assert float(model(x)) == pytest.approx(hidden[0, 0], rel=1e-6)
 
 
 def test_gradients_of_any_order_flow():
-    """L(w) = (3 w)²; w' = w - 0.1 · 18 w = -0.8 w; L(w') = 5.76 w², of gradient 11.52 w and curvature 11.52."""
+    """L(w) = (3 w)²; w' = w - 0.1 · 18 w = -0.8 w; L(w') = 5.76 w², of gradient 11.52 w and
+    curvature 11.52.
+    """
     layer, x = dense(2.0), tf.constant([[3.0]])
     substitution = Substitution(layer, [layer.kernel])
 
@@ -102,18 +112,28 @@ def test_the_variable_gets_no_gradient_while_replaced():
 def test_restored_after_an_exception():
     layer = dense(2.0)
     kernel = layer.kernel
-    with pytest.raises(RuntimeError, match="inside"), Substitution(layer, [kernel])([tf.constant([[5.0]])]):
+    with (
+        pytest.raises(RuntimeError, match="inside"),
+        Substitution(layer, [kernel])([tf.constant([[5.0]])]),
+    ):
         raise RuntimeError("inside")
     assert layer.kernel is kernel
 
 
-@pytest.mark.parametrize("tensors", [[], [tf.ones([2, 3])], [tf.ones([2, 3])] * 5], ids=["none", "one", "five"])
+@pytest.mark.parametrize(
+    "tensors", [[], [tf.ones([2, 3])], [tf.ones([2, 3])] * 5], ids=["none", "one", "five"]
+)
 def test_refuses_another_number_of_tensors_and_restores(tensors):
     model = two_layers()
     variables = list(model.trainable_variables)
-    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is (longer|shorter)"), Substitution(model, variables)(tensors):
+    with (
+        pytest.raises(ValueError, match=r"zip\(\) argument 2 is (longer|shorter)"),
+        Substitution(model, variables)(tensors),
+    ):
         pytest.fail("the body must not run")
-    assert all(now is before for now, before in zip(model.trainable_variables, variables, strict=True))
+    assert all(
+        now is before for now, before in zip(model.trainable_variables, variables, strict=True)
+    )
     assert model.layers[0].kernel is variables[0]
 
 
@@ -135,7 +155,11 @@ def test_works_inside_a_vectorized_map():
             return layer(tf.constant([[3.0]]))[0, 0]
 
     kernels = tf.reshape(tf.constant([1.0, 2.0, 4.0]), [3, 1, 1])
-    assert tf.vectorized_map(score, kernels, fallback_to_while_loop=False).numpy().tolist() == [3, 6, 12]
+    assert tf.vectorized_map(score, kernels, fallback_to_while_loop=False).numpy().tolist() == [
+        3,
+        6,
+        12,
+    ]
 
 
 def test_refuses_a_variable_kept_in_a_list():
@@ -173,7 +197,11 @@ class Counting(KERAS.Layer):
         elif self.how == "scatter":
             self.calls.scatter_add(tf.IndexedSlices(one, tf.constant([0])))
         elif self.how == "cond":
-            tf.cond(tf.reduce_sum(inputs) >= 0, lambda: self.calls.assign_add(one), lambda: tf.identity(self.calls))
+            tf.cond(
+                tf.reduce_sum(inputs) >= 0,
+                lambda: self.calls.assign_add(one),
+                lambda: tf.identity(self.calls),
+            )
         elif self.how == "function":
             tf.function(lambda: self.calls.assign_add(one))()
         return inputs
@@ -196,14 +224,22 @@ def test_refuses_state_updates_however_they_are_made(how):
         KERAS.BatchNormalization(trainable=False),
         Counting("nothing"),
     ],
-    ids=["Dropout", "LayerNormalization", "GaussianNoise", "frozen BatchNormalization", "unchanged state"],
+    ids=[
+        "Dropout",
+        "LayerNormalization",
+        "GaussianNoise",
+        "frozen BatchNormalization",
+        "unchanged state",
+    ],
 )
 def test_passes_layers_without_state_updates(layer):
     model = tf.keras.Sequential([KERAS.Dense(3), layer])
     model.build([None, 2])
     values = model.get_weights()
     refuse_state_updates(model, call_graph(model, tf.TensorSpec([None, 2])))
-    assert all(np.array_equal(now, before) for now, before in zip(model.get_weights(), values, strict=True))
+    assert all(
+        np.array_equal(now, before) for now, before in zip(model.get_weights(), values, strict=True)
+    )
 
 
 def test_the_check_itself_updates_nothing():

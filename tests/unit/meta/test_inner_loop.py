@@ -36,7 +36,9 @@ def test_second_order_passes_through_the_steps_and_first_order_stops(second_orde
 
 
 def test_weights_that_the_loss_does_not_use_stay():
-    used, unused = InnerLoop(1, 0.1)(lambda weights: quadratic(weights[0]), [tf.constant(5.0), tf.constant(7.0)])
+    used, unused = InnerLoop(1, 0.1)(
+        lambda weights: quadratic(weights[0]), [tf.constant(5.0), tf.constant(7.0)]
+    )
     assert (float(used), float(unused)) == (pytest.approx(4.1), 7.0)
 
 
@@ -68,12 +70,17 @@ def test_policies_choose_dense_weights_and_tables(adapt, dense, rows):
 
 
 def test_head_is_the_last_layer_with_weights_where_the_tower_names_none():
-    model = tf.keras.Sequential([tf.keras.layers.Dense(3), tf.keras.layers.Dense(1), tf.keras.layers.Activation("tanh")])
+    model = tf.keras.Sequential(
+        [tf.keras.layers.Dense(3), tf.keras.layers.Dense(1), tf.keras.layers.Activation("tanh")]
+    )
     model.build([None, 2])
     assert [v.shape for v in InnerLoop(adapt="head").dense_variables(model)] == [(3, 1), (1,)]
     bare = tf.keras.Sequential([tf.keras.layers.ReLU()], name="bare")
     bare.build([None, 2])
-    with pytest.raises(ValueError, match=r"tower must have a layer with weights for the policy 'head'. Received: 'bare' without any"):
+    with pytest.raises(
+        ValueError,
+        match=r"tower must have a layer with weights for the policy 'head'. Received: 'bare' without any",
+    ):
         InnerLoop(adapt="head").dense_variables(bare)
 
 
@@ -82,45 +89,79 @@ def test_bad_arguments():
         InnerLoop(-1)
     for adapt in ("all+item", "item+head", "head+", ""):
         with pytest.raises(
-            ValueError, match=rf"adapt must be one of \('all', 'dense', 'head'\), tables, .* Received: adapt='{re.escape(adapt)}'"
+            ValueError,
+            match=rf"adapt must be one of \('all', 'dense', 'head'\), tables, .* Received: adapt='{re.escape(adapt)}'",
         ):
             InnerLoop(adapt=adapt)
-    with pytest.raises(ValueError, match=r"rates must be one of \('fixed', 'per_step', 'per_element'\). Received: rates='warm'"):
+    with pytest.raises(
+        ValueError,
+        match=r"rates must be one of \('fixed', 'per_step', 'per_element'\). Received: rates='warm'",
+    ):
         InnerLoop(rates="warm")
-    with pytest.raises(ValueError, match=r"rates must be 'fixed' with reptile, .* Received: rates='per_step'"):
+    with pytest.raises(
+        ValueError, match=r"rates must be 'fixed' with reptile, .* Received: rates='per_step'"
+    ):
         InnerLoop(rates="per_step", adapt="all", reptile=True)
     for value in (-1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=rf"learning_rate must be finite and at least 0, .* Received: {value}\."):
+        with pytest.raises(
+            ValueError,
+            match=rf"learning_rate must be finite and at least 0, .* Received: {value}\.",
+        ):
             InnerLoop(learning_rate=value)
-    with pytest.raises(ValueError, match=r"second_order must be True with rates that are learned for rule 'newton', .* Received: False"):
+    with pytest.raises(
+        ValueError,
+        match=r"second_order must be True with rates that are learned for rule 'newton', .* Received: False",
+    ):
         InnerLoop(adapt="head", rule="newton", rates="per_element", second_order=False)
-    with pytest.raises(ValueError, match=r"rule must be one of \('gradient', 'newton'\). Received: rule='adam'"):
+    with pytest.raises(
+        ValueError, match=r"rule must be one of \('gradient', 'newton'\). Received: rule='adam'"
+    ):
         InnerLoop(rule="adam")
     for other in ({"adapt": "dense"}, {"rates": "per_step"}, {"reptile": True}):
-        with pytest.raises(ValueError, match=r"adapt must be 'head', with fixed rates .* for rule 'newton'. Received: adapt="):
+        with pytest.raises(
+            ValueError,
+            match=r"adapt must be 'head', with fixed rates .* for rule 'newton'. Received: adapt=",
+        ):
             InnerLoop(**({"adapt": "head", "rule": "newton"} | other))
 
 
 def test_rates_of_each_step_and_weight():
-    rates = lambda step: [0.1, tf.constant([0.2, 0.0]) * (step + 1)]  # noqa: E731
-    fast = InnerLoop(2)(lambda w: quadratic(w[0]) + quadratic(w[1]), [tf.constant(5.0), tf.constant([5.0, 5.0])], rates=rates)
+    def rates(step):
+        return [0.1, tf.constant([0.2, 0.0]) * (step + 1)]
+
+    fast = InnerLoop(2)(
+        lambda w: quadratic(w[0]) + quadratic(w[1]),
+        [tf.constant(5.0), tf.constant([5.0, 5.0])],
+        rates=rates,
+    )
     np.testing.assert_allclose(fast[0], 2 + 3 * 0.7**2, rtol=1e-6)
     np.testing.assert_allclose(fast[1], [2 + 3 * (1 - 3 * 0.2) * (1 - 3 * 0.4), 5.0], rtol=1e-6)
 
 
 def sinusoids(draw, tasks, shots):
-    """Support and query points of y = a · sin(x + b), a in [0.1, 5], b in [0, π] (MAML, section 5.1)."""
+    """Support and query points of y = a · sin(x + b), a in [0.1, 5], b in [0, π] (MAML, section
+    5.1).
+    """
     amplitude, phase = draw.uniform(0.1, 5, (tasks, 1, 1)), draw.uniform(0, np.pi, (tasks, 1, 1))
     x = draw.uniform(-5, 5, (tasks, 2 * shots, 1))
     y = amplitude * np.sin(x + phase)
-    return [tf.constant(part, tf.float32) for part in (x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:])]
+    return [
+        tf.constant(part, tf.float32)
+        for part in (x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:])
+    ]
 
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(("shots", "times"), [(5, 2.5), (10, 5)])
 def test_sinusoids_are_learned_in_five_steps(shots, times):
     tf.keras.utils.set_random_seed(0)
-    model = tf.keras.Sequential([tf.keras.layers.Dense(40, "relu"), tf.keras.layers.Dense(40, "relu"), tf.keras.layers.Dense(1)])
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.Dense(40, "relu"),
+            tf.keras.layers.Dense(40, "relu"),
+            tf.keras.layers.Dense(1),
+        ]
+    )
     model.build([None, 1])
     weights, optimizer = model.trainable_variables, tf.keras.optimizers.Adam(2e-3)
     substitution, inner_loop = Substitution(model, weights), InnerLoop(5, 0.01)
@@ -145,5 +186,7 @@ def test_sinusoids_are_learned_in_five_steps(shots, times):
     draw = np.random.default_rng(0)
     for _ in range(1500):
         step(*sinusoids(draw, 32, shots))
-    before, after = tf.vectorized_map(task, tuple(sinusoids(draw, 400, shots)), fallback_to_while_loop=False)
+    before, after = tf.vectorized_map(
+        task, tuple(sinusoids(draw, 400, shots)), fallback_to_while_loop=False
+    )
     assert np.mean(before) > times * np.mean(after), (np.mean(before), np.mean(after))

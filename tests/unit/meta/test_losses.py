@@ -9,16 +9,32 @@ from task_batch import SCHEMA, batch, fetched, slope
 
 from gmeta_tf import MLP, InnerLoop, MetaModel
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.losses import LOSSES, loss_function, of_chances, of_ratings, set_loss, task_losses, weighted_mean
+from gmeta_tf.meta.losses import (
+    LOSSES,
+    loss_function,
+    of_chances,
+    of_ratings,
+    set_loss,
+    task_losses,
+    weighted_mean,
+)
 
 LABELS, LOGITS, WEIGHTS = [1.0, 0.0, 2.0, 1.0], [0.3, 0.7, -0.2, 5.0], [1.0, 1.0, 1.0, 0.0]
 
 
 def test_weighted_mean_and_task_losses_by_hand():
     np.testing.assert_allclose(
-        weighted_mean(tf.constant([[2.0, 4.0, 9.0], [1.0, 1.0, 1.0]]), tf.constant([[1.0, 1.0, 0], [0, 0, 0]])), [3.0, 0.0]
+        weighted_mean(
+            tf.constant([[2.0, 4.0, 9.0], [1.0, 1.0, 1.0]]), tf.constant([[1.0, 1.0, 0], [0, 0, 0]])
+        ),
+        [3.0, 0.0],
     )
-    losses, real = task_losses(lambda y, p: (y - p) ** 2, tf.constant([[1.0, 0.0]]), tf.constant([[3.0, 5.0]]), tf.constant([[1.0, 0.0]]))
+    losses, real = task_losses(
+        lambda y, p: (y - p) ** 2,
+        tf.constant([[1.0, 0.0]]),
+        tf.constant([[3.0, 5.0]]),
+        tf.constant([[1.0, 0.0]]),
+    )
     assert (losses.numpy().tolist(), real.numpy().tolist()) == ([4.0], [1.0])
 
 
@@ -29,7 +45,9 @@ def test_pairwise_equals_a_double_loop():
         if LABELS[i] > LABELS[j]
     ]
     expected = sum(loss * weight for loss, weight in pairs) / sum(weight for _, weight in pairs)
-    sets = [tf.constant([values, [1.0] * 4]) for values in (LABELS, LOGITS, WEIGHTS)]  # the second set has no pair
+    sets = [
+        tf.constant([values, [1.0] * 4]) for values in (LABELS, LOGITS, WEIGHTS)
+    ]  # the second set has no pair
     np.testing.assert_allclose(set_loss(LOSSES["pairwise"], *sets), [expected, 0.0], rtol=1e-6)
 
 
@@ -48,7 +66,9 @@ def test_pairwise_gradients_of_second_order_equal_finite_differences(adapt):
         now = tf.function(lambda: model.task_loop.outer_loss(gathered, index, support, query)[1])
         with tf.GradientTape() as tape:
             loss = now()
-        for variable, gradient in zip(model.dense_weights[:2], tape.gradient(loss, model.dense_weights[:2]), strict=True):
+        for variable, gradient in zip(
+            model.dense_weights[:2], tape.gradient(loss, model.dense_weights[:2]), strict=True
+        ):
             at = tuple(size // 2 for size in variable.shape)
             np.testing.assert_allclose(gradient.numpy()[at], slope(variable, at, now), rtol=1e-6)
             assert abs(gradient.numpy()[at]) > 1e-6
@@ -56,11 +76,17 @@ def test_pairwise_gradients_of_second_order_equal_finite_differences(adapt):
         tf.keras.backend.set_floatx("float32")
 
 
-@pytest.mark.parametrize("wrap", [lambda loss: loss, lambda loss: tfrs.tasks.Ranking(loss=loss)], ids=["keras", "tfrs"])
+@pytest.mark.parametrize(
+    "wrap", [lambda loss: loss, lambda loss: tfrs.tasks.Ranking(loss=loss)], ids=["keras", "tfrs"]
+)
 def test_losses_of_keras_and_tfrs_are_of_each_sample(wrap):
     labels, values = tf.constant([LABELS]), tf.constant([LOGITS])
     function = loss_function(wrap(tf.keras.losses.MeanSquaredError()))
-    losses = (tf.keras.losses.MeanSquaredError(), tf.keras.losses.Huber(), tf.keras.losses.BinaryCrossentropy(from_logits=True))
+    losses = (
+        tf.keras.losses.MeanSquaredError(),
+        tf.keras.losses.Huber(),
+        tf.keras.losses.BinaryCrossentropy(from_logits=True),
+    )
     assert [of_ratings(wrap(loss)) for loss in losses] == [True, True, False]
     assert [of_chances(wrap(loss)) for loss in losses] == [False, False, True]
     np.testing.assert_allclose(function(labels, values), LOSSES["mse"](labels, values), rtol=1e-6)
@@ -70,18 +96,29 @@ def test_losses_of_keras_and_tfrs_are_of_each_sample(wrap):
 
 def test_a_loss_of_probabilities_is_refused():
     with pytest.raises(
-        ValueError, match=r"loss must take logits. Received: loss='binary_crossentropy', of probabilities. Make it with from_"
+        ValueError,
+        match=r"loss must take logits. Received: loss='binary_crossentropy', of probabilities. Make it with from_",
     ):
         loss_function(tf.keras.losses.BinaryCrossentropy())
     function = loss_function(tf.keras.losses.BinaryCrossentropy(from_logits=True))
-    np.testing.assert_allclose(function(tf.constant([1.0]), tf.constant([0.0])), [np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(
+        function(tf.constant([1.0]), tf.constant([0.0])), [np.log(2)], rtol=1e-6
+    )
 
 
 def test_a_function_gives_a_value_a_sample_and_another_name_is_refused():
     labels, values = tf.constant([LABELS]), tf.constant([LOGITS])
-    np.testing.assert_array_equal(loss_function(lambda labels, logits: labels - logits)(labels, values), labels - values)
-    with pytest.raises(ValueError, match=r"loss must give one value a sample. Received: shape \(1,\) for logits of \(1, .*\). Average"):
+    np.testing.assert_array_equal(
+        loss_function(lambda labels, logits: labels - logits)(labels, values), labels - values
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"loss must give one value a sample. Received: shape \(1,\) for logits of \(1, .*\). Average",
+    ):
         loss_function(tf.keras.losses.mean_squared_error)(labels, values)
     for bad in ("hinge", 3):
-        with pytest.raises(ValueError, match=r"loss must be one of \['binary_crossentropy', 'mse', 'pairwise'\], .* Received: loss="):
+        with pytest.raises(
+            ValueError,
+            match=r"loss must be one of \['binary_crossentropy', 'mse', 'pairwise'\], .* Received: loss=",
+        ):
             loss_function(bad)

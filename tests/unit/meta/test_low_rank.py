@@ -1,4 +1,6 @@
-"""Low-rank kernels against kernels that are formed, by hand and through layers; `test_task_loop.py` has whole towers."""
+"""Low-rank kernels against kernels that are formed, by hand and through layers; `test_task_loop.py`
+has whole towers.
+"""
 
 import numpy as np
 import pytest
@@ -24,7 +26,9 @@ def test_a_step_by_hand():
 @pytest.mark.parametrize("shape", [[4, 3], [2, 5, 3]])
 def test_inputs_of_any_rank(shape):
     given = tf.random.stateless_normal(shape, [1, 2])
-    np.testing.assert_allclose(LowRankKernel(KERNEL).matmul(given), given.numpy() @ KERNEL.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(
+        LowRankKernel(KERNEL).matmul(given), given.numpy() @ KERNEL.numpy(), rtol=1e-6
+    )
 
 
 def test_a_kernel_that_no_layer_used_stays():
@@ -56,7 +60,10 @@ def test_steps_and_their_gradients_equal_those_of_formed_kernels(second_order):
 
         with tf.GradientTape() as tape:
             kernel, bias = map(tf.convert_to_tensor, layer.trainable_variables)
-            fast = loop(lambda w: tf.reduce_mean((call(w, x) - y) ** 2), [LowRankKernel(kernel) if low_rank else kernel, bias])
+            fast = loop(
+                lambda w: tf.reduce_mean((call(w, x) - y) ** 2),
+                [LowRankKernel(kernel) if low_rank else kernel, bias],
+            )
             loss = tf.reduce_sum(call(fast, query) ** 3)
         return loss, *tape.gradient(loss, layer.trainable_variables)
 

@@ -12,7 +12,12 @@ from gmeta_tf.models.run_ahead import ids_of
 from gmeta_tf.models.towers import MLP
 from gmeta_tf.schema import Categorical, Numeric, Schema
 
-SCHEMA = Schema("user", "click", (Categorical("user"), Categorical("item"), Numeric("price")), {"user": 4, "item": 9})
+SCHEMA = Schema(
+    "user",
+    "click",
+    (Categorical("user"), Categorical("item"), Numeric("price")),
+    {"user": 4, "item": 9},
+)
 TASKS = 5
 
 
@@ -36,7 +41,9 @@ def gradients():
 
 @functools.cache
 def gradients_of(real):
-    """chunk -> (logits, dense gradients, gradients of gathered rows) of one batch, in one graph each."""
+    """chunk -> (logits, dense gradients, gradients of gathered rows) of one batch, in one graph
+    each.
+    """
     tf.keras.utils.set_random_seed(3)
     model = MetaModel(SCHEMA, MLP((6,), activation="tanh"), embedding_dim={"user": 3, "item": 4})
     model.compile("sgd", inner_loop=InnerLoop(1, 0.5, adapt="all"))
@@ -44,9 +51,19 @@ def gradients_of(real):
     support, query = samples(draw, 4, real), samples(draw, 3, real)
     plan = model.embedding.plan(ids_of(support, query))
     gathered = model.embedding.lookup.gather(model.embedding.fetch(plan), plan.index)
-    of = lambda chunk, sizes: outer_gradients(  # noqa: E731
-        model.task_loop, model.tower.trainable_variables, gathered, plan.index, support, query, chunk=chunk, sizes=sizes
-    )
+
+    def of(chunk, sizes):
+        return outer_gradients(
+            model.task_loop,
+            model.tower.trainable_variables,
+            gathered,
+            plan.index,
+            support,
+            query,
+            chunk=chunk,
+            sizes=sizes,
+        )
+
     return lambda chunk, sizes=(): tf.function(of)(chunk, sizes)
 
 
@@ -57,7 +74,9 @@ def test_chunks_change_nothing(gradients, chunk):
 
 @pytest.mark.parametrize(("chunk", "sizes"), [(None, (2, 3, 7)), (2, (4,)), (None, (1, 2))])
 def test_fewer_places_change_nothing(chunk, sizes):
-    """Of sets whose last samples are padding, with the size that holds them, and with all places."""
+    """Of sets whose last samples are padding, with the size that holds them, and with all
+    places.
+    """
     require_equal(gradients_of(real=3)(None), gradients_of(real=3)(chunk, sizes))
 
 
@@ -73,4 +92,6 @@ def require_equal(whole, parts):
 def test_the_share_of_padding(sizes, places):
     draw = np.random.default_rng(0)
     support, query = samples(draw, 4, 2), samples(draw, 3, 2)
-    assert float(padding_share(support, query, sizes=sizes)) == pytest.approx(1 - (4 * 4 + 2) / (5 * places))
+    assert float(padding_share(support, query, sizes=sizes)) == pytest.approx(
+        1 - (4 * 4 + 2) / (5 * places)
+    )

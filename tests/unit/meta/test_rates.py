@@ -12,8 +12,15 @@ USER, ITEM = Table("user", 4, 3), Table("item", 5, 3)
 
 
 def rates(kind, *, adapt="dense+item", steps=2):
-    weights = [tf.Variable(tf.zeros([2, 3]), name="mlp/kernel"), tf.Variable(tf.zeros([3]), name="mlp/bias")]
-    return LearnedRates(InnerLoop(steps, 0.3, rates=kind, adapt=adapt), variables=weights, tables_by_position=[[USER, ITEM, ITEM]])
+    weights = [
+        tf.Variable(tf.zeros([2, 3]), name="mlp/kernel"),
+        tf.Variable(tf.zeros([3]), name="mlp/bias"),
+    ]
+    return LearnedRates(
+        InnerLoop(steps, 0.3, rates=kind, adapt=adapt),
+        variables=weights,
+        tables_by_position=[[USER, ITEM, ITEM]],
+    )
 
 
 def test_one_of_each_shape_for_all_steps():
@@ -24,7 +31,9 @@ def test_one_of_each_shape_for_all_steps():
         (kernel, bias), (rows,) = made.at(step, samples=2)
         np.testing.assert_allclose(kernel, np.full([2, 3], 0.3))
         np.testing.assert_allclose(bias, np.full(3, 0.3))
-        np.testing.assert_allclose(rows, [[0, 0, 0], [1, 2, 3], [1, 2, 3]] * 2)  # the user's rows stay
+        np.testing.assert_allclose(
+            rows, [[0, 0, 0], [1, 2, 3], [1, 2, 3]] * 2
+        )  # the user's rows stay
 
 
 def test_a_scalar_for_each_weight_and_step():
@@ -52,4 +61,7 @@ def test_no_rates_of_rows_where_none_adapts():
     ],
 )
 def test_which_other_inner_loops_they_serve(kind, other, serve):
-    assert rates(kind).serve(InnerLoop(**({"steps": 2, "rates": kind, "adapt": "dense+item"} | other))) is serve
+    assert (
+        rates(kind).serve(InnerLoop(**({"steps": 2, "rates": kind, "adapt": "dense+item"} | other)))
+        is serve
+    )

@@ -46,7 +46,9 @@ TOWERS = {
 }
 CROSSING = {
     "dcn": lambda: DCN((5,), layers=1, activation="tanh"),
-    "dcn of experts": lambda: DCN((5,), layers=1, rank=3, experts=2, parallel=True, activation="tanh"),
+    "dcn of experts": lambda: DCN(
+        (5,), layers=1, rank=3, experts=2, parallel=True, activation="tanh"
+    ),
     "deepfm": lambda: DeepFM(4, units=(5,), activation="tanh"),
     "wide_deep": lambda: WideDeep(4, units=(5,), activation="tanh"),
 }
@@ -62,13 +64,19 @@ def float64():
 @pytest.fixture
 def kernels(monkeypatch):
     """Sets whether kernels are low-rank; the towers here are too small for it to pay."""
-    return lambda *, low_rank: monkeypatch.setattr(LowRankKernel, "pays", lambda shape, *, rank: low_rank)
+    return lambda *, low_rank: monkeypatch.setattr(
+        LowRankKernel, "pays", lambda shape, *, rank: low_rank
+    )
 
 
 def model_with(inner_loop, *, dim=4, tower="mlp"):
     tf.keras.utils.set_random_seed(4)
     model = MetaModel(
-        SCHEMA, (TOWERS | CROSSING)[tower]() if isinstance(tower, str) else tower, embedding_dim=dim, seed=1, placement={"item": "sharded"}
+        SCHEMA,
+        (TOWERS | CROSSING)[tower]() if isinstance(tower, str) else tower,
+        embedding_dim=dim,
+        seed=1,
+        placement={"item": "sharded"},
     )
     model.compile("sgd", row_optimizer=RowSGD(0.1), inner_loop=inner_loop)
     for shard in model.embedding.shards:
@@ -78,13 +86,17 @@ def model_with(inner_loop, *, dim=4, tower="mlp"):
 
 def query_logits(model, rows, index, support, query, **options):
     gathered = model.embedding.lookup.gather(rows, index)
-    return model.task_loop.query_logits(gathered, index, support, query, **({"training": False} | options))
+    return model.task_loop.query_logits(
+        gathered, index, support, query, **({"training": False} | options)
+    )
 
 
 def outer_loss(model, support, query, *, rows=None):
     own, index = fetched(model, support, query)
     logits = query_logits(model, rows or own, index, support, query)
-    return tf.reduce_sum(task_losses(model.loss_function, query["label"], logits, query["weight"])[0])
+    return tf.reduce_sum(
+        task_losses(model.loss_function, query["label"], logits, query["weight"])[0]
+    )
 
 
 @pytest.mark.parametrize("dim", [4, {"user": 4, "item": 3, "tags": 4}])
@@ -96,22 +108,37 @@ def test_vectorised_equals_a_loop_over_tasks(name, dim, kernels):
     together = query_logits(model, *fetched(model, support, query), support, query)
     kernels(low_rank=False)
     for t in range(TASKS):
-        one = [tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part) for part in (support, query)]
+        one = [
+            tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part)
+            for part in (support, query)
+        ]
         index, gathered = model.look_up(*one)
         task = model.task_loop.first_task(gathered, index, *one)
-        alone = model.task_loop.logits(task, model.task_loop.adapt(task, training=False), training=False)
+        alone = model.task_loop.logits(
+            task, model.task_loop.adapt(task, training=False), training=False
+        )
         np.testing.assert_allclose(together[t], alone, rtol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:second_order should be False")  # the loop is wrong alike in float64
-@pytest.mark.parametrize(("name", "tower"), [("dense", "mlp"), ("first order", "dlrm"), *(("all", tower) for tower in TOWERS)])
+@pytest.mark.filterwarnings(
+    "ignore:second_order should be False"
+)  # the loop is wrong alike in float64
+@pytest.mark.parametrize(
+    ("name", "tower"),
+    [("dense", "mlp"), ("first order", "dlrm"), *(("all", tower) for tower in TOWERS)],
+)
 def test_gradients_through_any_layers_equal_those_of_a_loop(name, tower, kernels):
     model = model_with(LOOPS[name], tower=tower)
     support, query = batch()
     rows, index = fetched(model, support, query)
     kernels(low_rank=True)
     weights = (model.tower.trainable_variables, rows)
-    loss_of = lambda logits, query: tf.reduce_sum(task_losses(model.loss_function, query["label"], logits, query["weight"])[0])  # noqa: E731
+
+    def loss_of(logits, query):
+        return tf.reduce_sum(
+            task_losses(model.loss_function, query["label"], logits, query["weight"])[0]
+        )
+
     with tf.GradientTape() as tape:
         tape.watch(rows)
         together = loss_of(query_logits(model, rows, index, support, query, training=True), query)
@@ -120,19 +147,36 @@ def test_gradients_through_any_layers_equal_those_of_a_loop(name, tower, kernels
         plain.watch(rows)
         alone = 0.0
         for t in range(TASKS):
-            one = [tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part) for part in (support, query)]
-            task = model.task_loop.first_task(model.embedding.lookup.gather(rows, index[t : t + 1]), index[t : t + 1], *one)
-            logits = model.task_loop.logits(task, model.task_loop.adapt(task, training=True), training=True)
+            one = [
+                tf.nest.map_structure(lambda part, t=t: part[t : t + 1], part)
+                for part in (support, query)
+            ]
+            task = model.task_loop.first_task(
+                model.embedding.lookup.gather(rows, index[t : t + 1]), index[t : t + 1], *one
+            )
+            logits = model.task_loop.logits(
+                task, model.task_loop.adapt(task, training=True), training=True
+            )
             alone += loss_of(logits[None], one[1])
     both = tape.gradient(together, weights), plain.gradient(alone, weights)
     gradients = [[tf.convert_to_tensor(g) for g in tf.nest.flatten(own)] for own in both]
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
-    assert np.mean([np.abs(gradient).max() > 1e-4 for gradient in gradients[0]]) > 0.9  # the keys' bias has none
+    assert (
+        np.mean([np.abs(gradient).max() > 1e-4 for gradient in gradients[0]]) > 0.9
+    )  # the keys' bias has none
 
 
 @pytest.mark.parametrize(
-    ("name", "tower"), [("all", "mlp"), ("dense", "mlp"), ("head", "mlp"), ("one table", "mlp"), ("all", "dlrm"), ("all", "attention")]
+    ("name", "tower"),
+    [
+        ("all", "mlp"),
+        ("dense", "mlp"),
+        ("head", "mlp"),
+        ("one table", "mlp"),
+        ("all", "dlrm"),
+        ("all", "attention"),
+    ],
 )
 def test_second_order_gradients_equal_finite_differences(name, tower, kernels):
     kernels(low_rank=True)
@@ -144,14 +188,20 @@ def test_second_order_gradients_equal_finite_differences(name, tower, kernels):
     with tf.GradientTape() as tape:
         tape.watch(rows)
         logits = query_logits(model, rows, index, support, query)
-        loss = tf.reduce_sum(task_losses(model.loss_function, query["label"], logits, query["weight"])[0])
+        loss = tf.reduce_sum(
+            task_losses(model.loss_function, query["label"], logits, query["weight"])[0]
+        )
     dense, of_rows = tape.gradient(loss, (variables, rows))
     for variable, gradient in zip(variables, dense, strict=True):
         at = tuple(size // 2 for size in variable.shape)
-        np.testing.assert_allclose(gradient.numpy()[at], slope(variable, at, loss_now), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(
+            gradient.numpy()[at], slope(variable, at, loss_now), rtol=1e-6, atol=1e-9
+        )
     (table,), (gradient,) = rows, [tf.convert_to_tensor(g) for g in of_rows]
     moved = tf.Variable(table)
-    loss_of_rows = tf.function(lambda: outer_loss(model, support, query, rows=(tf.convert_to_tensor(moved),)))
+    loss_of_rows = tf.function(
+        lambda: outer_loss(model, support, query, rows=(tf.convert_to_tensor(moved),))
+    )
     for at in itertools.product(range(1, len(table)), (0, 3)):
         expected = slope(moved, at, loss_of_rows)
         np.testing.assert_allclose(gradient.numpy()[at], expected, rtol=1e-6, atol=1e-9)
@@ -163,7 +213,9 @@ def test_the_second_order_along_a_direction_equals_a_finite_difference(tower, ke
     model = model_with(InnerLoop(1, 0.5, adapt="all"), tower=tower)
     support, query = batch()
     variables = model.tower.trainable_variables
-    assert model.task_loop._dense_kernels == ["kernel" in variable.name for variable in variables]  # none is formed
+    assert model.task_loop._dense_kernels == [
+        "kernel" in variable.name for variable in variables
+    ]  # none is formed
 
     @tf.function
     def slopes(rows):
@@ -182,7 +234,9 @@ def test_the_second_order_along_a_direction_equals_a_finite_difference(tower, ke
             variable.assign(value)
         loss, gradients = slopes(tuple(moved[len(variables) :]))
         losses.append(float(loss))
-    along = sum(np.sum(gradient * part) for gradient, part in zip(gradients, direction, strict=True))
+    along = sum(
+        np.sum(gradient * part) for gradient, part in zip(gradients, direction, strict=True)
+    )
     np.testing.assert_allclose(along, (losses[0] - losses[1]) / 2e-5, rtol=1e-6)
 
 
@@ -190,11 +244,18 @@ def test_the_second_order_along_a_direction_equals_a_finite_difference(tower, ke
     "dtype",
     [
         "float32",
-        pytest.param("float64", marks=pytest.mark.xfail(strict=True, reason="tf.nn.moments stops the second derivative at the mean")),
+        pytest.param(
+            "float64",
+            marks=pytest.mark.xfail(
+                strict=True, reason="tf.nn.moments stops the second derivative at the mean"
+            ),
+        ),
     ],
 )
 def test_second_derivative_through_layer_norm(dtype):
-    """Curvature times a direction, per task, against the difference of two gradients, which are exact in float64."""
+    """Curvature times a direction, per task, against the difference of two gradients, which are
+    exact in float64.
+    """
     x, direction = np.random.default_rng(0).normal(size=(2, TASKS, 5, 4))
     layer, exact = KERAS.LayerNormalization(dtype=dtype), KERAS.LayerNormalization(dtype="float64")
     layer.build([5, 4])
@@ -212,7 +273,11 @@ def test_second_derivative_through_layer_norm(dtype):
             along = tf.reduce_sum(slopes(layer, x) * direction)
         return tape.gradient(along, x)
 
-    made = tf.vectorized_map(curvature, (tf.constant(x, dtype), tf.constant(direction, dtype)), fallback_to_while_loop=False)
+    made = tf.vectorized_map(
+        curvature,
+        (tf.constant(x, dtype), tf.constant(direction, dtype)),
+        fallback_to_while_loop=False,
+    )
     ahead, behind = (slopes(exact, tf.constant(x + sign * 1e-5 * direction)) for sign in (1, -1))
     np.testing.assert_allclose(made, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-4)
 
@@ -231,9 +296,14 @@ def test_a_query_row_of_the_support_is_adapted_and_others_are_not():
     model = model_with(InnerLoop(1, 5.0, adapt=lambda weight: weight.name == "item"))
     support, query = batch()
     rows, index = fetched(model, support, query)
-    before, after = (query_logits(model, rows, index, support, query, adapt=adapt).numpy() for adapt in (False, True))
+    before, after = (
+        query_logits(model, rows, index, support, query, adapt=adapt).numpy()
+        for adapt in (False, True)
+    )
     own = [set(ids[:-1, 1]) for ids in support["ids"].numpy()]
-    shared = np.array([[item in own[t] for item in items] for t, items in enumerate(query["ids"].numpy()[..., 1])])
+    shared = np.array(
+        [[item in own[t] for item in items] for t, items in enumerate(query["ids"].numpy()[..., 1])]
+    )
     moved = np.abs(after - before) > 1e-9
     assert shared.any()
     assert not shared.all()
@@ -245,13 +315,21 @@ def test_a_task_without_support_keeps_its_weights():
     support, query = batch()
     support["weight"] = tf.zeros_like(support["weight"])
     rows, index = fetched(model, support, query)
-    adapted, plain = (query_logits(model, rows, index, support, query, adapt=adapt) for adapt in (True, False))
+    adapted, plain = (
+        query_logits(model, rows, index, support, query, adapt=adapt) for adapt in (True, False)
+    )
     np.testing.assert_allclose(adapted, plain, rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:second_order should be False")  # float64
 def test_dropout_and_layer_norm_differ_by_task_and_train():
-    tower = tf.keras.Sequential([tf.keras.layers.Dense(6), tf.keras.layers.LayerNormalization(), tf.keras.layers.Dropout(0.5)])
+    tower = tf.keras.Sequential(
+        [
+            tf.keras.layers.Dense(6),
+            tf.keras.layers.LayerNormalization(),
+            tf.keras.layers.Dropout(0.5),
+        ]
+    )
 
     class Tower(tf.keras.Model):
         def __init__(self):
@@ -259,10 +337,14 @@ def test_dropout_and_layer_norm_differ_by_task_and_train():
             self.body, self.head = tower, tf.keras.layers.Dense(1)
 
         def call(self, inputs, training=None):
-            return self.head(self.body(tf.concat([inputs["embedded"], inputs["numeric"]], -1), training=training))
+            return self.head(
+                self.body(tf.concat([inputs["embedded"], inputs["numeric"]], -1), training=training)
+            )
 
     model = model_with(LOOPS["dense"], tower=Tower())
-    support, query = (tf.nest.map_structure(lambda part: tf.repeat(part[:1], TASKS, 0), part) for part in batch())
+    support, query = (
+        tf.nest.map_structure(lambda part: tf.repeat(part[:1], TASKS, 0), part) for part in batch()
+    )
     rows, index = fetched(model, support, query)
     logits = query_logits(model, rows, index, support, query, training=True).numpy()
     assert np.abs(logits[0] - logits[1]).max() > 1e-6

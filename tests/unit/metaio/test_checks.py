@@ -18,16 +18,28 @@ from gmeta_tf.schema import Numeric
             "('d', 'i1', [], 1.0, 1, NULL)",
             r"click must be a finite number \(of float32\) in every row. Received: None in row 10 of task 'd', the first of 1. Mend these rows",
         ),
-        ("('d', 'i1', [], 1.0, 1, 'nan'::DOUBLE)", r"click must be a finite number .* Received: nan in row 10 of task 'd'"),
-        ("('d', 'i1', [], 1.0, 1, 1e300::DOUBLE)", r"click must be a finite number \(of float32\) .* Received: 1e\+300 in row 10"),
+        (
+            "('d', 'i1', [], 1.0, 1, 'nan'::DOUBLE)",
+            r"click must be a finite number .* Received: nan in row 10 of task 'd'",
+        ),
+        (
+            "('d', 'i1', [], 1.0, 1, 1e300::DOUBLE)",
+            r"click must be a finite number \(of float32\) .* Received: 1e\+300 in row 10",
+        ),
         (
             "('d', 'i1', [], 'nan'::DOUBLE, 1, 1.0)",
             r"price must be NULL or a finite number .* Received: nan in row 10 of task 'd', the first of 1",
         ),
-        ("('d', 'i1', [], '-inf'::DOUBLE, 1, 1.0)", r"price must be NULL or a finite number .* Received: -inf in row 10 of task 'd'. *"),
+        (
+            "('d', 'i1', [], '-inf'::DOUBLE, 1, 1.0)",
+            r"price must be NULL or a finite number .* Received: -inf in row 10 of task 'd'. *",
+        ),
         ("(NULL, 'i1', [], 1.0, 1, 1.0)", r"user must be a value in every row"),
         ("('d', 'i1', [], 1.0, NULL, 1.0)", r"time must be a value in every row"),
-        ("('a', 'i9', [], 1.0, 6, 1.0)", r"\(user, time\) must name one sample. Received: 1 repeated, first \('a', .*6.*\). Remove"),
+        (
+            "('a', 'i9', [], 1.0, 6, 1.0)",
+            r"\(user, time\) must name one sample. Received: 1 repeated, first \('a', .*6.*\). Remove",
+        ),
         (
             "('a', 'i9', ['x', 'y', 'z'], 1.0, 9, 1.0)",
             r"tags must hold at most max_length=2 ids. Received: 3 in one sample. Raise max_length",
@@ -46,8 +58,14 @@ TEXT = "CASE WHEN item = 'i4' THEN 'dear' ELSE '1' END"
 @pytest.mark.parametrize(
     ("replace", "message"),
     [
-        (f"{TEXT} AS click", r"click must be a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend"),
-        (f"{TEXT} AS price", r"price must be NULL or a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend"),
+        (
+            f"{TEXT} AS click",
+            r"click must be a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend",
+        ),
+        (
+            f"{TEXT} AS price",
+            r"price must be NULL or a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend",
+        ),
         (
             "DATE '2020-01-01' AS price",
             r"price must be NULL or a finite number .* Received: datetime.date\(2020, 1, 1\) in row 0 .* first of 10",
@@ -56,7 +74,10 @@ TEXT = "CASE WHEN item = 'i4' THEN 'dear' ELSE '1' END"
             "['i0'] AS item",
             r"item must be one value a sample, as its feature is categorical. Received: type VARCHAR\[\]. Declare it multi_hot",
         ),
-        ("time AS tags", r"tags must be a list, or text separated by blanks. Received: type INTEGER. Declare it categorical"),
+        (
+            "time AS tags",
+            r"tags must be a list, or text separated by blanks. Received: type INTEGER. Declare it categorical",
+        ),
     ],
 )
 def test_columns_of_other_types_are_refused(tmp_path, replace, message):
@@ -68,14 +89,22 @@ def test_columns_of_other_types_are_refused(tmp_path, replace, message):
 def test_missing_columns_files_and_tasks(tmp_path):
     wide = dataclasses.replace(SCHEMA, features=(*SCHEMA.features, Numeric("age")))
     with pytest.raises(
-        ValueError, match=r"source must have every column of the schema. Received: .*; missing \['age'\]. Select them in its query"
+        ValueError,
+        match=r"source must have every column of the schema. Received: .*; missing \['age'\]. Select them in its query",
     ):
         prepare(source(schema=wide), tmp_path / "out")
     with pytest.raises(
-        ValueError, match=r"source must have the columns that its schema reads. Received: (.|\n)*nowhere(.|\n)*Mend its query"
+        ValueError,
+        match=r"source must have the columns that its schema reads. Received: (.|\n)*nowhere(.|\n)*Mend its query",
     ):
-        prepare(dataclasses.replace(source(), sql="SELECT nowhere FROM (VALUES (1)) AS t(x)"), tmp_path / "out")
-    with pytest.raises(ValueError, match=r"source must have at least one training task of more than query=10 samples"):
+        prepare(
+            dataclasses.replace(source(), sql="SELECT nowhere FROM (VALUES (1)) AS t(x)"),
+            tmp_path / "out",
+        )
+    with pytest.raises(
+        ValueError,
+        match=r"source must have at least one training task of more than query=10 samples",
+    ):
         prepare(source(), tmp_path / "out")
     message = (
         r"fractions above 0 must give a partition at least one task. Received: fractions=\(0.8, 0.1, 0.1\) of 2 tasks, "
@@ -83,7 +112,9 @@ def test_missing_columns_files_and_tasks(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         prepare(source(), tmp_path / "out", split=Split(query=1))
-    with pytest.raises(FileNotFoundError, match=r"source must be a file that exists. Received: .*inter"):
+    with pytest.raises(
+        FileNotFoundError, match=r"source must be a file that exists. Received: .*inter"
+    ):
         movielens(tmp_path)
 
 

@@ -30,15 +30,25 @@ def test_sets_hold_what_the_manifest_counts(manifest):
 def test_damage_is_told(manifest):
     one, other = (lane.shards[0] for lane in manifest.partitions["train"][:2])
     with pytest.raises(
-        ValueError, match=r"support-00000.* and .*query-00001.* must hold the same tasks in the same order. Received: others"
+        ValueError,
+        match=r"support-00000.* and .*query-00001.* must hold the same tasks in the same order. Received: others",
     ):
         list(sets_of(manifest, dataclasses.replace(one, query=other.query)))
-    with pytest.raises(ValueError, match=rf"support-00000.* must hold 99 records, as its manifest says. Received: {one.tasks}. Prepare"):
+    with pytest.raises(
+        ValueError,
+        match=rf"support-00000.* must hold 99 records, as its manifest says. Received: {one.tasks}. Prepare",
+    ):
         list(sets_of(manifest, dataclasses.replace(one, tasks=99)))
     features = manifest.schema.features
     wider = dataclasses.replace(
         manifest,
-        schema=dataclasses.replace(manifest.schema, features=(*features[:3], dataclasses.replace(features[3], max_length=9), features[4])),
+        schema=dataclasses.replace(
+            manifest.schema,
+            features=(*features[:3], dataclasses.replace(features[3], max_length=9), features[4]),
+        ),
     )
-    with pytest.raises(ValueError, match=r"support-00000.* must fit the schema of its manifest. Received: ids of other lengths"):
+    with pytest.raises(
+        ValueError,
+        match=r"support-00000.* must fit the schema of its manifest. Received: ids of other lengths",
+    ):
         list(sets_of(wider, one))

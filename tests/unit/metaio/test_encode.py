@@ -21,10 +21,21 @@ def samples(tasks, *, positions=2, numbers=1, largest=2**20):
 
 def own(task, values):
     """The Example that TensorFlow makes of a task's samples."""
-    whole = lambda numbers: tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))  # noqa: E731
-    number = lambda numbers: tf.train.Feature(float_list=tf.train.FloatList(value=numbers))  # noqa: E731
+
+    def whole(numbers):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
+
+    def number(numbers):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=numbers))
+
     ids, numeric, label, place = (part.reshape(-1).tolist() for part in values)
-    feature = {"task": whole([task]), "ids": whole(ids), "numeric": number(numeric), "label": number(label), "place": whole(place)}
+    feature = {
+        "task": whole([task]),
+        "ids": whole(ids),
+        "numeric": number(numeric),
+        "label": number(label),
+        "place": whole(place),
+    }
     return tf.train.Example(features=tf.train.Features(feature=feature))
 
 

@@ -15,7 +15,12 @@ def engine(tmp_path):
 def test_rows_are_kept_by_bucket(engine):
     engine.spread("SELECT i % 3 AS bucket, i FROM range(10) AS t(i)", "staged")
     engine.keep("SELECT 77 AS i", "staged", 8)
-    read = lambda buckets: [i for (i,) in engine.rows(f"SELECT i FROM {engine.kept('staged', buckets)} ORDER BY i")]  # noqa: E731
+
+    def read(buckets):
+        return [
+            i for (i,) in engine.rows(f"SELECT i FROM {engine.kept('staged', buckets)} ORDER BY i")
+        ]
+
     assert [read([0]), read([1]), read([2, 8])] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8, 77]]
     assert engine.kept("staged", [5]) is None
 
@@ -29,12 +34,17 @@ def test_a_fork_sees_the_same_tables(engine):
 
 
 def test_what_does_not_fit_in_memory_is_spilled(engine):
-    (count,) = engine.row("SELECT count(*) FROM (SELECT hash(i) AS h, repeat('x', 60) AS t FROM range(4000000) AS t(i) ORDER BY h)")
+    (count,) = engine.row(
+        "SELECT count(*) FROM (SELECT hash(i) AS h, repeat('x', 60) AS t FROM range(4000000) AS "
+        "t(i) ORDER BY h)"
+    )
     assert count == 4_000_000
 
 
 def test_a_memory_that_is_none(tmp_path):
-    with pytest.raises(ValueError, match=r"memory must be a size such as 2GB. Received: memory='much'"):
+    with pytest.raises(
+        ValueError, match=r"memory must be a size such as 2GB. Received: memory='much'"
+    ):
         DuckDB(str(tmp_path), memory="much")
 
 

@@ -22,7 +22,12 @@ with whole_folder(sys.argv[1], overwrite=True) as folder:
 @pytest.fixture
 def holder(tmp_path):
     """A program that makes tmp_path/out, and waits."""
-    program = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "out"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "out"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert program.stdout.readline() == "ready\n"
     yield program
     program.kill()
@@ -51,14 +56,20 @@ def test_a_replacement_that_was_cut_is_undone(tmp_path):
     old.mkdir()
     (old / "precious").touch()
     message = r"out must be new or empty. Received: .*out, which holds something"
-    with pytest.raises(FileExistsError, match=message), whole_folder(str(tmp_path / "out"), overwrite=False):
+    with (
+        pytest.raises(FileExistsError, match=message),
+        whole_folder(str(tmp_path / "out"), overwrite=False),
+    ):
         pass
     assert names(tmp_path / "out") == ["precious"]
     assert names(tmp_path) == ["out"]
 
 
 def test_a_failing_body_leaves_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError), whole_folder(str(tmp_path / "out"), overwrite=False) as folder:
+    with (
+        pytest.raises(FileNotFoundError),
+        whole_folder(str(tmp_path / "out"), overwrite=False) as folder,
+    ):
         pathlib.Path(folder, "file").rename(tmp_path)
     assert names(tmp_path) == []
 
@@ -79,7 +90,10 @@ def test_object_stores_are_written_in_place():
         assert folder == "ram://data/out"
         with tf.io.gfile.GFile(folder + "/file", "w") as file:
             file.write("x")
-    with pytest.raises(FileExistsError, match=r"out must be new or empty. Received: ram://data/out"), whole_folder(folder, overwrite=False):
+    with (
+        pytest.raises(FileExistsError, match=r"out must be new or empty. Received: ram://data/out"),
+        whole_folder(folder, overwrite=False),
+    ):
         pass
     with whole_folder(folder, overwrite=True):
         assert not tf.io.gfile.exists(folder + "/file")

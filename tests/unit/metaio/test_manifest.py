@@ -10,7 +10,12 @@ from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocab
 from gmeta_tf.metaio.vocabulary import Vocabulary
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
-SCHEMA = Schema("user", "click", (Categorical("user"), MultiHot("genres", 3), Numeric("year")), {"user": 3, "genres": 2})
+SCHEMA = Schema(
+    "user",
+    "click",
+    (Categorical("user"), MultiHot("genres", 3), Numeric("year")),
+    {"user": 3, "genres": 2},
+)
 
 
 USERS = Vocabulary("frequency", 3, values=("1", "２ é"), counts=(4, 2))
@@ -18,8 +23,12 @@ GENRES = Vocabulary("frequency", 2, values=("Film-Noir",), counts=(3,))
 
 
 def shard(number=0, *, size=(3, 5)):
-    support, query = (f"train/{part}-{number:05d}-of-00002.tfrecord" for part in ("support", "query"))
-    return Shard(support=support, query=query, tasks=2, samples=9, bytes=size, sha256=("ab" * 32, "cd" * 32))
+    support, query = (
+        f"train/{part}-{number:05d}-of-00002.tfrecord" for part in ("support", "query")
+    )
+    return Shard(
+        support=support, query=query, tasks=2, samples=9, bytes=size, sha256=("ab" * 32, "cd" * 32)
+    )
 
 
 def lane(number=0, **options):
@@ -30,7 +39,10 @@ def manifest(folder="", *, users=USERS, **changes):
     """One whose vocabularies lie in `folder`, where they are written."""
     tables = {}
     if folder:
-        tables = {name: save_vocabulary(made, folder, i) for i, (name, made) in enumerate({"user": users, "genres": GENRES}.items())}
+        tables = {
+            name: save_vocabulary(made, folder, i)
+            for i, (name, made) in enumerate({"user": users, "genres": GENRES}.items())
+        }
     parts = {"train": [lane(0), lane(1, size=(0, 0))], "validation": [], "test": []}
     plain = {
         "schema": SCHEMA,
@@ -104,17 +116,21 @@ def test_measured(tmp_path):
 
 def test_refuses_a_folder_without_manifest(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"data must be a folder that preparation completed\. Received: .*, without manifest\.json\."
+        FileNotFoundError,
+        match=r"data must be a folder that preparation completed\. Received: .*, without manifest\.json\.",
     ):
         Manifest.load(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"Received: .*nowhere, without manifest\.json\. Prepare it again\."):
+    with pytest.raises(
+        FileNotFoundError, match=r"Received: .*nowhere, without manifest\.json\. Prepare it again\."
+    ):
         Manifest.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("other", [1, "2", None])
 def test_refuses_another_format(folder, other):
     with pytest.raises(
-        ValueError, match=rf"manifest\.json must have format 3\. Received: {other!r}, in {folder}\. Prepare the data again\."
+        ValueError,
+        match=rf"manifest\.json must have format 3\. Received: {other!r}, in {folder}\. Prepare the data again\.",
     ):
         Manifest.load(edited(folder, format=other))
 
@@ -136,21 +152,27 @@ def test_refuses_a_file_too_many(folder):
 
 def test_refuses_vocabularies_that_are_missing_or_changed(folder):
     (folder / "vocabulary-000.jsonl").write_text('["2", 4]\n["1", 2]\n')
-    with pytest.raises(ValueError, match=r"vocabulary-000\.jsonl must be as preparation wrote it\. Received: another\."):
+    with pytest.raises(
+        ValueError,
+        match=r"vocabulary-000\.jsonl must be as preparation wrote it\. Received: another\.",
+    ):
         _ = Manifest.load(folder).vocabularies
     (folder / "vocabulary-000.jsonl").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"data must hold every file of its manifest\. Received: .*vocabulary-000\.jsonl is missing"
+        FileNotFoundError,
+        match=r"data must hold every file of its manifest\. Received: .*vocabulary-000\.jsonl is missing",
     ):
         _ = Manifest.load(folder).vocabularies
 
 
-@pytest.mark.parametrize(("content", "size"), [(b"xxxx", 4), (b"xxxxxx", 6), (b"", 0)], ids=["truncated", "longer", "empty"])
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [(b"xxxx", 4), (b"xxxxxx", 6), (b"", 0)],
+    ids=["truncated", "longer", "empty"],
+)
 def test_refuses_a_file_of_another_size(folder, content, size):
     (folder / "train/query-00000-of-00002.tfrecord").write_bytes(content)
-    message = (
-        rf"train/query-00000-of-00002.tfrecord must have 5 bytes, as its manifest says\. Received: {size} bytes \(truncated, or changed\)\."
-    )
+    message = rf"train/query-00000-of-00002.tfrecord must have 5 bytes, as its manifest says\. Received: {size} bytes \(truncated, or changed\)\."
     with pytest.raises(ValueError, match=message):
         Manifest.load(folder)
 
@@ -164,7 +186,17 @@ DAMAGED = r"manifest\.json must be as preparation wrote it\. Received: another, 
         {"schema": {"task": "user"}},
         {"schema": None},
         {"tables": None},
-        {"tables": {"user": {"kind": "hash", "out_of_vocabulary": 0, "boundaries": [], "file": "", "sha256": ""}}},
+        {
+            "tables": {
+                "user": {
+                    "kind": "hash",
+                    "out_of_vocabulary": 0,
+                    "boundaries": [],
+                    "file": "",
+                    "sha256": "",
+                }
+            }
+        },
         {"tables": {"user": {"kind": "hash"}}},
         {"numeric": {"year": 1990.25}},
         {"partitions": {"train": [[{"support": "a", "query": "b"}]]}},
@@ -179,7 +211,9 @@ def test_refuses_other_entries(folder, changes):
         Manifest.load(edited(folder, **changes))
 
 
-@pytest.mark.parametrize("name", ["schema", "split", "support_size", "tables", "numeric", "counts", "partitions"])
+@pytest.mark.parametrize(
+    "name", ["schema", "split", "support_size", "tables", "numeric", "counts", "partitions"]
+)
 def test_refuses_a_missing_entry(folder, name):
     plain = json.loads((folder / "manifest.json").read_text())
     del plain[name]
@@ -189,7 +223,13 @@ def test_refuses_a_missing_entry(folder, name):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda text: text[: len(text) // 2], lambda text: b"", lambda text: b"[1]", lambda text: b"\xff" + text]
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: b"",
+        lambda text: b"[1]",
+        lambda text: b"\xff" + text,
+    ],
 )
 def test_refuses_a_truncated_or_garbled_manifest(folder, damage):
     (folder / "manifest.json").write_bytes(damage((folder / "manifest.json").read_bytes()))
@@ -202,7 +242,10 @@ def test_digest_names_the_contents(folder, tmp_path):
     assert len(digest) == 64
     assert digest == manifest(tmp_path).digest  # tuples or lists, made or loaded
     assert digest == manifest(tmp_path, version="another").digest
-    other = lane(0), Lane((dataclasses.replace(shard(1, size=(0, 0)), sha256=("ab" * 32, "ef" * 32)),))
+    other = (
+        lane(0),
+        Lane((dataclasses.replace(shard(1, size=(0, 0)), sha256=("ab" * 32, "ef" * 32)),)),
+    )
     changed = [
         manifest(tmp_path, counts={"tasks": 5, "samples": 18}),
         manifest(tmp_path, partitions=manifest().partitions | {"train": list(other)}),
@@ -225,14 +268,23 @@ def test_encode(tmp_path):
     assert encoded["genres"] == [[1, 0], [1, 1], [], []]
     assert encoded["year"].tolist() == [1.0, 0.0, 0.0, 0.0]
     packed = SCHEMA.pack(encoded)
-    assert packed["ids"].tolist() == [[1, 1, 0, -1], [1, 1, 1, -1], [0, -1, -1, -1], [0, -1, -1, -1]]
+    assert packed["ids"].tolist() == [
+        [1, 1, 0, -1],
+        [1, 1, 1, -1],
+        [0, -1, -1, -1],
+        [0, -1, -1, -1],
+    ]
     assert packed["label"].tolist() == [1.0, 0.0, 1.0, 0.0]
     assert "click" not in manifest(tmp_path).encode(RAW)
 
 
 def test_encode_takes_arrays_and_bytes(tmp_path):
     encoded = manifest(tmp_path).encode(
-        {"user": np.array([1, 2]), "genres": np.array([[b"Film-Noir"], ["War"]]), "year": np.array([1993.75, 1990.25])}
+        {
+            "user": np.array([1, 2]),
+            "genres": np.array([[b"Film-Noir"], ["War"]]),
+            "year": np.array([1993.75, 1990.25]),
+        }
     )
     assert encoded["user"].tolist() == [1, 0]
     assert encoded["genres"] == [[1], [0]]
@@ -243,7 +295,13 @@ def test_encode_refuses_missing_features_and_what_is_no_number(tmp_path):
     message = r"columns must hold every feature of the schema\. Received: columns=\['user'\]; missing \['genres', 'year'\]\. Add them\."
     with pytest.raises(ValueError, match=message):
         manifest(tmp_path).encode({"user": ["1"]})
-    with pytest.raises(ValueError, match=r"year must be numbers\. Received: .*soon.*\. Give None where there is none\."):
+    with pytest.raises(
+        ValueError,
+        match=r"year must be numbers\. Received: .*soon.*\. Give None where there is none\.",
+    ):
         manifest(tmp_path).encode(RAW | {"year": ["soon", 1, 2, 3]})
-    with pytest.raises(ValueError, match=r"year must be finite numbers \(of float32\)\. Received: 1e\+300\. Give None"):
+    with pytest.raises(
+        ValueError,
+        match=r"year must be finite numbers \(of float32\)\. Received: 1e\+300\. Give None",
+    ):
         manifest(tmp_path).encode(RAW | {"year": [1, 1e300, 2, 3]})

@@ -22,7 +22,10 @@ from gmeta_tf.metaio.validate import validate
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         prepare(source(), tmp_path / name, split=only_train(query=1), lanes=2)
-    files = [{p.relative_to(tmp_path / n): p.read_bytes() for p in sorted((tmp_path / n).rglob("*.*"))} for n in ("one", "two")]
+    files = [
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in sorted((tmp_path / n).rglob("*.*"))}
+        for n in ("one", "two")
+    ]
     assert files[0] == files[1]
     assert len(files[0]) == 3 * 2 * 2 + 1 + 3  # lanes of partitions, the manifest, vocabularies
 
@@ -31,14 +34,19 @@ def test_bad_arguments(tmp_path):
     for name in ("lanes", "shard_megabytes"):
         with pytest.raises(ValueError, match=rf"{name} must be at least 1. Received: {name}=0"):
             prepare(source(), tmp_path / "out", **{name: 0})
-    with pytest.raises(ValueError, match=r"scratch must be a local folder for out=gs://bucket/data. Received: none"):
+    with pytest.raises(
+        ValueError, match=r"scratch must be a local folder for out=gs://bucket/data. Received: none"
+    ):
         prepare(source(), "gs://bucket/data")
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"out must be new or empty. Received: .*out, which holds something. Pass --overwrite"):
+    with pytest.raises(
+        FileExistsError,
+        match=r"out must be new or empty. Received: .*out, which holds something. Pass --overwrite",
+    ):
         prepare(source(), tmp_path / "out", split=only_train(query=1))
     assert (tmp_path / "out" / "precious").read_text() == "mine"
     prepare(source(), tmp_path / "out", split=only_train(query=1), overwrite=True)
@@ -55,7 +63,9 @@ def test_a_link_to_a_folder_stays_one(tmp_path):
 
 
 @pytest.mark.parametrize("call", [1, 2])
-@pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize(
+    "error", [OSError("no space"), KeyboardInterrupt()], ids=["error", "interrupt"]
+)
 def test_a_failed_replacement_keeps_what_was_there(tmp_path, monkeypatch, call, error):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("mine")
@@ -113,10 +123,16 @@ prepare.prepare(jobs.tiny_source(folder), pathlib.Path(folder) / "data", lanes=4
 
 @pytest.mark.parametrize(
     ("owner", "name", "number", "left"),
-    [("prepare", "write_records", 3, "old"), ("os", "replace", 1, "old"), ("os", "replace", 2, None)],
+    [
+        ("prepare", "write_records", 3, "old"),
+        ("os", "replace", 1, "old"),
+        ("os", "replace", 2, None),
+    ],
     ids=["among partitions", "before the renames", "between the renames"],
 )
-def test_a_killed_preparation_leaves_no_folder_that_looks_complete(tmp_path, owner, name, number, left):
+def test_a_killed_preparation_leaves_no_folder_that_looks_complete(
+    tmp_path, owner, name, number, left
+):
     prepare(source(), tmp_path / "data", split=only_train(query=1))
     (tmp_path / "die.py").write_text(DIE)
     code, output = jobs.run(1, tmp_path / "die.py", owner, name, number, tmp_path)
@@ -126,12 +142,20 @@ def test_a_killed_preparation_leaves_no_folder_that_looks_complete(tmp_path, own
     else:
         with pytest.raises(FileNotFoundError, match="must be a folder that preparation completed"):
             Manifest.load(tmp_path / "data")
-    again = prepare(jobs.tiny_source(tmp_path), tmp_path / "data", split=Split(query=3, support=6), lanes=4, overwrite=True)
+    again = prepare(
+        jobs.tiny_source(tmp_path),
+        tmp_path / "data",
+        split=Split(query=3, support=6),
+        lanes=4,
+        overwrite=True,
+    )
     assert Manifest.load(tmp_path / "data").digest == again.digest
 
 
 def test_object_stores(tmp_path):
-    made = prepare(source(), "ram://prepared", split=only_train(query=1), lanes=2, scratch=str(tmp_path))
+    made = prepare(
+        source(), "ram://prepared", split=only_train(query=1), lanes=2, scratch=str(tmp_path)
+    )
     assert Manifest.load("ram://prepared").digest == made.digest
     assert list(tmp_path.iterdir()) == []
     reader = Reader("ram://prepared", "train", global_batch_tasks=2)
@@ -140,11 +164,15 @@ def test_object_stores(tmp_path):
 
 def test_compressed_files_are_read_alike(tmp_path):
     plain, gzip = (
-        prepare(source(), tmp_path / name, split=only_train(query=1), lanes=1, gzip=name == "gzip") for name in ("plain", "gzip")
+        prepare(source(), tmp_path / name, split=only_train(query=1), lanes=1, gzip=name == "gzip")
+        for name in ("plain", "gzip")
     )
     assert gzip.shards[0].support.endswith(".tfrecord.gz")
     assert plain.compression != gzip.compression == "GZIP"
-    batches = [next(iter(Reader(tmp_path / name, "train", global_batch_tasks=2).dataset())) for name in ("plain", "gzip")]
+    batches = [
+        next(iter(Reader(tmp_path / name, "train", global_batch_tasks=2).dataset()))
+        for name in ("plain", "gzip")
+    ]
     for one, other in zip(*batches, strict=True):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
@@ -230,7 +258,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, limit):
     (tmp_path / "small.py").write_text(SMALL_FILES)
     output = jobs.succeed(1, tmp_path / "small.py", tmp_path / "out", limit)
     assert re.search(
-        r"the disk must have room for the files and twice the raw rows. Received: .* while preparing .*out. Free some", output
+        r"the disk must have room for the files and twice the raw rows. Received: .* while preparing .*out. Free some",
+        output,
     ), output
     assert [path.name for path in tmp_path.iterdir()] == ["small.py"]
 
@@ -240,15 +269,25 @@ def read_only(tmp_path):
     """A folder that cannot be written, as root may everywhere else."""
     place = tmp_path / "mounted"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", place], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro", "none", place],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode:
         if os.geteuid() == 0:
-            pytest.skip(f"root may write anywhere, and nothing can be mounted: {mounted.stderr.strip()}")
+            pytest.skip(
+                f"root may write anywhere, and nothing can be mounted: {mounted.stderr.strip()}"
+            )
         place.chmod(0o500)
     yield place
     subprocess.run(["umount", place], capture_output=True, check=False)
 
 
 def test_a_place_that_cannot_be_written_is_refused(read_only):
-    with pytest.raises(OSError, match=r"out must lie in a folder that can be written. Received: .*out \(.*\). Name another."):
+    with pytest.raises(
+        OSError,
+        match=r"out must lie in a folder that can be written. Received: .*out \(.*\). Name another.",
+    ):
         prepare(source(), read_only / "out", split=only_train(query=1))

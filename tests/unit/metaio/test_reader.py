@@ -20,7 +20,11 @@ def tasks_of(batches):
     for support, query in batches:
         real = query["weight"].numpy().any(1)
         keys = [
-            b"".join(np.asarray(part[name])[t].tobytes() for part in (support, query) for name in ("ids", "numeric", "label", "weight"))
+            b"".join(
+                np.asarray(part[name])[t].tobytes()
+                for part in (support, query)
+                for name in ("ids", "numeric", "label", "weight")
+            )
             for t in np.flatnonzero(real)
         ]
         made.append(sorted(keys))
@@ -29,12 +33,17 @@ def tasks_of(batches):
 
 def global_batches(folder, size, steps, *, epoch=0, step=0, **options):
     """Real tasks of each global batch from a position on, put together from `size` readers."""
-    readers = [Reader(folder, "train", global_batch_tasks=BATCH, rank=r, size=size, seed=5, **options) for r in range(size)]
+    readers = [
+        Reader(folder, "train", global_batch_tasks=BATCH, rank=r, size=size, seed=5, **options)
+        for r in range(size)
+    ]
     per_rank = [tasks_of(reader.stream(epoch=epoch, step=step).take(steps)) for reader in readers]
     return [sorted(sum(parts, [])) for parts in zip(*per_rank, strict=True)]
 
 
-@pytest.mark.parametrize("options", [{}, {"cold_rate": 0.5, "redraw": True, "size_window": 2, "fewer_support": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"cold_rate": 0.5, "redraw": True, "size_window": 2, "fewer_support": 0.5}]
+)
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_a_global_batch_is_the_same_for_any_number_of_ranks(tiny, size, options):
     steps = 2 * Reader(tiny, "train", global_batch_tasks=BATCH).steps_per_epoch
@@ -56,7 +65,9 @@ def test_every_task_comes_once_an_epoch_in_an_order_of_its_own(tiny):
 def test_a_stream_goes_on_from_any_position(tiny):
     reader = Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, cold_rate=0.5, redraw=True)
     whole = tasks_of(reader.stream().take(3 * reader.steps_per_epoch))
-    assert tasks_of(reader.stream(epoch=1, step=1).take(3)) == whole[reader.steps_per_epoch + 1 :][:3]
+    assert (
+        tasks_of(reader.stream(epoch=1, step=1).take(3)) == whole[reader.steps_per_epoch + 1 :][:3]
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -84,24 +95,39 @@ def test_fewer_support_samples_are_the_most_recent(tiny):
     cut, _ = next(iter(Reader(tiny, "test", global_batch_tasks=BATCH, max_support=2).dataset()))
     lengths = full["weight"].numpy().sum(1).astype(int)
     for t, length in enumerate(lengths):
-        np.testing.assert_array_equal(cut["ids"][t][: min(2, length)], full["ids"][t][max(0, length - 2) : length])
+        np.testing.assert_array_equal(
+            cut["ids"][t][: min(2, length)], full["ids"][t][max(0, length - 2) : length]
+        )
 
 
 def test_joined_queries_hold_the_samples_of_both_sets(tiny):
-    plain, joined = (Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, joined=flag) for flag in (False, True))
-    for (support, query), (same, both) in zip(plain.stream().take(2), joined.stream().take(2), strict=True):
+    plain, joined = (
+        Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, joined=flag)
+        for flag in (False, True)
+    )
+    for (support, query), (same, both) in zip(
+        plain.stream().take(2), joined.stream().take(2), strict=True
+    ):
         for name in query:
             np.testing.assert_array_equal(same[name], support[name])
             np.testing.assert_array_equal(both[name], tf.concat([support[name], query[name]], 1))
 
 
 def test_redrawn_sets_hold_the_tasks_samples(tiny):
-    plain, redrawn = (Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, redraw=flag) for flag in (False, True))
+    plain, redrawn = (
+        Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, redraw=flag)
+        for flag in (False, True)
+    )
     for one, other in zip(plain.stream().take(3), redrawn.stream().take(3), strict=True):
         for t in range(BATCH):
             contents = [
                 sorted(
-                    row.tobytes() for part in sets for row, w in zip(part["ids"][t].numpy(), part["weight"][t].numpy(), strict=True) if w
+                    row.tobytes()
+                    for part in sets
+                    for row, w in zip(
+                        part["ids"][t].numpy(), part["weight"][t].numpy(), strict=True
+                    )
+                    if w
                 )
                 for sets in (one, other)
             ]
@@ -110,7 +136,10 @@ def test_redrawn_sets_hold_the_tasks_samples(tiny):
 
 
 def test_some_tasks_keep_the_first_of_their_support_samples(tiny):
-    plain, fewer = (Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, fewer_support=rate) for rate in (0, 0.5))
+    plain, fewer = (
+        Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, fewer_support=rate)
+        for rate in (0, 0.5)
+    )
     lengths = []
     for one, other in zip(plain.stream().take(20), fewer.stream().take(20), strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, one[1], other[1])
@@ -144,28 +173,45 @@ def test_bad_arguments(tiny):
     for name in ("prefetch", "size_window"):
         with pytest.raises(ValueError, match=rf"{name} must be at least 0. Received: {name}=-1"):
             Reader(tiny, "train", global_batch_tasks=8, **{name: -1})
-    with pytest.raises(ValueError, match=r"fewer_support must lie in \[0, 1\]. Received: fewer_support=1.5"):
+    with pytest.raises(
+        ValueError, match=r"fewer_support must lie in \[0, 1\]. Received: fewer_support=1.5"
+    ):
         Reader(tiny, "train", global_batch_tasks=8, fewer_support=1.5)
-    with pytest.raises(ValueError, match=r"fewer_support must be 0 with joined sets. Received: 0.5"):
+    with pytest.raises(
+        ValueError, match=r"fewer_support must be 0 with joined sets. Received: 0.5"
+    ):
         Reader(tiny, "train", global_batch_tasks=8, fewer_support=0.5, joined=True)
-    with pytest.raises(ValueError, match=r"partition must be one of \['test', 'train', 'validation'\]. Received: partition='dev'"):
+    with pytest.raises(
+        ValueError,
+        match=r"partition must be one of \['test', 'train', 'validation'\]. Received: partition='dev'",
+    ):
         Reader(tiny, "dev", global_batch_tasks=8)
-    with pytest.raises(ValueError, match=r"global_batch_tasks must be a multiple of the 4 lanes of .*. Received: 6"):
+    with pytest.raises(
+        ValueError, match=r"global_batch_tasks must be a multiple of the 4 lanes of .*. Received: 6"
+    ):
         Reader(tiny, "train", global_batch_tasks=6)
-    with pytest.raises(ValueError, match=r"size must be at most the number of tasks, 30. Received: size=31. Start fewer ranks"):
+    with pytest.raises(
+        ValueError,
+        match=r"size must be at most the number of tasks, 30. Received: size=31. Start fewer ranks",
+    ):
         Reader(tiny, "train", global_batch_tasks=8, size=31)
-    with pytest.raises(ValueError, match=r"size must be at most the number of lanes, 4. Received: size=5"):
+    with pytest.raises(
+        ValueError, match=r"size must be at most the number of lanes, 4. Received: size=5"
+    ):
         Reader(tiny, "train", global_batch_tasks=8, size=5)
     with pytest.raises(ValueError, match=r"cold_rate must lie in \[0, 1\]. Received: cold_rate=2"):
         Reader(tiny, "train", global_batch_tasks=8, cold_rate=2)
-    with pytest.raises(ValueError, match=r"max_support must be at least 0. Received: max_support=-1. Leave it out"):
+    with pytest.raises(
+        ValueError, match=r"max_support must be at least 0. Received: max_support=-1. Leave it out"
+    ):
         Reader(tiny, "train", global_batch_tasks=8, max_support=-1)
 
 
 def test_a_partition_without_tasks(tmp_path):
     jobs.tiny_data(tmp_path, tasks=4, fractions=(0.5, 0.5, 0.0))
     with pytest.raises(
-        ValueError, match=r"partition must hold at least one task. Received: partition='test' of .*, which has none. Prepare"
+        ValueError,
+        match=r"partition must hold at least one task. Received: partition='test' of .*, which has none. Prepare",
     ):
         Reader(tmp_path / "data", "test", global_batch_tasks=4)
 
@@ -208,7 +254,10 @@ def test_queries_of_other_tasks_are_found(tiny, tmp_path):
         one["bytes"][1], other["bytes"][1] = other["bytes"][1], one["bytes"][1]
 
     data = with_manifest(tiny, tmp_path, swap)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"support and query must hold the same tasks in the same order. Received: "):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"support and query must hold the same tasks in the same order. Received: ",
+    ):
         list(Reader(data, "train", global_batch_tasks=8).dataset())
 
 
@@ -223,13 +272,19 @@ def with_another_number(manifest):
 @pytest.mark.parametrize("change", [with_more_tags, with_another_number])
 def test_records_of_another_schema_are_found(tiny, tmp_path, change):
     data = with_manifest(tiny, tmp_path, change)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"records must fit the schema of their manifest. Received: other lengths in "):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"records must fit the schema of their manifest. Received: other lengths in ",
+    ):
         list(Reader(data, "train", global_batch_tasks=8).dataset())
 
 
 def test_a_truncated_file_is_found(tiny, tmp_path):
     short = damaged(tiny, tmp_path, lambda file: file.read_bytes()[:-7])
-    with pytest.raises(ValueError, match=r"query-00000.* must have \d+ bytes, as its manifest says. Received: \d+ bytes \(truncated"):
+    with pytest.raises(
+        ValueError,
+        match=r"query-00000.* must have \d+ bytes, as its manifest says. Received: \d+ bytes \(truncated",
+    ):
         Reader(short, "train", global_batch_tasks=8)
 
 

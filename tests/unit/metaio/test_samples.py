@@ -17,23 +17,44 @@ from gmeta_tf.metaio.validate import validate
 
 def test_counts_vocabularies_and_the_split(tmp_path):
     made = prepare(source(), tmp_path / "out", split=only_train(query=1, support=3), lanes=2)
-    assert made.counts == {"tasks": 2, "tasks_dropped_without_support": 1, "tasks_dropped_by_size": 0, "samples": 6, "samples_dropped": 3}
+    assert made.counts == {
+        "tasks": 2,
+        "tasks_dropped_without_support": 1,
+        "tasks_dropped_by_size": 0,
+        "samples": 6,
+        "samples_dropped": 3,
+    }
     assert made.vocabularies["item"].values == ("i0", "i1", "i3", "i4", "i5", "i6")
     assert made.schema.tables == {"user": 3, "item": 7, "tags": 3}
     assert Manifest.load(tmp_path / "out").counts == made.counts
     batches = list(Reader(tmp_path / "out", "train", global_batch_tasks=2).dataset())
-    labels = {tuple(s["label"][t].numpy()[s["weight"][t].numpy() > 0]): float(q["label"][t, 0]) for s, q in batches for t in range(2)}
-    assert labels == {(1.0, 0.0, 1.0): 0.0, (1.0,): 0.0}  # a: moments 3, 4, 5 and then 6; b: 1 and then 2
+    labels = {
+        tuple(s["label"][t].numpy()[s["weight"][t].numpy() > 0]): float(q["label"][t, 0])
+        for s, q in batches
+        for t in range(2)
+    }
+    assert labels == {
+        (1.0, 0.0, 1.0): 0.0,
+        (1.0,): 0.0,
+    }  # a: moments 3, 4, 5 and then 6; b: 1 and then 2
 
 
 def test_moments_are_those_of_the_numbers_together():
     """Exactly the same in any order, as threads are free to change it."""
     numbers = 1e9 * np.sin(np.arange(10_000))
-    assert samples.moments(numbers) == samples.moments(np.random.default_rng(0).permutation(numbers))
+    assert samples.moments(numbers) == samples.moments(
+        np.random.default_rng(0).permutation(numbers)
+    )
     parts = [samples.moments(part) for part in np.split(numbers, [1, 10, 7000])]
-    assert samples.together([samples.moments(numbers[:0]), *parts]) == pytest.approx((numbers.mean(), numbers.std()), rel=1e-12)
+    assert samples.together([samples.moments(numbers[:0]), *parts]) == pytest.approx(
+        (numbers.mean(), numbers.std()), rel=1e-12
+    )
     assert samples.together([]) == (0.0, 1.0)
-    assert samples.moments(np.ma.masked_array([1.0, 7.0, 3.0], [False, True, False])) == (2, 2.0, 2.0)
+    assert samples.moments(np.ma.masked_array([1.0, 7.0, 3.0], [False, True, False])) == (
+        2,
+        2.0,
+        2.0,
+    )
 
 
 def test_the_last_samples_are_queries_and_those_before_support(tmp_path):
@@ -42,9 +63,16 @@ def test_the_last_samples_are_queries_and_those_before_support(tmp_path):
 
 
 def test_earlier_episodes_are_windows_further_back(tmp_path):
-    made = prepare(log(), tmp_path / "out", split=only_train(query=2, support=3, episodes=3, least_support=3), lanes=2)
+    made = prepare(
+        log(),
+        tmp_path / "out",
+        split=only_train(query=2, support=3, episodes=3, least_support=3),
+        lanes=2,
+    )
     assert made.counts["tasks"] == 36
-    assert moments_of(times(tmp_path / "out", "train")) == sorted([([4, 5, 6], [7, 8]), ([2, 3, 4], [5, 6]), ([0, 1, 2], [3, 4])] * 12)
+    assert moments_of(times(tmp_path / "out", "train")) == sorted(
+        [([4, 5, 6], [7, 8]), ([2, 3, 4], [5, 6]), ([0, 1, 2], [3, 4])] * 12
+    )
 
 
 def test_random_episodes_are_drawn_anew_and_by_seed(tmp_path):
@@ -61,10 +89,16 @@ def test_random_episodes_are_drawn_anew_and_by_seed(tmp_path):
 
 
 def test_a_column_may_split(tmp_path):
-    prepare(log(), tmp_path / "out", split=only_train(by="column", column="part", query=5, support=4), lanes=2)
+    prepare(
+        log(),
+        tmp_path / "out",
+        split=only_train(by="column", column="part", query=5, support=4),
+        lanes=2,
+    )
     assert moments_of(times(tmp_path / "out", "train")) == [([5, 6, 7, 8], [0, 4])] * 12
     with pytest.raises(
-        ValueError, match=r"year must be 'support' or 'query' in every row. Received: 1990 in row 0 of task 'u0', the first of 108"
+        ValueError,
+        match=r"year must be 'support' or 'query' in every row. Received: 1990 in row 0 of task 'u0', the first of 108",
     ):
         prepare(log(), tmp_path / "bad", split=only_train(by="column", column="year"))
 
@@ -76,27 +110,60 @@ def test_tasks_of_other_sizes_are_dropped_and_counted(tmp_path):
         ({"least_samples": 3}, (1, 1, 1)),
         ({"least_support": 2}, (1, 2, 0)),
     ]:
-        made = prepare(source(), tmp_path / "out", split=dataclasses.replace(split, **options), lanes=1, overwrite=True).counts
-        assert (made["tasks"], made["tasks_dropped_without_support"], made["tasks_dropped_by_size"]) == counts
+        made = prepare(
+            source(),
+            tmp_path / "out",
+            split=dataclasses.replace(split, **options),
+            lanes=1,
+            overwrite=True,
+        ).counts
+        assert (
+            made["tasks"],
+            made["tasks_dropped_without_support"],
+            made["tasks_dropped_by_size"],
+        ) == counts
 
 
 def test_tasks_by_time_and_by_list(tmp_path):
-    users = lambda folder, partition: {min(support) // 100 for support, _ in times(folder, partition).values()}  # noqa: E731
-    prepare(log(), tmp_path / "time", split=Split(query=2, support=3, tasks_by="time", fractions=(0.5, 0.25, 0.25)), lanes=1)
-    assert [users(tmp_path / "time", name) for name in ("train", "validation", "test")] == [set(range(6)), {6, 7, 8}, {9, 10, 11}]
-    prepare(log(), tmp_path / "list", split=Split(query=2, support=3, tasks_by="list", test=["u3"], validation=["u0", "u5"]), lanes=1)
+    def users(folder, partition):
+        return {min(support) // 100 for support, _ in times(folder, partition).values()}
+
+    prepare(
+        log(),
+        tmp_path / "time",
+        split=Split(query=2, support=3, tasks_by="time", fractions=(0.5, 0.25, 0.25)),
+        lanes=1,
+    )
+    assert [users(tmp_path / "time", name) for name in ("train", "validation", "test")] == [
+        set(range(6)),
+        {6, 7, 8},
+        {9, 10, 11},
+    ]
+    prepare(
+        log(),
+        tmp_path / "list",
+        split=Split(query=2, support=3, tasks_by="list", test=["u3"], validation=["u0", "u5"]),
+        lanes=1,
+    )
     assert [users(tmp_path / "list", name) for name in ("validation", "test")] == [{0, 5}, {3}]
 
 
 def test_lanes_hold_about_as_many_samples_in_shards_of_about_a_size(tmp_path, monkeypatch):
     draw = np.random.default_rng(0)
-    rows = [f"('u{u}', 'i', [], 1.0, {t}, 1.0)" for u, n in enumerate(draw.integers(2, 60, 80)) for t in range(n)]
+    rows = [
+        f"('u{u}', 'i', [], 1.0, {t}, 1.0)"
+        for u, n in enumerate(draw.integers(2, 60, 80))
+        for t in range(n)
+    ]
     monkeypatch.setattr("gmeta_tf.metaio.prepare.MOST_SAMPLES", 150)
     made = prepare(source(rows), tmp_path / "out", split=only_train(query=1, support=99), lanes=4)
     lanes = made.partitions["train"]
     assert max(lane.samples for lane in lanes) - min(lane.samples for lane in lanes) <= 60
     assert {lane.tasks for lane in lanes} == {20}
-    assert all(len(lane.shards) > 2 and max(shard.samples for shard in lane.shards) < 150 + 60 for lane in lanes)
+    assert all(
+        len(lane.shards) > 2 and max(shard.samples for shard in lane.shards) < 150 + 60
+        for lane in lanes
+    )
     assert validate(tmp_path / "out").problems == []
     reader = Reader(tmp_path / "out", "train", global_batch_tasks=8)
     weights = [query["weight"].numpy() for _, query in reader.stream().take(reader.steps_per_epoch)]

@@ -19,16 +19,25 @@ from gmeta_tf.metaio.validate import validate
 @pytest.fixture
 def folder(tmp_path):
     cold = ColdItems("item", fraction=0.3)
-    prepare(jobs.tiny_source(tmp_path), tmp_path / "data", split=Split(query=2, support=6, cold_items=cold), lanes=2)
+    prepare(
+        jobs.tiny_source(tmp_path),
+        tmp_path / "data",
+        split=Split(query=2, support=6, cold_items=cold),
+        lanes=2,
+    )
     return tmp_path / "data"
 
 
 def rewritten(folder, change, *, partition="train"):
-    """Rewrites a partition's first query file, with a manifest that knows of it; change: of its samples, in place."""
+    """Rewrites a partition's first query file, with a manifest that knows of it; change: of its
+    samples, in place.
+    """
     manifest = Manifest.load(folder)
     shard = manifest.partitions[partition][0].shards[0]
     support, query = (
-        Samples(np.repeat(sets.task, sets.lengths), sets.ids + 1, sets.numeric, sets.label, sets.place)
+        Samples(
+            np.repeat(sets.task, sets.lengths), sets.ids + 1, sets.numeric, sets.label, sets.place
+        )
         for sets in map(_together, zip(*sets_of(manifest, shard), strict=True))
     )
     change(support, query)
@@ -48,7 +57,11 @@ def test_sound_data_is_proved(folder):
     proof = validate(folder)
     manifest = Manifest.load(folder)
     assert proof.problems == proof.notes == []
-    assert (proof.files, proof.tasks, proof.samples) == (2 * len(manifest.shards), manifest.counts["tasks"], manifest.counts["samples"])
+    assert (proof.files, proof.tasks, proof.samples) == (
+        2 * len(manifest.shards),
+        manifest.counts["tasks"],
+        manifest.counts["samples"],
+    )
 
 
 def outside(support, query):
@@ -84,15 +97,26 @@ def test_bad_samples_are_found(folder, change, problem):
     ("partition", "position", "problem"),
     [
         ("test", 0, "user of test must not occur in train. Received: one that does."),
-        ("test_cold_items", 1, "item of test_cold_items must not occur in train. Received: one that does."),
+        (
+            "test_cold_items",
+            1,
+            "item of test_cold_items must not occur in train. Received: one that does.",
+        ),
     ],
 )
 def test_what_is_not_cold_is_found(folder, partition, position, problem):
     def warm(support, query):
         del support
         known = Manifest.load(folder)
-        pairs = [pair for lane in known.partitions["train"] for shard in lane.shards for pair in sets_of(known, shard)]
-        query.ids[0, position] = 1 + next(i for support, _ in pairs for i in support.ids[:, position] if i > 0)
+        pairs = [
+            pair
+            for lane in known.partitions["train"]
+            for shard in lane.shards
+            for pair in sets_of(known, shard)
+        ]
+        query.ids[0, position] = 1 + next(
+            i for support, _ in pairs for i in support.ids[:, position] if i > 0
+        )
 
     rewritten(folder, warm, partition=partition)
     assert validate(folder).problems == [problem]
@@ -104,7 +128,10 @@ def test_a_flipped_bit_a_task_twice_and_other_counts_are_found(folder):
     whole = file.read_bytes()
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     first, second = validate(folder).problems
-    assert first == f"{shard.support} must have the checksum of its manifest. Received: another. It was changed."
+    assert (
+        first
+        == f"{shard.support} must have the checksum of its manifest. Received: another. It was changed."
+    )
     assert f"{shard.support} must hold whole records. Received: " in second
     file.write_bytes(whole)
     plain = json.loads((folder / "manifest.json").read_text())

@@ -32,8 +32,12 @@ def test_equals_sklearn_up_to_the_bins():
     labels, logits = samples()
     logits = np.clip(logits, -7.9, 7.9)
     binned = np.floor(logits * 512)
-    assert measured(labels, logits) == pytest.approx(roc_auc_score(labels.ravel(), binned.ravel()), abs=1e-12)
-    assert measured(labels, logits) == pytest.approx(roc_auc_score(labels.ravel(), logits.ravel()), abs=1e-4)
+    assert measured(labels, logits) == pytest.approx(
+        roc_auc_score(labels.ravel(), binned.ravel()), abs=1e-12
+    )
+    assert measured(labels, logits) == pytest.approx(
+        roc_auc_score(labels.ravel(), logits.ravel()), abs=1e-4
+    )
 
 
 def test_the_resolution_is_1_512():
@@ -60,7 +64,12 @@ def test_accumulates_over_batches():
     labels, logits = samples()
     metric = AUC()
     for batch in np.split(np.arange(60), [10, 11, 40]):
-        metric.update_state(*(tf.constant(values[batch], tf.float32) for values in (labels, logits, np.ones_like(labels))))
+        metric.update_state(
+            *(
+                tf.constant(values[batch], tf.float32)
+                for values in (labels, logits, np.ones_like(labels))
+            )
+        )
     assert float(metric.result()) == measured(labels, logits)
 
 
@@ -73,7 +82,9 @@ def test_is_nan_where_a_class_is_absent(label):
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
 def test_takes_logits_of_any_dtype(dtype):
     metric = AUC()
-    metric.update_state(tf.constant([[1.0, 0, 1, 0]]), tf.constant([[2, 1, 0, -1]], dtype), tf.ones([1, 4]))
+    metric.update_state(
+        tf.constant([[1.0, 0, 1, 0]]), tf.constant([[2, 1, 0, -1]], dtype), tf.ones([1, 4])
+    )
     assert float(metric.result()) == 0.75
 
 
@@ -88,7 +99,9 @@ def test_counts_beyond_2_24_stay_exact():
     assert (after[2 * BINS - 1], after[BINS - 1]) == (2**24 + 1, 2**40 + 1)
     low, high = 2**40, 2**24 + 1
     wins = low * 3 * 2**40 / 2 + high * (3 * 2**40 + (2**40 + 1) / 2)
-    assert float(metric.result()) == pytest.approx(wins / ((low + high) * (4 * 2**40 + 1)), rel=1e-14)
+    assert float(metric.result()) == pytest.approx(
+        wins / ((low + high) * (4 * 2**40 + 1)), rel=1e-14
+    )
 
 
 def test_reset_state():

@@ -16,7 +16,9 @@ def auc_by_pairs(labels, logits):
 
 
 def test_logloss_by_hand():
-    assert measured(LogLoss(), [[1, 0]], [[0.0, np.log(3)]]) == pytest.approx((np.log(2) + np.log(4)) / 2, rel=1e-6)
+    assert measured(LogLoss(), [[1, 0]], [[0.0, np.log(3)]]) == pytest.approx(
+        (np.log(2) + np.log(4)) / 2, rel=1e-6
+    )
 
 
 def test_logloss_equals_sklearn():
@@ -107,6 +109,12 @@ def test_click_metrics_are_named_with_the_prefix():
 def test_ratings_above_a_threshold_are_clicks():
     labels, logits, weights = samples()
     liked = click_metrics(threshold=3.5, odds=False)
-    assert [metric.name for metric in liked] == [m.name for m in click_metrics() if m.name not in ("logloss", "calibration")]
-    for clicks, ratings in zip([m for m in click_metrics() if m.name not in ("logloss", "calibration")], liked, strict=True):
-        assert measured(ratings, 1 + 3 * labels, logits, weights) == measured(clicks, labels, logits, weights)
+    assert [metric.name for metric in liked] == [
+        m.name for m in click_metrics() if m.name not in ("logloss", "calibration")
+    ]
+    for clicks, ratings in zip(
+        [m for m in click_metrics() if m.name not in ("logloss", "calibration")], liked, strict=True
+    ):
+        assert measured(ratings, 1 + 3 * labels, logits, weights) == measured(
+            clicks, labels, logits, weights
+        )

@@ -84,7 +84,9 @@ def test_merged_results_on_one_rank_are_the_results():
         metric.update_state(LABELS, LOGITS, WEIGHTS)
     merged = merged_results(metrics)
     assert list(merged) == ["loss", "auc", "gauc", "gauc_tasks"]
-    assert {name: float(value) for name, value in merged.items()} == {metric.name: float(metric.result()) for metric in metrics}
+    assert {name: float(value) for name, value in merged.items()} == {
+        metric.name: float(metric.result()) for metric in metrics
+    }
     assert float(merged["gauc"]) == (0.75 + 0.5) / 2
     assert float(merged["gauc_tasks"]) == 2
 
@@ -102,7 +104,9 @@ def test_merged_results_of_no_metrics():
 
 
 def test_merged_results_sums_each_state_once_over_ranks(monkeypatch):
-    """Two ranks of equal data: sums double, means stay; one message for each dtype, a shared state in it once."""
+    """Two ranks of equal data: sums double, means stay; one message for each dtype, a shared state
+    in it once.
+    """
     sent = {}
 
     def doubled(tensors, *, name):

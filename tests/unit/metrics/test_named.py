@@ -17,6 +17,7 @@ def test_a_function_gives_both():
     evaluation, training = metrics_named(lambda prefix: [AUC(f"{prefix}area")])
     assert [metric.name for metric in (*evaluation("x_"), *training())] == ["x_area", "area"]
     with pytest.raises(
-        ValueError, match=r"metrics must be one of \['click', 'liked', 'ranking', 'rating'\] or a function. Received: metrics='f1'"
+        ValueError,
+        match=r"metrics must be one of \['click', 'liked', 'ranking', 'rating'\] or a function. Received: metrics='f1'",
     ):
         metrics_named("f1")

@@ -16,7 +16,9 @@ def test_ndcg_by_hand():
 
 def test_ndcg_is_cut_at_k():
     assert measured(NDCG(1), [[0, 1, 1]], [[3, 2, 1]]) == 0
-    assert measured(NDCG(2), [[0, 1, 1]], [[3, 2, 1]]) == pytest.approx((1 / np.log2(3)) / (1 + 1 / np.log2(3)), rel=1e-12)
+    assert measured(NDCG(2), [[0, 1, 1]], [[3, 2, 1]]) == pytest.approx(
+        (1 / np.log2(3)) / (1 + 1 / np.log2(3)), rel=1e-12
+    )
     assert NDCG(2).name == "ndcg_at_2"
 
 
@@ -80,15 +82,21 @@ def test_halves_add_up_and_ratings_above_a_threshold_are_relevant(make):
     halves = make(3, threshold=3.5)
     for half in (slice(0, 13), slice(13, None)):
         update(halves, 2 + 3 * labels[half], logits[half], weights[half])
-    assert float(halves.result()) == pytest.approx(measured(make(3), labels, logits, weights), rel=1e-12)
+    assert float(halves.result()) == pytest.approx(
+        measured(make(3), labels, logits, weights), rel=1e-12
+    )
 
 
 def test_exponential_gain_equals_sklearn():
     draw = np.random.default_rng(0)
     ratings, scores = draw.integers(1, 6, (6, 9)), draw.normal(size=(6, 9))
     expected = ndcg_score(2.0**ratings - 1, scores, k=3)
-    assert measured(NDCG(3, gain="exponential"), ratings, scores) == pytest.approx(expected, rel=1e-12)
+    assert measured(NDCG(3, gain="exponential"), ratings, scores) == pytest.approx(
+        expected, rel=1e-12
+    )
     with pytest.raises(ValueError, match=r"k must be at least 1. Received: k=0"):
         MRR(0)
-    with pytest.raises(ValueError, match=r"gain must be one of \('binary', 'exponential'\). Received: gain='log'"):
+    with pytest.raises(
+        ValueError, match=r"gain must be one of \('binary', 'exponential'\). Received: gain='log'"
+    ):
         NDCG(gain="log")

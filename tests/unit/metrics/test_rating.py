@@ -5,10 +5,17 @@ from metric_samples import measured, update
 from gmeta_tf.metrics.rating import MAE, RMSE, SampleMAE, rating_metrics
 
 # errors 1, 2 of the first task, 4 of the second, none of the third
-RATINGS, PREDICTED, WEIGHTS = [[1, 3], [5, 9], [1, 1]], [[2, 5], [1, 0], [0, 0]], [[1, 1], [1, 0], [0, 0]]
+RATINGS, PREDICTED, WEIGHTS = (
+    [[1, 3], [5, 9], [1, 1]],
+    [[2, 5], [1, 0], [0, 0]],
+    [[1, 1], [1, 0], [0, 0]],
+)
 
 
-@pytest.mark.parametrize(("make", "expected"), [(MAE, (1.5 + 4) / 2), (SampleMAE, 7 / 3), (RMSE, np.sqrt((1 + 4 + 16) / 3))])
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [(MAE, (1.5 + 4) / 2), (SampleMAE, 7 / 3), (RMSE, np.sqrt((1 + 4 + 16) / 3))],
+)
 def test_by_hand_and_in_parts(make, expected):
     assert measured(make(), RATINGS, PREDICTED, WEIGHTS) == pytest.approx(expected, rel=1e-12)
     parts = make()

@@ -17,7 +17,11 @@ def columns(samples, task, schema):
     made, place = {"click": samples["label"][task].numpy()[there]}, 0
     for feature in schema.id_features:
         slots = ids[:, place : place + feature.slots]
-        made[feature.name] = slots[:, 0] if isinstance(feature, Categorical) else [[i for i in row if i >= 0] for row in slots]
+        made[feature.name] = (
+            slots[:, 0]
+            if isinstance(feature, Categorical)
+            else [[i for i in row if i >= 0] for row in slots]
+        )
         place += feature.slots
     return made | {feature.name: numeric[:, i] for i, feature in enumerate(schema.numeric_features)}
 
@@ -31,7 +35,9 @@ def test_one_adapted_task_scores_as_in_a_batch(tiny):
         adapted = model.adapt(columns(support, task, data.schema))
         there = query["weight"][task].numpy() > 0
         asked = columns(query, task, data.schema)
-        np.testing.assert_allclose(adapted.predict(asked), logits[task][there], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            adapted.predict(asked), logits[task][there], rtol=1e-4, atol=1e-6
+        )
     model.adapt_by(InnerLoop(1, 0.3, adapt="head"))  # what is adapted stays so
     np.testing.assert_allclose(adapted.predict(asked), logits[task][there], rtol=1e-4, atol=1e-6)
 
@@ -42,22 +48,38 @@ def test_a_new_task_must_have_labels_to_adapt_to(tiny):
     support = columns(next(iter(data.dataset()))[0], 0, data.schema)
     unlabelled = {name: values for name, values in support.items() if name != "click"}
     for bad in (unlabelled, support | {"click": np.full_like(support["click"], np.nan)}):
-        with pytest.raises(ValueError, match=r"^support must have a finite 'click' for every sample. Received: "):
+        with pytest.raises(
+            ValueError, match=r"^support must have a finite 'click' for every sample. Received: "
+        ):
             model.adapt(bad)
-    with pytest.raises(ValueError, match=r"^'click' must lie in \[0, 1\] for the loss. Received: .*5.* Give clicks."):
+    with pytest.raises(
+        ValueError,
+        match=r"^'click' must lie in \[0, 1\] for the loss. Received: .*5.* Give clicks.",
+    ):
         model.adapt(support | {"click": np.full_like(support["click"], 5)})
 
 
 @pytest.mark.parametrize("adapt", ["dense", "all"])
 def test_weights_of_ids_reach_the_tower(adapt):
     """A weight of 2 counts as the id twice, in support and query, whether rows adapt or not."""
-    features = lambda weights: (Categorical("item"), MultiHot("tags", 3, combiner="sum", weights=weights), Numeric("price"))  # noqa: E731
+
+    def features(weights):
+        return (
+            Categorical("item"),
+            MultiHot("tags", 3, combiner="sum", weights=weights),
+            Numeric("price"),
+        )
+
     plain = {"item": [1, 2], "tags": [[1, 1, 2], [3]], "price": [0.5, 1.0], "click": [1, 0]}
     heavy = plain | {"tags": [[1, 2], [3]], "shares": [[2.0, 1.0], [1.0]]}
     logits = []
     for columns, weights in ((plain, ""), (heavy, "shares")):
         tf.keras.utils.set_random_seed(0)
-        model = MetaModel(Schema("item", "click", features(weights), {"item": 5, "tags": 5}), MLP((4,), activation="tanh"), embedding_dim=3)
+        model = MetaModel(
+            Schema("item", "click", features(weights), {"item": 5, "tags": 5}),
+            MLP((4,), activation="tanh"),
+            embedding_dim=3,
+        )
         model.compile("sgd", inner_loop=InnerLoop(2, 0.5, adapt=adapt))
         logits.append(model.adapt(columns).predict(columns))
     np.testing.assert_allclose(logits[0], logits[1], rtol=1e-5)

@@ -1,4 +1,6 @@
-"""The meta-model through Keras's own doors: compile, fit, evaluate, predict, and adaptation to one new task."""
+"""The meta-model through Keras's own doors: compile, fit, evaluate, predict, and adaptation to one
+new task.
+"""
 
 import contextlib
 
@@ -15,36 +17,71 @@ from gmeta_tf.schema import Categorical, Schema
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "ftrl", "rmsprop"])
 def test_any_keras_optimizer_fits(tiny, optimizer):
     data = Reader(tiny, "train", global_batch_tasks=BATCH)
-    history = make(data, optimizer=optimizer).fit(data.stream(), steps_per_epoch=2, verbose=0).history
+    history = (
+        make(data, optimizer=optimizer).fit(data.stream(), steps_per_epoch=2, verbose=0).history
+    )
     assert set(history) == {"loss", "auc"}
     assert np.isfinite(history["loss"]).all()
 
 
 def test_fit_with_validation_callbacks_and_steps_per_execution(tiny):
-    data, validation = Reader(tiny, "train", global_batch_tasks=BATCH), Reader(tiny, "validation", global_batch_tasks=BATCH)
+    data, validation = (
+        Reader(tiny, "train", global_batch_tasks=BATCH),
+        Reader(tiny, "validation", global_batch_tasks=BATCH),
+    )
     model = make(data, optimizer="adam", steps_per_execution=2)
     seen = []
-    callbacks = [tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs)), tf.keras.callbacks.EarlyStopping()]
-    model.fit(data.stream(), steps_per_epoch=4, epochs=2, validation_data=validation.dataset(), callbacks=callbacks, verbose=0)
-    names = {f"{before}{name}" for before in ("", "before_") for name in [m.name for m in click_metrics()]} | {"loss"}
+    callbacks = [
+        tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs)),
+        tf.keras.callbacks.EarlyStopping(),
+    ]
+    model.fit(
+        data.stream(),
+        steps_per_epoch=4,
+        epochs=2,
+        validation_data=validation.dataset(),
+        callbacks=callbacks,
+        verbose=0,
+    )
+    names = {
+        f"{before}{name}"
+        for before in ("", "before_")
+        for name in [m.name for m in click_metrics()]
+    } | {"loss"}
     assert set(seen[0]) == {"loss", "auc"} | {f"val_{name}" for name in names}
 
 
 def test_nothing_is_traced_after_the_first_epoch(tiny):
-    data, validation = Reader(tiny, "train", global_batch_tasks=BATCH), Reader(tiny, "validation", global_batch_tasks=BATCH)
+    data, validation = (
+        Reader(tiny, "train", global_batch_tasks=BATCH),
+        Reader(tiny, "validation", global_batch_tasks=BATCH),
+    )
     model, traces = make(data, optimizer="adam"), []
     fetch = model.embedding.fetch
     model.embedding.fetch = lambda plan: traces.append(1) or fetch(plan)
-    model.fit(data.stream(), steps_per_epoch=2, epochs=3, validation_data=validation.dataset(), verbose=0)
+    model.fit(
+        data.stream(), steps_per_epoch=2, epochs=3, validation_data=validation.dataset(), verbose=0
+    )
     assert len(traces) == 2  # one of training, one of validation
 
 
 def test_step_metrics_are_logged(tiny):
-    data, validation = Reader(tiny, "train", global_batch_tasks=BATCH), Reader(tiny, "validation", global_batch_tasks=BATCH)
+    data, validation = (
+        Reader(tiny, "train", global_batch_tasks=BATCH),
+        Reader(tiny, "validation", global_batch_tasks=BATCH),
+    )
     model = make(data, optimizer="adam", step_metrics=True)
-    logs = model.fit(data.stream(), steps_per_epoch=3, epochs=2, validation_data=validation.dataset(), verbose=0).history
+    logs = model.fit(
+        data.stream(), steps_per_epoch=3, epochs=2, validation_data=validation.dataset(), verbose=0
+    ).history
     seconds = [f"seconds_{phase}" for phase in ("input", "exchange", "compute", "update")]
-    assert set(logs) - {name for name in logs if name.startswith("val_")} == {"loss", "auc", "bytes_sent", "padding_share", *seconds}
+    assert set(logs) - {name for name in logs if name.startswith("val_")} == {
+        "loss",
+        "auc",
+        "bytes_sent",
+        "padding_share",
+        *seconds,
+    }
     assert all(0 <= logs[name][1] < 10 for name in seconds)
     assert logs["seconds_compute"][1] > 0
     assert logs["bytes_sent"] == [0, 0]  # a job of one rank
@@ -55,8 +92,21 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient(tiny):
     batch = next(iter(data.stream()))
 
     def moved(clip_norm):
-        model = make(data, optimizer=tf.keras.optimizers.SGD(1.0), row_optimizer=RowSGD(1.0), clip_norm=clip_norm)
-        weights = lambda: np.concatenate([v.numpy().ravel() for v in [*model.tower.trainable_variables, *model.embedding.shards]])  # noqa: E731
+        model = make(
+            data,
+            optimizer=tf.keras.optimizers.SGD(1.0),
+            row_optimizer=RowSGD(1.0),
+            clip_norm=clip_norm,
+        )
+
+        def weights():
+            return np.concatenate(
+                [
+                    v.numpy().ravel()
+                    for v in [*model.tower.trainable_variables, *model.embedding.shards]
+                ]
+            )
+
         before = weights()
         model.train_step(batch)
         return weights() - before
@@ -83,16 +133,24 @@ def test_the_tower_computes_in_bfloat16_under_mixed_precision(tiny):
         model.compile("adam", row_optimizer=RowSGD(0.1), inner_loop=InnerLoop(1, 0.5, adapt="all"))
     finally:
         tf.keras.mixed_precision.set_global_policy(None)
-    history = model.fit(data.stream().take(1).cache().repeat(), steps_per_epoch=10, epochs=2, verbose=0).history
+    history = model.fit(
+        data.stream().take(1).cache().repeat(), steps_per_epoch=10, epochs=2, verbose=0
+    ).history
     assert set(seen) == {tf.bfloat16}
-    assert {v.dtype for v in [*model.tower.trainable_variables, *model.embedding.shards]} == {tf.float32}
+    assert {v.dtype for v in [*model.tower.trainable_variables, *model.embedding.shards]} == {
+        tf.float32
+    }
     assert history["loss"][1] < history["loss"][0]
 
 
 def test_training_lowers_the_loss(tiny):
     data = Reader(tiny, "train", global_batch_tasks=BATCH)
     batch = data.stream().take(1).cache().repeat()
-    loss = make(data, optimizer=tf.keras.optimizers.Adam(0.02)).fit(batch, steps_per_epoch=10, epochs=6, verbose=0).history["loss"]
+    loss = (
+        make(data, optimizer=tf.keras.optimizers.Adam(0.02))
+        .fit(batch, steps_per_epoch=10, epochs=6, verbose=0)
+        .history["loss"]
+    )
     assert loss[-1] < 0.7 * loss[0]
 
 
@@ -106,16 +164,23 @@ def test_a_step_of_empty_tasks_changes_nothing(tiny):
         batch = [dict(part) for part in full]
         batch[1]["weight"] = tf.zeros_like(batch[1]["weight"])
         if empty:
-            batch = [part | {"ids": tf.fill(part["ids"].shape, tf.constant(-1, tf.int64))} for part in batch]
+            batch = [
+                part | {"ids": tf.fill(part["ids"].shape, tf.constant(-1, tf.int64))}
+                for part in batch
+            ]
         model.train_step(tuple(batch))
-    for one, other in zip(before, [v.numpy() for v in [*model.tower.variables, *model.embedding.shards]], strict=True):
+    for one, other in zip(
+        before, [v.numpy() for v in [*model.tower.variables, *model.embedding.shards]], strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
 def test_samples_of_weight_0_are_padding_whatever_they_hold(tiny):
     data = Reader(tiny, "train", global_batch_tasks=BATCH)
     support, query = next(iter(data.stream()))
-    query = query | {"weight": tf.concat([query["weight"][:, :1], tf.zeros_like(query["weight"][:, 1:])], 1)}
+    query = query | {
+        "weight": tf.concat([query["weight"][:, :1], tf.zeros_like(query["weight"][:, 1:])], 1)
+    }
     shards = []
     for fill in (0, 10**6):  # the second lies outside every table
         ids = tf.where(query["weight"][..., None] > 0, query["ids"], tf.constant(fill, tf.int64))
@@ -149,23 +214,35 @@ def test_a_tower_that_cannot_run_for_all_tasks_at_once_is_refused(tiny):
     model = MetaModel(data.schema, Recurrent(), embedding_dim=2)
     model.compile("sgd", inner_loop=InnerLoop(1, 0.1))
     with pytest.raises(
-        ValueError, match=r"tower must have layers that tf.vectorized_map can run for all tasks at once. Received: 'recurrent"
+        ValueError,
+        match=r"tower must have layers that tf.vectorized_map can run for all tasks at once. Received: 'recurrent",
     ):
         model.fit(data.stream(), steps_per_epoch=1, verbose=0)
 
 
-@pytest.mark.parametrize(("epsilon", "second_order", "warned"), [(1e-3, True, False), (1e-6, True, True), (1e-6, False, False)])
+@pytest.mark.parametrize(
+    ("epsilon", "second_order", "warned"),
+    [(1e-3, True, False), (1e-6, True, True), (1e-6, False, False)],
+)
 def test_a_wrong_second_order_is_warned_of(tiny, epsilon, second_order, warned):
     class Normed(tf.keras.Model):
         def __init__(self):
             super().__init__()
-            self.norm, self.head = tf.keras.layers.LayerNormalization(epsilon=epsilon), tf.keras.layers.Dense(1)
+            self.norm, self.head = (
+                tf.keras.layers.LayerNormalization(epsilon=epsilon),
+                tf.keras.layers.Dense(1),
+            )
 
         def call(self, inputs, training=None):
             return self.head(self.norm(inputs["embedded"]))
 
-    model = MetaModel(Reader(tiny, "train", global_batch_tasks=BATCH).schema, Normed(), embedding_dim=2)
-    heard = pytest.warns(UserWarning, match="second_order should be False with a tower that stops gradients. Received: ")
+    model = MetaModel(
+        Reader(tiny, "train", global_batch_tasks=BATCH).schema, Normed(), embedding_dim=2
+    )
+    heard = pytest.warns(
+        UserWarning,
+        match="second_order should be False with a tower that stops gradients. Received: ",
+    )
     with heard if warned else contextlib.nullcontext():
         model.compile("sgd", inner_loop=InnerLoop(1, 0.1, second_order=second_order))
 
@@ -174,7 +251,9 @@ def test_a_regression_trains_with_mse(tiny):
     data = Reader(tiny, "train", global_batch_tasks=BATCH)
     model = make(data, optimizer="sgd", loss="mse")
     assert np.isfinite(model.fit(data.stream(), steps_per_epoch=1, verbose=0).history["loss"][0])
-    rated = data.dataset().map(lambda support, query: (support, query | {"label": query["label"] + 4}))
+    rated = data.dataset().map(
+        lambda support, query: (support, query | {"label": query["label"] + 4})
+    )
     for loss in ("binary_crossentropy", tf.keras.losses.BinaryCrossentropy(from_logits=True)):
         model = make(data, optimizer="sgd", loss=loss)
         with pytest.raises(
@@ -204,11 +283,20 @@ def test_bad_arguments(tiny):
         def call(self, inputs, training=None):
             return self.head(self.norm(inputs["embedded"], training=training))
 
-    with pytest.raises(ValueError, match=r"tower must not update state when it is called. Received: .*batch_normalization.*moving_mean"):
-        MetaModel(data.schema, WithBatchNorm())
-    regularized = tf.keras.Sequential([tf.keras.layers.Lambda(lambda x: x["embedded"]), tf.keras.layers.Dense(1, kernel_regularizer="l2")])
     with pytest.raises(
-        ValueError, match=r"tower must not have losses of its own. Received: 1 in 'sequential.*Use the optimizer's weight_decay"
+        ValueError,
+        match=r"tower must not update state when it is called. Received: .*batch_normalization.*moving_mean",
+    ):
+        MetaModel(data.schema, WithBatchNorm())
+    regularized = tf.keras.Sequential(
+        [
+            tf.keras.layers.Lambda(lambda x: x["embedded"]),
+            tf.keras.layers.Dense(1, kernel_regularizer="l2"),
+        ]
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"tower must not have losses of its own. Received: 1 in 'sequential.*Use the optimizer's weight_decay",
     ):
         MetaModel(data.schema, regularized)
     with pytest.raises(
@@ -216,12 +304,21 @@ def test_bad_arguments(tiny):
         match=r"adapt must name \('all', 'dense', 'head'\) or tables of the schema, \['item', .*Received: adapt='head\+usr', with \['usr'\]",
     ):
         make(data, optimizer="sgd", inner_loop=InnerLoop(adapt="head+usr"))
-    with pytest.raises(ValueError, match=r"adapt must choose some weight. Received: adapt=<function .*, which chooses none"):
+    with pytest.raises(
+        ValueError,
+        match=r"adapt must choose some weight. Received: adapt=<function .*, which chooses none",
+    ):
         make(data, optimizer="sgd", inner_loop=InnerLoop(adapt=lambda weight: False))
-    with pytest.raises(ValueError, match=r"metrics must fit the loss: one of \('rating', .* for 'mse'. Received: metrics='click'"):
+    with pytest.raises(
+        ValueError,
+        match=r"metrics must fit the loss: one of \('rating', .* for 'mse'. Received: metrics='click'",
+    ):
         make(data, optimizer="sgd", loss="mse", metrics="click")
     for dim in (8, {"user": 4, "item": 8, "shop": 4, "tags": 4}):
-        with pytest.raises(ValueError, match=r"embedding_dim must be the dim of 'dlrm' for every table. Received: .*, with dim=4. Pass"):
+        with pytest.raises(
+            ValueError,
+            match=r"embedding_dim must be the dim of 'dlrm' for every table. Received: .*, with dim=4. Pass",
+        ):
             MetaModel(data.schema, DLRM(4), embedding_dim=dim)
     numbers = Schema("user", "click", (Categorical("user"),), {"user": 3})
     assert MetaModel(numbers, MLP((3,))).embedding.lookup.width == 16

@@ -14,11 +14,21 @@ def test_gates_equal_numpy():
     weights = [tf.Variable(tf.ones([3, 2])), tf.Variable(tf.ones([2]))]
     gates = ClusterGates(weights, clusters=3, width=4)
     draw = np.random.default_rng(0)
-    embedded, numeric, label, weight = draw.normal(size=(5, 2)), draw.normal(size=(5, 1)), draw.random(5), np.array([1, 1, 0, 1, 0.0])
+    embedded, numeric, label, weight = (
+        draw.normal(size=(5, 2)),
+        draw.normal(size=(5, 1)),
+        draw.random(5),
+        np.array([1, 1, 0, 1, 0.0]),
+    )
     support = {"embedded": embedded, "numeric": numeric, "label": label, "weight": weight}
-    made = gates.dense(weights, {name: tf.constant(value, tf.float32) for name, value in support.items()})
+    made = gates.dense(
+        weights, {name: tf.constant(value, tf.float32) for name, value in support.items()}
+    )
     kernel, bias = (v.numpy() for v in gates.encoder.variables)
-    encoded = (np.tanh(np.concatenate([embedded, numeric, label[:, None]], 1) @ kernel + bias) * weight[:, None]).sum(0) / 3
+    encoded = (
+        np.tanh(np.concatenate([embedded, numeric, label[:, None]], 1) @ kernel + bias)
+        * weight[:, None]
+    ).sum(0) / 3
     near = np.exp(-((encoded - gates.centers.numpy()) ** 2).sum(1))
     seen = np.concatenate([encoded, near / near.sum() @ gates.values.numpy()])
     for one, gate in zip(made, gates.gates, strict=True):
@@ -28,7 +38,9 @@ def test_gates_equal_numpy():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"clusters and width must be at least 1. Received: clusters=0, width=16"):
+    with pytest.raises(
+        ValueError, match=r"clusters and width must be at least 1. Received: clusters=0, width=16"
+    ):
         CBML(SCHEMA, MLP((4,)), clusters=0)
     model = CBML(SCHEMA, MLP((4,)))
     for inner_loop, adapted in ((InnerLoop(adapt="head"), 2), (InnerLoop(0), 0)):

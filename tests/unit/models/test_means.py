@@ -52,20 +52,30 @@ def test_logits_with_the_tasks_residual():
     logits = fitted(task_prior=3.0).logits(SUPPORT, query)
     first = ((1 - ITEM_1) + (0 - ITEM_2)) / (2 + 3)
     second = (1 - ITEM_1) / (1 + 3)  # its other sample is padding
-    np.testing.assert_allclose(logits, [[logit(PRIOR + first)], [logit(PRIOR + second)]], rtol=1e-12)
+    np.testing.assert_allclose(
+        logits, [[logit(PRIOR + first)], [logit(PRIOR + second)]], rtol=1e-12
+    )
 
 
 def test_logits_of_the_task_alone():
     model = ItemMean(position=1, items=5, item_prior=np.inf, task_prior=3.0).fit([(SUPPORT, QUERY)])
     assert model.means.tolist() == [PRIOR] * 5
     first, second = (2 * (0.5 - PRIOR)) / (2 + 3), (1 - PRIOR) / (1 + 3)
-    np.testing.assert_allclose(model.logits(SUPPORT, QUERY), [[logit(PRIOR + first)], [logit(PRIOR + second)]], rtol=1e-12)
+    np.testing.assert_allclose(
+        model.logits(SUPPORT, QUERY), [[logit(PRIOR + first)], [logit(PRIOR + second)]], rtol=1e-12
+    )
 
 
 def test_probabilities_are_clipped():
-    model = ItemMean(position=1, items=2, item_prior=0.0, task_prior=0.0).fit([(part([[0, 1]], [[0, 1]]), part([[0]], [[0]]))])
+    model = ItemMean(position=1, items=2, item_prior=0.0, task_prior=0.0).fit(
+        [(part([[0, 1]], [[0, 1]]), part([[0]], [[0]]))]
+    )
     support = part([[0], [1]], [[1], [0]])
-    np.testing.assert_allclose(model.logits(support, part([[1], [0]], [[0], [0]])), [[logit(0.999)], [logit(0.001)]], rtol=1e-12)
+    np.testing.assert_allclose(
+        model.logits(support, part([[1], [0]], [[0], [0]])),
+        [[logit(0.999)], [logit(0.001)]],
+        rtol=1e-12,
+    )
 
 
 def test_padding_ids_are_read_as_row_0_and_not_counted():
@@ -76,7 +86,10 @@ def test_padding_ids_are_read_as_row_0_and_not_counted():
 
 
 def test_takes_tensors():
-    tensors = [{name: tf.constant(values) for name, values in samples.items()} for samples in (SUPPORT, QUERY)]
+    tensors = [
+        {name: tf.constant(values) for name, values in samples.items()}
+        for samples in (SUPPORT, QUERY)
+    ]
     model = ItemMean(position=1, items=5, item_prior=2.0).fit([tensors])
     assert model.means.tolist() == fitted().means.tolist()
     assert np.array_equal(model.logits(*tensors), fitted().logits(SUPPORT, QUERY))

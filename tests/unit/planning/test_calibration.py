@@ -10,8 +10,14 @@ STEPS = (MeasuredStep("small", 1e9, 0.01, 0.012), MeasuredStep("dlrm", 8e9, 0.1,
 
 
 def calibration(**options):
-    lines = {"alltoall": Line(0.001, 1e9), "allreduce": Line(0.002, 2e9), "packing": Line(0.0, math.inf)}
-    return Calibration(**{"machine": "a machine", "steps": STEPS, "overlap": 0.25, **lines, **options})
+    lines = {
+        "alltoall": Line(0.001, 1e9),
+        "allreduce": Line(0.002, 2e9),
+        "packing": Line(0.0, math.inf),
+    }
+    return Calibration(
+        **{"machine": "a machine", "steps": STEPS, "overlap": 0.25, **lines, **options}
+    )
 
 
 def test_a_line_is_found_again():
@@ -48,7 +54,10 @@ def test_other_files_are_refused(tmp_path):
     file = tmp_path / "other.yaml"
     for text in ("{}", "[1]", "", "machine: a\nsteps: []\nalltoall: {seconds: 1}"):
         file.write_text(text)
-        with pytest.raises(ValueError, match=r"^calibration must be as scripts/benchmarks/plan_error.py writes it. Received: .*other.yaml"):
+        with pytest.raises(
+            ValueError,
+            match=r"^calibration must be as scripts/benchmarks/plan_error.py writes it. Received: .*other.yaml",
+        ):
             Calibration.load(file)
 
 
@@ -57,12 +66,21 @@ def test_other_files_are_refused(tmp_path):
     [
         (lambda: Line(-1, 1), r"seconds must be at least 0. Received: seconds=-1. Mend it."),
         (lambda: Line(1, 0), r"bytes_per_second must be above 0. Received: bytes_per_second=0."),
-        (lambda: Line.fit([1, 1], [1, 1]), r"sizes must be two different ones at least, each with its seconds. Received: sizes=\[1, 1\]."),
+        (
+            lambda: Line.fit([1, 1], [1, 1]),
+            r"sizes must be two different ones at least, each with its seconds. Received: sizes=\[1, 1\].",
+        ),
         (lambda: Line.fit([1, 2], [1]), r"sizes must be two different ones at least"),
         (lambda: MeasuredStep("a", 0, 1, 1), r"flops must be above 0. Received: flops=0."),
         (lambda: MeasuredStep("a", 1, 0, 1), r"seconds must be above 0. Received: seconds=0."),
-        (lambda: MeasuredStep("a", 1, 1, 0), r"seconds_beside must be above 0. Received: seconds_beside=0."),
-        (lambda: calibration(steps=()), r"steps must hold at least one measured step. Received: steps=\(\)."),
+        (
+            lambda: MeasuredStep("a", 1, 1, 0),
+            r"seconds_beside must be above 0. Received: seconds_beside=0.",
+        ),
+        (
+            lambda: calibration(steps=()),
+            r"steps must hold at least one measured step. Received: steps=\(\).",
+        ),
         (lambda: calibration(overlap=1.1), r"overlap must lie in \[0, 1\]. Received: overlap=1.1."),
     ],
 )

@@ -20,5 +20,7 @@ def test_a_rule_that_holds_says_nothing():
 def test_the_error_tells_rule_value_and_default():
     with pytest.raises(ValueError, match=r"^given must be 2. Received: given=1. Mend it.$"):
         require(Pair(1), "given", "be 2", False)
-    with pytest.raises(ValueError, match=r"^usual must be 2. Received: usual=5. Its default is 3.$"):
+    with pytest.raises(
+        ValueError, match=r"^usual must be 2. Received: usual=5. Its default is 3.$"
+    ):
         require(Pair(1, 5), "usual", "be 2", False)

@@ -25,7 +25,10 @@ def test_shapes(text, expected):
 
 @pytest.mark.parametrize("text", ["4", "0x4", "2x", "2x4x1", "ax4", "-1x4", " 2x4"])
 def test_other_texts_are_no_shapes(text):
-    with pytest.raises(ValueError, match=r"^grid must hold shapes NODESxDEVICES. Received: grid='.*'. Write 2x4 for two nodes"):
+    with pytest.raises(
+        ValueError,
+        match=r"^grid must hold shapes NODESxDEVICES. Received: grid='.*'. Write 2x4 for two nodes",
+    ):
         shape(text)
 
 
@@ -33,13 +36,25 @@ def test_other_texts_are_no_shapes(text):
     ("make", "message"),
     [
         (lambda: Link(-1, 1), r"latency_us must be at least 0. Received: latency_us=-1. Mend it."),
-        (lambda: Link(1, 0), r"gigabytes_per_second must be above 0. Received: gigabytes_per_second=0. Mend it."),
-        (lambda: Device(teraflops=0), r"teraflops must be above 0. Received: teraflops=0. Its default is 19.5."),
+        (
+            lambda: Link(1, 0),
+            r"gigabytes_per_second must be above 0. Received: gigabytes_per_second=0. Mend it.",
+        ),
+        (
+            lambda: Device(teraflops=0),
+            r"teraflops must be above 0. Received: teraflops=0. Its default is 19.5.",
+        ),
         (lambda: Device(achieved=1.5), r"achieved must lie in \(0, 1\]. Received: achieved=1.5."),
         (lambda: Device(memory_gib=-1), r"memory_gib must be above 0. Received: memory_gib=-1."),
-        (lambda: Device(memory_gigabytes_per_second=0), r"memory_gigabytes_per_second must be above 0."),
+        (
+            lambda: Device(memory_gigabytes_per_second=0),
+            r"memory_gigabytes_per_second must be above 0.",
+        ),
         (lambda: Device(step_us=-1), r"step_us must be at least 0. Received: step_us=-1."),
-        (lambda: Cluster(nodes=0), r"nodes must be at least 1. Received: nodes=0. Its default is 8."),
+        (
+            lambda: Cluster(nodes=0),
+            r"nodes must be at least 1. Received: nodes=0. Its default is 8.",
+        ),
         (lambda: Cluster(devices=0), r"devices must be at least 1. Received: devices=0."),
         (lambda: Cluster(call_us=-1), r"call_us must be at least 0. Received: call_us=-1."),
         (lambda: Cluster(overlap=2), r"overlap must lie in \[0, 1\]. Received: overlap=2."),

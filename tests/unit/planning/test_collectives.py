@@ -12,7 +12,11 @@ MESSAGE = 8e6
 
 def calibration():
     step = MeasuredStep("small", 1e9, 0.01, 0.011)
-    lines = {"alltoall": Line(0.001, 1e9), "allreduce": Line(0.002, 2e9), "packing": Line(0.0005, 1e9)}
+    lines = {
+        "alltoall": Line(0.001, 1e9),
+        "allreduce": Line(0.002, 2e9),
+        "packing": Line(0.0005, 1e9),
+    }
     return Calibration("a machine", (step,), overlap=0.25, **lines)
 
 
@@ -42,12 +46,22 @@ def test_a_ring_keeps_the_pace_of_its_slowest_link():
 
 def test_a_calibration_replaces_the_links_of_a_node():
     one = CLUSTER.of_shape(1, 2)
-    assert alltoall(MESSAGE, one, calibration=calibration()) == Cost(0.001, pytest.approx(4e6 / 1e9))
-    assert allreduce(MESSAGE, one, calibration=calibration()) == Cost(0.002, pytest.approx(8e6 / 2e9))
+    assert alltoall(MESSAGE, one, calibration=calibration()) == Cost(
+        0.001, pytest.approx(4e6 / 1e9)
+    )
+    assert allreduce(MESSAGE, one, calibration=calibration()) == Cost(
+        0.002, pytest.approx(8e6 / 2e9)
+    )
     two = CLUSTER.of_shape(2, 1)  # every message crosses the network, which was not measured
-    assert alltoall(MESSAGE, two, calibration=calibration()) == Cost(pytest.approx(0.001 + 10e-6), pytest.approx(4e6 / 4e9))
+    assert alltoall(MESSAGE, two, calibration=calibration()) == Cost(
+        pytest.approx(0.001 + 10e-6), pytest.approx(4e6 / 4e9)
+    )
 
 
 def test_one_rank_and_empty_messages_cost_nothing():
-    assert alltoall(MESSAGE, CLUSTER.of_shape(1, 1)) == allreduce(MESSAGE, CLUSTER.of_shape(1, 1)) == Cost()
+    assert (
+        alltoall(MESSAGE, CLUSTER.of_shape(1, 1))
+        == allreduce(MESSAGE, CLUSTER.of_shape(1, 1))
+        == Cost()
+    )
     assert alltoall(0, CLUSTER) == Cost()

@@ -35,7 +35,9 @@ def test_zipf_agrees_with_drawing():
     rows, draws = 50_000, 8_000
     weight = np.arange(1, rows + 1, dtype=np.float64) ** -1.05
     drawn = np.random.default_rng(0).choice(rows, draws, p=weight / weight.sum())
-    assert expected_distinct(rows, draws, zipf=1.05) == pytest.approx(len(np.unique(drawn)), rel=0.03)
+    assert expected_distinct(rows, draws, zipf=1.05) == pytest.approx(
+        len(np.unique(drawn)), rel=0.03
+    )
 
 
 def test_ten_million_rows_take_no_time():

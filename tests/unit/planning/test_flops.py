@@ -17,7 +17,14 @@ SUPPORT, QUERY, DIM = 16, 12, 16
 def small(**options):
     """Two layers of 4 · 4 and 4 · 1, whose kernels are formed."""
     tower = mlp(1, dim=4, hidden=(4,))
-    return Job(tables=(TableUse("t", 10, 4),), tower=tower, tasks=1, support=SUPPORT, query=QUERY, **options)
+    return Job(
+        tables=(TableUse("t", 10, 4),),
+        tower=tower,
+        tasks=1,
+        support=SUPPORT,
+        query=QUERY,
+        **options,
+    )
 
 
 def test_without_an_inner_loop_by_hand():
@@ -38,7 +45,9 @@ def test_wide_kernels_are_not_formed():
     tower = mlp(8, dim=16, hidden=(128, 64))
     job = Job(tables=(TableUse("t", 10, 16),), tower=tower, tasks=128, support=16, query=16)
     assert [low_rank(job, op) for op in tower] == [True, True, False]
-    formed = 246_528 * job.samples  # as the plain algorithm has it (scripts/benchmarks/gemm_bound.py)
+    formed = (
+        246_528 * job.samples
+    )  # as the plain algorithm has it (scripts/benchmarks/gemm_bound.py)
     assert 0.5 * formed < step_flops(job) < 0.95 * formed
 
 
@@ -53,7 +62,9 @@ def products(graph):
         waiting += [tensor.op for tensor in op.inputs]
         if op.type in ("MatMul", "BatchMatMulV2"):
             across = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
-            total += 2 * int(np.prod(op.outputs[0].shape)) * op.inputs[0].shape[-2 if across else -1]
+            total += (
+                2 * int(np.prod(op.outputs[0].shape)) * op.inputs[0].shape[-2 if across else -1]
+            )
     return total
 
 
@@ -62,7 +73,10 @@ def graph_of(model):
     schema, loop = model.schema, model.task_loop
 
     def part(n):
-        zeros = {"ids": tf.zeros([1, n, len(schema.positions)], tf.int64), "numeric": tf.zeros([1, n, len(schema.numeric_features)])}
+        zeros = {
+            "ids": tf.zeros([1, n, len(schema.positions)], tf.int64),
+            "numeric": tf.zeros([1, n, len(schema.numeric_features)]),
+        }
         return zeros | {"label": tf.zeros([1, n]), "weight": tf.ones([1, n])}
 
     support, query = part(SUPPORT), part(QUERY)
@@ -73,7 +87,9 @@ def graph_of(model):
         with tf.GradientTape() as tape:
             tape.watch(gathered)
             task = loop.first_task(gathered, index, support, query)
-            loss = tf.reduce_sum(tf.square(loop.logits(task, loop.adapt(task, training=True), training=True)))
+            loss = tf.reduce_sum(
+                tf.square(loop.logits(task, loop.adapt(task, training=True), training=True))
+            )
         return tape.gradient(loss, [model.tower.trainable_variables, gathered])
 
     return gradient.get_concrete_function(gathered).graph
@@ -81,9 +97,17 @@ def graph_of(model):
 
 def require_equal_products(tower, *, adapt, steps, second_order, numbers):
     """The plan's operations are those of the model's graph."""
-    features = [*(Categorical(f"f{i}") for i in range(8)), *(Numeric(f"n{i}") for i in range(numbers))]
+    features = [
+        *(Categorical(f"f{i}") for i in range(8)),
+        *(Numeric(f"n{i}") for i in range(numbers)),
+    ]
     schema = Schema("task", "label", features, tables={f"f{i}": 20 for i in range(8)})
-    widths = {"dim": DIM, "bottom": (24,), "top": (128, 8), "cross_rank": 8 if adapt == "dense" else 0}
+    widths = {
+        "dim": DIM,
+        "bottom": (24,),
+        "top": (128, 8),
+        "cross_rank": 8 if adapt == "dense" else 0,
+    }
     model = gm.MetaModel(schema, make_tower(tower, **widths), embedding_dim=DIM)
     model.compile("sgd", inner_loop=InnerLoop(steps, second_order=second_order, adapt=adapt))
     options = {"inner_steps": steps, "second_order": second_order, "adapt": adapt}
@@ -96,7 +120,9 @@ def require_equal_products(tower, *, adapt, steps, second_order, numbers):
 @pytest.mark.parametrize(("adapt", "steps"), [("dense", 1), ("all", 2), ("head", 1)])
 @pytest.mark.parametrize("tower", ["mlp", "dlrm"])
 def test_the_real_graph_holds_these_products(tower, adapt, steps, second_order, numbers):
-    require_equal_products(tower, adapt=adapt, steps=steps, second_order=second_order, numbers=numbers)
+    require_equal_products(
+        tower, adapt=adapt, steps=steps, second_order=second_order, numbers=numbers
+    )
 
 
 @pytest.mark.parametrize("adapt", ["dense", "all", "head"])

@@ -1,4 +1,6 @@
-"""Raw collectives; a job of one rank exchanges nothing, so that only the frame is tested here, and `distributed/test_measure.py` has several ranks."""
+"""Raw collectives; a job of one rank exchanges nothing, so that only the frame is tested here, and
+`distributed/test_measure.py` has several ranks.
+"""
 
 from gmeta_tf.planning.measure import allreduce_times, alltoall_times, free_share
 

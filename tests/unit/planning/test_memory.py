@@ -16,7 +16,13 @@ SCHEMA = Schema(
     (Categorical("user"), Categorical("item"), Categorical("shop"), Numeric("price")),
     {"user": 2001, "item": 1500, "shop": 7},
 )
-ROW_OPTIMIZERS = {"sgd": RowSGD(), "adagrad": RowAdagrad(), "rowwise_adagrad": RowwiseAdagrad(), "adam": RowAdam(), "ftrl": RowFTRL()}
+ROW_OPTIMIZERS = {
+    "sgd": RowSGD(),
+    "adagrad": RowAdagrad(),
+    "rowwise_adagrad": RowwiseAdagrad(),
+    "adam": RowAdam(),
+    "ftrl": RowFTRL(),
+}
 
 
 def nbytes(variables):
@@ -30,12 +36,25 @@ def test_rows_and_slots_are_those_of_a_real_model(row_optimizer, ranks, monkeypa
     model = gm.MetaModel(SCHEMA, gm.DLRM(8, bottom=(4,), top=(16, 5)), embedding_dim=8)
     model.compile("adam", row_optimizer=ROW_OPTIMIZERS[row_optimizer])
     job = make_job(
-        SCHEMA, tower="dlrm", dim=8, bottom=(4,), top=(16, 5), support=2, query=2, tasks=3, optimizer="adam", row_optimizer=row_optimizer
+        SCHEMA,
+        tower="dlrm",
+        dim=8,
+        bottom=(4,),
+        top=(16, 5),
+        support=2,
+        query=2,
+        tasks=3,
+        optimizer="adam",
+        row_optimizer=row_optimizer,
     )
     planned = memory(job, ranks=ranks)
     assert planned.rows == nbytes(model.embedding.shards)
-    assert planned.row_slots == nbytes(variable for slots in model.embedding.slots for variable in slots)
-    moments = [variable for variable in model.optimizer.variables if variable.shape.rank]  # but for counters
+    assert planned.row_slots == nbytes(
+        variable for slots in model.embedding.slots for variable in slots
+    )
+    moments = [
+        variable for variable in model.optimizer.variables if variable.shape.rank
+    ]  # but for counters
     assert planned.dense == nbytes([*model.tower.variables, *moments])
 
 
@@ -48,29 +67,55 @@ def test_what_a_step_holds_by_hand():
         query=1,
         optimizer="sgd",
     )
-    # gathered rows; outputs of 2 support samples (twice, with the inner gradients) and 1 query sample; kernels 8 x 5 are
-    # kept as matrices of 2 rows, since 2 · 13 < 40, and 5 x 1 are formed: gradient, value and the outer gradient
+    # gathered rows; outputs of 2 support samples (twice, with the inner gradients) and 1 query
+    # sample; kernels 8 x 5 are
+    # kept as matrices of 2 rows, since 2 · 13 < 40, and 5 x 1 are formed: gradient, value and the
+    # outer gradient
     assert task_activations(job) == 24 + (1 + 4) * 6 + 2 * 13 + 3 * 6
     planned = memory(job, ranks=2)
     assert planned.activations == 4 * 10 * task_activations(job)
     assert planned.rows == 4 * 4 * 5 * 10**8
-    # 60 distinct rows and their gradients, both in transit; the all-reduced message and its sum; dense gradients
+    # 60 distinct rows and their gradients, both in transit; the all-reduced message and its sum;
+    # dense gradients
     assert planned.buffers == pytest.approx(4 * (2 * 60 * 4 + 2 * (60 * 4 + 51 + 1) + 51))
-    assert planned.total == planned.rows + planned.row_slots + planned.dense + planned.activations + planned.buffers
+    assert (
+        planned.total
+        == planned.rows + planned.row_slots + planned.dense + planned.activations + planned.buffers
+    )
 
 
 def test_chunks_bound_the_activations():
-    options = {"tower": "mlp", "dim": 8, "bottom": (), "top": (16,), "support": 4, "query": 4, "tasks": 100}
-    whole, chunked = (memory(make_job(SCHEMA, task_chunk=chunk, **options), ranks=2) for chunk in (None, 10))
+    options = {
+        "tower": "mlp",
+        "dim": 8,
+        "bottom": (),
+        "top": (16,),
+        "support": 4,
+        "query": 4,
+        "tasks": 100,
+    }
+    whole, chunked = (
+        memory(make_job(SCHEMA, task_chunk=chunk, **options), ranks=2) for chunk in (None, 10)
+    )
     assert chunked.activations == whole.activations / 10
     assert chunked.buffers == whole.buffers
 
 
 def test_orders_steps_and_policies():
-    options = {"tower": "mlp", "dim": 8, "bottom": (), "top": (16,), "support": 4, "query": 4, "tasks": 100}
+    options = {
+        "tower": "mlp",
+        "dim": 8,
+        "bottom": (),
+        "top": (16,),
+        "support": 4,
+        "query": 4,
+        "tasks": 100,
+    }
     first, second, longer, rows = (
         task_activations(make_job(SCHEMA, **options, **more))
         for more in ({"second_order": False}, {}, {"inner_steps": 3}, {"adapt": "all"})
     )
     assert first < second < longer
-    assert rows == second + 3 * 8 * 8  # a copy of each of 8 samples' 3 rows: of 4 support samples, value and gradient
+    assert (
+        rows == second + 3 * 8 * 8
+    )  # a copy of each of 8 samples' 3 rows: of 4 support samples, value and gradient

@@ -9,13 +9,23 @@ from gmeta_tf.planning.job import Job, TableUse
 from gmeta_tf.planning.picture import draw, shown
 from gmeta_tf.planning.tower import mlp
 
-JOB = Job(tables=(TableUse("t", 10**7, 16, lookups=64),), tower=mlp(2, dim=16, hidden=(64,)), tasks=64, support=16, query=16)
+JOB = Job(
+    tables=(TableUse("t", 10**7, 16, lookups=64),),
+    tower=mlp(2, dim=16, hidden=(64,)),
+    tasks=64,
+    support=16,
+    query=16,
+)
 
 
 @pytest.mark.parametrize("shapes", [[(1, 4), (2, 4), (4, 4)], [(1, 1)]])
 def test_it_is_drawn(tmp_path, shapes):
     file = tmp_path / "new" / "plan.png"
-    draw([forecast(JOB, Cluster().of_shape(*shape)) for shape in shapes], file, note="Calibrated on nothing.")
+    draw(
+        [forecast(JOB, Cluster().of_shape(*shape)) for shape in shapes],
+        file,
+        note="Calibrated on nothing.",
+    )
     assert matplotlib.image.imread(file).std() > 0.05
 
 

@@ -13,7 +13,12 @@ from gmeta_tf.planning.tower import mlp
 
 BIG = 10**9  # rows, of which draws are distinct
 JOB = Job(
-    tables=(TableUse("big", BIG, 4, lookups=6, places=6),), tower=mlp(2, dim=4, hidden=()), tasks=10_000, support=2, query=1, inner_steps=0
+    tables=(TableUse("big", BIG, 4, lookups=6, places=6),),
+    tower=mlp(2, dim=4, hidden=()),
+    tasks=10_000,
+    support=2,
+    query=1,
+    inner_steps=0,
 )
 CLUSTER = Cluster(
     nodes=1,
@@ -34,7 +39,11 @@ def test_a_step_from_the_clusters_description():
     assert time.compute == pytest.approx(1e-4 + FLOPS / 0.5e6 + 8 * gathered / 1e9)
     assert time.packing == pytest.approx(4 * DISTINCT * (4 + 2 * 16) / 1e9, rel=1e-3)
     assert time.keys.seconds == pytest.approx(1e-3 + DISTINCT * 4 / 2 / 1e9, rel=1e-3)
-    assert time.rows.seconds == time.row_gradients.seconds == pytest.approx(1e-3 + DISTINCT * 16 / 2 / 1e9, rel=1e-3)
+    assert (
+        time.rows.seconds
+        == time.row_gradients.seconds
+        == pytest.approx(1e-3 + DISTINCT * 16 / 2 / 1e9, rel=1e-3)
+    )
     assert time.allreduce.seconds == pytest.approx(1e-3 + 4 * (9 + 1) / 1e9)
     assert time.hidden == pytest.approx(time.keys.seconds / 2)
     waited = time.keys.seconds / 2 + 2 * time.rows.seconds + time.allreduce.seconds
@@ -55,16 +64,27 @@ def test_one_rank_only_computes():
 
 
 def test_a_step_from_a_calibration():
-    steps = (MeasuredStep("half", FLOPS / 2, 0.1, 0.125), MeasuredStep("far", FLOPS * 100, 1.0, 1.0))
-    lines = {"alltoall": Line(0.001, 1e9), "allreduce": Line(0.002, 2e9), "packing": Line(0.0005, 1e9)}
+    steps = (
+        MeasuredStep("half", FLOPS / 2, 0.1, 0.125),
+        MeasuredStep("far", FLOPS * 100, 1.0, 1.0),
+    )
+    lines = {
+        "alltoall": Line(0.001, 1e9),
+        "allreduce": Line(0.002, 2e9),
+        "packing": Line(0.0005, 1e9),
+    }
     calibration = Calibration("a machine", steps, overlap=0.25, **lines)
     time = step_time(JOB, CLUSTER, calibration=calibration)
     assert time.compute == pytest.approx(0.25)  # twice the work, beside others
     assert time.packing == pytest.approx(0.0005 + DISTINCT * 36 / 1e9, rel=1e-3)
     assert time.hidden == pytest.approx(time.keys.seconds / 4)
     assert time.keys.seconds == pytest.approx(0.001 + DISTINCT * 4 / 2 / 1e9, rel=1e-3)
-    assert step_time(JOB, CLUSTER.of_shape(1, 1), calibration=calibration).total == pytest.approx(0.2)  # alone
-    assert step_time(JOB, CLUSTER, calibration=calibration, measured=steps[1]).compute == pytest.approx(0.01)
+    assert step_time(JOB, CLUSTER.of_shape(1, 1), calibration=calibration).total == pytest.approx(
+        0.2
+    )  # alone
+    assert step_time(
+        JOB, CLUSTER, calibration=calibration, measured=steps[1]
+    ).compute == pytest.approx(0.01)
 
 
 def test_a_job_of_small_tables_exchanges_nothing():

@@ -29,7 +29,10 @@ def test_a_dlrm_by_hand():
     assert [op.parameters for op in tower] == [10, 18, 0, 52, 5]
 
 
-@pytest.mark.parametrize(("rank", "crosses"), [(0, [Op("cross_0", 7, 7)]), (2, [Op("cross_0_v", 7, 2, bias=False), Op("cross_0_u", 2, 7)])])
+@pytest.mark.parametrize(
+    ("rank", "crosses"),
+    [(0, [Op("cross_0", 7, 7)]), (2, [Op("cross_0_v", 7, 2, bias=False), Op("cross_0_u", 2, 7)])],
+)
 def test_a_dcn_by_hand(rank, crosses):
     tower = dcn(2, dim=3, hidden=(5,), layers=1, rank=rank, numeric=1)
     assert tower == (*crosses, Op("deep_0", 7, 5), Op("deep_1", 5, 1, last=True))
@@ -38,11 +41,18 @@ def test_a_dcn_by_hand(rank, crosses):
 
 
 def test_a_deepfm_by_hand():
-    assert deepfm(2, dim=3, hidden=(5,), numeric=1) == (Op("deep_0", 7, 5), Op("head", 7 + 5, 1, last=True))
+    assert deepfm(2, dim=3, hidden=(5,), numeric=1) == (
+        Op("deep_0", 7, 5),
+        Op("head", 7 + 5, 1, last=True),
+    )
 
 
 def test_a_wide_and_deep_tower_by_hand():
-    expected = (Op("dots", 3, 4, dots=True), Op("deep_0", 7, 5), Op("head", 7 + 1 + 5, 1, last=True))
+    expected = (
+        Op("dots", 3, 4, dots=True),
+        Op("deep_0", 7, 5),
+        Op("head", 7 + 1 + 5, 1, last=True),
+    )
     assert wide_deep(2, dim=3, hidden=(5,), numeric=1) == expected
 
 
@@ -51,7 +61,12 @@ def test_a_wide_and_deep_tower_by_hand():
 @pytest.mark.parametrize("numbers", [0, 3])
 @pytest.mark.parametrize("name", TOWERS)
 def test_parameters_are_those_of_the_real_tower(name, numbers, rank, top):
-    features = [Categorical("a"), Categorical("b"), MultiHot("c", 4), *(Numeric(f"n{i}") for i in range(numbers))]
+    features = [
+        Categorical("a"),
+        Categorical("b"),
+        MultiHot("c", 4),
+        *(Numeric(f"n{i}") for i in range(numbers)),
+    ]
     schema = Schema("t", "y", features, tables={"a": 9, "b": 9, "c": 9})
     widths = {"dim": 6, "bottom": (5,), "top": top, "cross_layers": 3, "cross_rank": rank}
     real = make_tower(name, **widths)

@@ -10,14 +10,20 @@ BIG = 10**9  # rows, of which draws are distinct
 
 
 def job(*tables, **options):
-    return Job(tables=tables, tower=mlp(1, dim=4, hidden=()), tasks=10, support=2, query=1, **options)  # 5 weights
+    return Job(
+        tables=tables, tower=mlp(1, dim=4, hidden=()), tasks=10, support=2, query=1, **options
+    )  # 5 weights
 
 
 def test_messages_by_hand():
-    made = traffic(job(TableUse("big", BIG, 4, lookups=6), TableUse("tiny", 7, 4, lookups=3)), ranks=2)
+    made = traffic(
+        job(TableUse("big", BIG, 4, lookups=6), TableUse("tiny", 7, 4, lookups=3)), ranks=2
+    )
     assert made.keys == pytest.approx(60 * 4)
     assert made.rows == made.row_gradients == pytest.approx(60 * 4 * 4)
-    assert made.allreduce == 4 * (5 + 1 + 7 * (4 + 1))  # dense, count of tasks, rows with their touches
+    assert made.allreduce == 4 * (
+        5 + 1 + 7 * (4 + 1)
+    )  # dense, count of tasks, rows with their touches
     assert made.total == pytest.approx(60 * 36 + 164)
 
 

@@ -44,15 +44,33 @@ def exported(tiny, tmp_path_factory):
 
 def test_it_serves_without_this_library(exported, tmp_path):
     model, folder = exported
-    columns = Manifest.load(folder / "assets.extra").encode(RAW)  # as a caller does, without the data
+    columns = Manifest.load(folder / "assets.extra").encode(
+        RAW
+    )  # as a caller does, without the data
     support = {name: values[:2] for name, values in columns.items()} | {"click": CLICKS[:2]}
     parts = {"support": model.schema.pack(support), "query": model.schema.pack(columns)}
-    requests = {f"{part}_{name}": packed[name] for part, packed in parts.items() for name in ("ids", "numeric")}
+    requests = {
+        f"{part}_{name}": packed[name]
+        for part, packed in parts.items()
+        for name in ("ids", "numeric")
+    }
     np.savez(tmp_path / "requests.npz", support_label=parts["support"]["label"], **requests)
-    command = [sys.executable, "-c", WITHOUT_US, folder, tmp_path / "requests.npz", tmp_path / "scores.npy"]
+    command = [
+        sys.executable,
+        "-c",
+        WITHOUT_US,
+        folder,
+        tmp_path / "requests.npz",
+        tmp_path / "scores.npy",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), model.adapt(support).predict(columns), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "scores.npy"),
+        model.adapt(support).predict(columns),
+        rtol=1e-4,
+        atol=1e-6,
+    )
 
 
 def test_callers_find_how_to_encode(exported, tiny):
@@ -75,13 +93,19 @@ def test_callers_find_how_to_encode(exported, tiny):
 
 def test_weights_of_slots_stand_behind_numbers():
     features = (MultiHot("tags", 2, weights="shares"), Numeric("price"), Categorical("item"))
-    assert request_order(Schema("item", "click", features)) == {"ids": ["item", "tags", "tags"], "numeric": ["price", "shares", "shares"]}
+    assert request_order(Schema("item", "click", features)) == {
+        "ids": ["item", "tags", "tags"],
+        "numeric": ["price", "shares", "shares"],
+    }
 
 
 def test_what_stands_is_kept_unless_told(exported, tiny):
     model, folder = exported
     before = (folder / "fingerprint.pb").read_bytes()
-    with pytest.raises(FileExistsError, match=r"^out must be new or empty. Received: .*Pass --overwrite to replace it.$"):
+    with pytest.raises(
+        FileExistsError,
+        match=r"^out must be new or empty. Received: .*Pass --overwrite to replace it.$",
+    ):
         export(model, str(folder), manifest=Manifest.load(tiny))
     assert (folder / "fingerprint.pb").read_bytes() == before
 
@@ -89,8 +113,14 @@ def test_what_stands_is_kept_unless_told(exported, tiny):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_table_gib": 1e-9}, r"^tables must fit into one process, within max_table_gib=1e-09. Received: .*user \(\d+ rows"),
-        ({"support_size": 0}, r"^support_size must be at least 1. Received: support_size=0. Give the most samples of a request.$"),
+        (
+            {"max_table_gib": 1e-9},
+            r"^tables must fit into one process, within max_table_gib=1e-09. Received: .*user \(\d+ rows",
+        ),
+        (
+            {"support_size": 0},
+            r"^support_size must be at least 1. Received: support_size=0. Give the most samples of a request.$",
+        ),
         ({"query_size": -1}, r"^query_size must be at least 1. Received: query_size=-1."),
     ],
 )
@@ -103,5 +133,8 @@ def test_nothing_is_written_of_what_is_refused(options, message, exported, tiny,
 def test_data_of_another_schema_is_refused(exported, tiny, tmp_path):
     manifest = Manifest.load(tiny)
     other = dataclasses.replace(manifest, schema=dataclasses.replace(manifest.schema, label="sale"))
-    with pytest.raises(ValueError, match=r"^manifest must have the model's schema. Received: .*, with another. Give the data trained on.$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^manifest must have the model's schema. Received: .*, with another. Give the data trained on.$",
+    ):
         export(exported[0], str(tmp_path / "out"), manifest=other)

@@ -13,7 +13,13 @@ from gmeta_tf.serving.tables import WholeTables
 SCHEMA = Schema(
     "user",
     "click",
-    (Categorical("user"), Categorical("item"), MultiHot("tags", 3, weights="shares"), MultiHot("genres", 2, "sum"), Numeric("price")),
+    (
+        Categorical("user"),
+        Categorical("item"),
+        MultiHot("tags", 3, weights="shares"),
+        MultiHot("genres", 2, "sum"),
+        Numeric("price"),
+    ),
     {"user": 4, "item": 9, "tags": 5, "genres": 4},
 )
 DIMS = {"user": 4, "item": 4, "tags": 3, "genres": 4}
@@ -36,7 +42,12 @@ def columns(samples, *, seed):
 
 def make(inner_loop, *, tower=None, dims=DIMS, **options):
     tf.keras.utils.set_random_seed(1)
-    model = MetaModel(SCHEMA, tower or MLP((6,), activation="tanh"), embedding_dim=dims, placement={"item": "sharded"})
+    model = MetaModel(
+        SCHEMA,
+        tower or MLP((6,), activation="tanh"),
+        embedding_dim=dims,
+        placement={"item": "sharded"},
+    )
     model.compile("sgd", inner_loop=inner_loop, **options)
     for shard in model.embedding.shards:
         shard.assign(20 * shard)  # rows large enough to matter
@@ -44,7 +55,9 @@ def make(inner_loop, *, tower=None, dims=DIMS, **options):
 
 
 def serve(model, support_size=6, query_size=5):
-    return ServedModel(model, WholeTables(model.embedding), support_size=support_size, query_size=query_size).functions
+    return ServedModel(
+        model, WholeTables(model.embedding), support_size=support_size, query_size=query_size
+    ).functions
 
 
 def request(support, query):
@@ -61,7 +74,10 @@ def served():
 @pytest.mark.parametrize(
     ("inner_loop", "options"),
     [
-        (InnerLoop(1, 0.5), {"tower": DLRM(4, bottom=(5,), top=(8,), activation="tanh"), "dims": 4}),
+        (
+            InnerLoop(1, 0.5),
+            {"tower": DLRM(4, bottom=(5,), top=(8,), activation="tanh"), "dims": 4},
+        ),
         (InnerLoop(2, 0.5, adapt="all"), {}),
         (InnerLoop(2, 0.5, adapt="head+item"), {}),
     ],
@@ -72,13 +88,22 @@ def test_scores_are_the_models(inner_loop, options):
     functions = serve(model)
     support, query = columns(4, seed=0), columns(5, seed=1)
     adapted = functions["adapt_and_predict"](**request(support, query))
-    np.testing.assert_allclose(adapted["logits"], model.adapt(support).predict(query), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(adapted["probabilities"], 1 / (1 + np.exp(-adapted["logits"])), rtol=1e-5)
-    batch = [{key: tf.constant(v[None]) for key, v in SCHEMA.pack(part).items()} for part in (support, query)]
+    np.testing.assert_allclose(
+        adapted["logits"], model.adapt(support).predict(query), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        adapted["probabilities"], 1 / (1 + np.exp(-adapted["logits"])), rtol=1e-5
+    )
+    batch = [
+        {key: tf.constant(v[None]) for key, v in SCHEMA.pack(part).items()}
+        for part in (support, query)
+    ]
     batch = tuple(part | {"weight": tf.ones_like(part["label"])} for part in batch)
     in_batch = model.predict(tf.data.Dataset.from_tensors(batch), verbose=0)[0]
     np.testing.assert_allclose(adapted["logits"], in_batch, rtol=1e-4, atol=1e-6)
-    before = model.task_loop.query_logits(*reversed(model.look_up(*batch)), *batch, training=False, adapt=False)[0]
+    before = model.task_loop.query_logits(
+        *reversed(model.look_up(*batch)), *batch, training=False, adapt=False
+    )[0]
     plain = functions["predict"](ids=batch[1]["ids"][0], numeric=batch[1]["numeric"][0])
     np.testing.assert_allclose(plain["logits"], before, rtol=1e-4, atol=1e-6)
     assert np.abs(plain["logits"] - adapted["logits"]).max() > 1e-3
@@ -92,7 +117,9 @@ def test_any_sizes_up_to_the_maximum_are_served(served):
     without = full | {name: full[name][:0] for name in full if name.startswith("support")}
     np.testing.assert_allclose(served["adapt_and_predict"](**without)["logits"], plain, rtol=1e-5)
     many = SCHEMA.pack(columns(50, seed=2))
-    assert served["predict"](ids=tf.constant(many["ids"]), numeric=tf.constant(many["numeric"]))["logits"].shape == [50]
+    assert served["predict"](ids=tf.constant(many["ids"]), numeric=tf.constant(many["numeric"]))[
+        "logits"
+    ].shape == [50]
 
 
 def shortened(name):
@@ -100,19 +127,49 @@ def shortened(name):
 
 
 def labelled(value):
-    return lambda full: full | {"support_label": tf.fill(full["support_label"].shape, np.float32(value))}
+    return lambda full: (
+        full | {"support_label": tf.fill(full["support_label"].shape, np.float32(value))}
+    )
 
 
 @pytest.mark.parametrize(
     ("sizes", "change", "message"),
     [
-        ((7, 5), dict, r"support_ids must hold at most 6 samples, as given at export. Received: 7. Send fewer"),
-        ((6, 6), dict, r"query_ids must hold at most 5 samples, as given at export. Received: 6. Send fewer"),
-        ((4, 2), shortened("support_label"), r"support_ids must have a row for each row .*Received: \[4 4 3\] rows. Give them one length"),
-        ((4, 2), shortened("query_numeric"), r"query_ids must have a row for each row .*Received: \[2 1 2\] rows. Give them one length"),
-        ((4, 2), labelled(np.nan), r"support_label must lie in \[0, 1\], as in training. Received: \[nan nan nan nan\]. Leave out"),
-        ((4, 2), labelled(5), r"support_label must lie in \[0, 1\], as in training. Received: \[5 5 5 5\]"),
-        ((4, 2), lambda full: full | {"query_ids": full["query_ids"] + 9}, r"ids must lie inside their table, or be -1 for none"),
+        (
+            (7, 5),
+            dict,
+            r"support_ids must hold at most 6 samples, as given at export. Received: 7. Send fewer",
+        ),
+        (
+            (6, 6),
+            dict,
+            r"query_ids must hold at most 5 samples, as given at export. Received: 6. Send fewer",
+        ),
+        (
+            (4, 2),
+            shortened("support_label"),
+            r"support_ids must have a row for each row .*Received: \[4 4 3\] rows. Give them one length",
+        ),
+        (
+            (4, 2),
+            shortened("query_numeric"),
+            r"query_ids must have a row for each row .*Received: \[2 1 2\] rows. Give them one length",
+        ),
+        (
+            (4, 2),
+            labelled(np.nan),
+            r"support_label must lie in \[0, 1\], as in training. Received: \[nan nan nan nan\]. Leave out",
+        ),
+        (
+            (4, 2),
+            labelled(5),
+            r"support_label must lie in \[0, 1\], as in training. Received: \[5 5 5 5\]",
+        ),
+        (
+            (4, 2),
+            lambda full: full | {"query_ids": full["query_ids"] + 9},
+            r"ids must lie inside their table, or be -1 for none",
+        ),
     ],
 )
 def test_what_is_no_request_is_refused(sizes, change, message, served):
@@ -127,7 +184,8 @@ def test_other_losses_have_no_probabilities_and_take_any_finite_label():
     rated = request(columns(4, seed=0), columns(2, seed=1))
     assert np.isfinite(functions["adapt_and_predict"](**labelled(5)(rated))["logits"]).all()
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"support_label must be finite, as in training. Received: \[inf inf inf inf\]"
+        tf.errors.InvalidArgumentError,
+        match=r"support_label must be finite, as in training. Received: \[inf inf inf inf\]",
     ):
         functions["adapt_and_predict"](**labelled(np.inf)(rated))
 

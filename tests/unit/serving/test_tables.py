@@ -39,9 +39,15 @@ def test_every_id_finds_its_row(chunk, monkeypatch):
     embedding = ShardedEmbedding(SCHEMA, dim=dims, placement={"user": "sharded"})
     names = list(SCHEMA.tables)
     for stack, shard in zip(embedding.stacks, embedding.shards, strict=True):
-        rows = [[i, names.index(table.name)] + [0] * (stack.dim - 2) for table in stack.tables for i in range(table.rows)]
+        rows = [
+            [i, names.index(table.name)] + [0] * (stack.dim - 2)
+            for table in stack.tables
+            for i in range(table.rows)
+        ]
         shard.assign(rows)
-    index, gathered = WholeTables(embedding).look_up(tf.constant([[[4, 6, 2, 3, -1], [1, 0, 0, 3, 3]]], tf.int64))
+    index, gathered = WholeTables(embedding).look_up(
+        tf.constant([[[4, 6, 2, 3, -1], [1, 0, 0, 3, 3]]], tf.int64)
+    )
     by_dim = {rows.shape[-1]: rows[0].numpy().tolist() for rows in gathered}
     assert by_dim[2] == [[[4, 0], [2, 2], [3, 3], [0, 0]], [[1, 0], [0, 2], [3, 3], [3, 3]]]
     assert by_dim[3] == [[[6, 1, 0]], [[0, 1, 0]]]
@@ -50,7 +56,9 @@ def test_every_id_finds_its_row(chunk, monkeypatch):
 
 
 def test_ranks_give_each_row_once(monkeypatch):
-    """Two tables in one stack of 3 ranks: what they give for any range of ids adds up to its rows."""
+    """Two tables in one stack of 3 ranks: what they give for any range of ids adds up to
+    its rows.
+    """
     (stack,) = stack_tables([Table("a", 5, 1), Table("b", 2, 1)], size=3)
     logical = np.arange(1.0, 8)[:, None].astype(np.float32)
     monkeypatch.setattr(tables.comm, "size", lambda: 3)
@@ -59,9 +67,13 @@ def test_ranks_give_each_row_once(monkeypatch):
             given = []
             for rank in range(3):
                 monkeypatch.setattr(tables.comm, "rank", lambda rank=rank: rank)
-                assert set(kept_ids(stack, table.name, rank=rank, size=3)[0]) <= set(range(table.rows))
+                assert set(kept_ids(stack, table.name, rank=rank, size=3)[0]) <= set(
+                    range(table.rows)
+                )
                 given.append(tables._own_rows(stack, tf.Variable(logical[rank::3]), table, wanted))
-            np.testing.assert_array_equal(sum(given), logical[offset + wanted.start : offset + wanted.stop])
+            np.testing.assert_array_equal(
+                sum(given), logical[offset + wanted.start : offset + wanted.stop]
+            )
             assert np.count_nonzero(given) == len(wanted)
 
 

@@ -1,4 +1,6 @@
-"""Checkpoints in one process: whole or absent, and of the model that loads them. `equivalence/` has N ranks and M."""
+"""Checkpoints in one process: whole or absent, and of the model that loads them. `equivalence/` has
+N ranks and M.
+"""
 
 import dataclasses
 
@@ -23,7 +25,15 @@ def make(*, dim=4, optimizer=None, tower=None, seed=0, schema=SCHEMA):
 
 def arrays(model):
     slots = [slot for slots in model.embedding.slots for slot in slots]
-    return [v.numpy() for v in [*model.tower.variables, *model.optimizer.variables, *model.embedding.shards, *slots]]
+    return [
+        v.numpy()
+        for v in [
+            *model.tower.variables,
+            *model.optimizer.variables,
+            *model.embedding.shards,
+            *slots,
+        ]
+    ]
 
 
 def save(folder, model, step=3, pointers=("last", "best"), state=None):
@@ -57,7 +67,8 @@ def test_averages_load_as_weights(tmp_path):
     np.testing.assert_array_equal(average.shards[0], other.embedding.shards[0])
     np.testing.assert_array_equal(average.dense[0], other.tower.variables[0])
     with pytest.raises(
-        ValueError, match=r"^checkpoint must have the model's row slots and averages, \['accumulator'\]. Received: .*'average'"
+        ValueError,
+        match=r"^checkpoint must have the model's row slots and averages, \['accumulator'\]. Received: .*'average'",
     ):
         checkpoint.load(checkpoint.find(tmp_path), other)
 
@@ -67,8 +78,14 @@ def test_only_what_is_pointed_at_is_kept(tmp_path):
     save(tmp_path, model, step=1)
     save(tmp_path, model, step=2, pointers=("last",))
     save(tmp_path, model, step=3, pointers=("last",))
-    assert sorted(path.name for path in tmp_path.glob("*step*")) == ["step-000000001", "step-000000003"]
-    assert (checkpoint.find(tmp_path).name, checkpoint.find(tmp_path, "best").name) == ("step-000000003", "step-000000001")
+    assert sorted(path.name for path in tmp_path.glob("*step*")) == [
+        "step-000000001",
+        "step-000000003",
+    ]
+    assert (checkpoint.find(tmp_path).name, checkpoint.find(tmp_path, "best").name) == (
+        "step-000000003",
+        "step-000000001",
+    )
 
 
 def test_what_a_pointer_names_is_never_replaced(tmp_path):
@@ -93,21 +110,37 @@ def test_what_a_crash_leaves_is_no_checkpoint(tmp_path, monkeypatch):
 
 
 def test_other_models_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"folder must hold a checkpoint 'last'. Received: .*, without one. Train first"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"folder must hold a checkpoint 'last'. Received: .*, without one. Train first",
+    ):
         checkpoint.find(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"checkpoint must be a folder that `save` completed. Received: .*nowhere"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"checkpoint must be a folder that `save` completed. Received: .*nowhere",
+    ):
         checkpoint.load(tmp_path / "nowhere", make())
     last = save(tmp_path, make())
-    with pytest.raises(ValueError, match=r"checkpoint must have the model's tables, \[\['item', 7, 5\], .*Received: \[\['item', 7, 4\], "):
+    with pytest.raises(
+        ValueError,
+        match=r"checkpoint must have the model's tables, \[\['item', 7, 5\], .*Received: \[\['item', 7, 4\], ",
+    ):
         checkpoint.load(last, make(dim=5))
     with pytest.raises(
-        ValueError, match=r"checkpoint must have the model's row slots and averages, \[\]. Received: \['accumulator'\]. Compile the model"
+        ValueError,
+        match=r"checkpoint must have the model's row slots and averages, \[\]. Received: \['accumulator'\]. Compile the model",
     ):
         checkpoint.load(last, make(optimizer=RowSGD()))
     other = make()
     other.schema = dataclasses.replace(SCHEMA, label="rating")
-    with pytest.raises(ValueError, match=r"checkpoint must have the model's schema, .*'rating'.* Received: .*'click'.* Build the model as"):
+    with pytest.raises(
+        ValueError,
+        match=r"checkpoint must have the model's schema, .*'rating'.* Received: .*'click'.* Build the model as",
+    ):
         checkpoint.load(last, other)
     (last / "item.rows.0-of-1.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"checkpoint must be whole. Received: .*item.rows.0-of-1.npy is missing"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"checkpoint must be whole. Received: .*item.rows.0-of-1.npy is missing",
+    ):
         checkpoint.load(last, make())

@@ -18,7 +18,9 @@ def experiment(tiny):
 
 
 def test_baselines_score_by_the_same_metrics(experiment, tiny, monkeypatch):
-    monkeypatch.setattr("gmeta_tf.training.evaluation.RIDGES", (2.0,))  # of a grid that takes a while
+    monkeypatch.setattr(
+        "gmeta_tf.training.evaluation.RIDGES", (2.0,)
+    )  # of a grid that takes a while
     tests = {name: Reader(tiny, name, global_batch_tasks=8) for name in ("test", "validation")}
     rows = baselines(experiment, tests, item="item")
     assert list(rows) == ["item_popularity", "user_mean", "item_user_mean", "factorisation"]
@@ -26,7 +28,9 @@ def test_baselines_score_by_the_same_metrics(experiment, tiny, monkeypatch):
     assert rows["user_mean"]["test"]["gauc"] == 0.5  # all items alike
     assert all(0 < of[name]["logloss"] < 2 for of in rows.values() for name in tests)
     rated = baselines(dataclasses.replace(experiment, loss="mse"), tests, item="item")
-    assert all(0 < of["test"]["mae"] < 1 for of in rated.values())  # labels of 0 and 1 as if they were ratings
+    assert all(
+        0 < of["test"]["mae"] < 1 for of in rated.values()
+    )  # labels of 0 and 1 as if they were ratings
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path, tiny):
@@ -36,9 +40,15 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path, tiny):
         own = Experiment(run=str(tmp_path / name), method=name)
         own.save(Manifest.load(data))
         runs[name] = own, None
-    with pytest.raises(ValueError, match=r"joint must be trained on the data of the other run. Received: .*joint, of other content"):
+    with pytest.raises(
+        ValueError,
+        match=r"joint must be trained on the data of the other run. Received: .*joint, of other content",
+    ):
         compare(runs)
-    with pytest.raises(ValueError, match=r"meta must be a run of method 'meta'. Received: .*joint, of method 'joint'"):
+    with pytest.raises(
+        ValueError,
+        match=r"meta must be a run of method 'meta'. Received: .*joint, of method 'joint'",
+    ):
         compare({"meta": runs["joint"]})
 
 

@@ -24,7 +24,10 @@ def test_a_configuration_survives_its_file(tmp_path, tiny):
     experiment = Experiment(run=str(tmp_path), top=[8, 4], inner_steps=7)
     experiment.save(Manifest.load(tiny))
     assert Experiment.load(tmp_path) == experiment
-    with pytest.raises(FileNotFoundError, match=r"run must be the folder of a training. Received: .*nothing, without config.yaml"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"run must be the folder of a training. Received: .*nothing, without config.yaml",
+    ):
         Experiment.load(tmp_path / "nothing")
 
 
@@ -34,12 +37,17 @@ def test_a_run_keeps_to_the_data_that_it_was_trained_on(tmp_path, tiny):
     experiment.require_same_data(Manifest.load(tiny))
     other = Manifest.load(jobs.tiny_data(tmp_path, seed=1))
     with pytest.raises(
-        ValueError, match=r"^data must be what the run was trained on. Received: some/data, whose content has another digest"
+        ValueError,
+        match=r"^data must be what the run was trained on. Received: some/data, whose content has another digest",
     ):
         experiment.require_same_data(other)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "scripts" / "configs").glob("movielens_100k*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    sorted((ROOT / "scripts" / "configs").glob("movielens_100k*.yaml")),
+    ids=lambda file: file.stem,
+)
 def test_committed_configurations_are_valid(file):
     base = Experiment()
     options = yaml.safe_load(file.read_text())
@@ -51,7 +59,10 @@ def test_committed_configurations_are_valid(file):
 
 
 def test_joint_training_has_no_inner_loop_but_in_fine_tuning():
-    meta, joint = (yaml.safe_load((ROOT / f"scripts/configs/{name}.yaml").read_text()) for name in ("movielens_100k", "methods/joint"))
+    meta, joint = (
+        yaml.safe_load((ROOT / f"scripts/configs/{name}.yaml").read_text())
+        for name in ("movielens_100k", "methods/joint")
+    )
     experiment = Experiment(**meta | joint)
     assert experiment.inner_loop.steps == 0
     assert experiment.adaptation == Experiment(**meta).inner_loop
@@ -59,12 +70,24 @@ def test_joint_training_has_no_inner_loop_but_in_fine_tuning():
 
 def test_options_reach_the_model(tiny):
     schema = Manifest.load(tiny).schema
-    options = {"row_optimizer": "adam", "schedule": "cosine", "clip_norm": 2.0, "task_chunk": 3, "wire_dtype": "bfloat16"}
-    model = build_model(Experiment(replicate_rows=0, placement={"item": "replicated"}, **options), schema, steps=10)
+    options = {
+        "row_optimizer": "adam",
+        "schedule": "cosine",
+        "clip_norm": 2.0,
+        "task_chunk": 3,
+        "wire_dtype": "bfloat16",
+    }
+    model = build_model(
+        Experiment(replicate_rows=0, placement={"item": "replicated"}, **options), schema, steps=10
+    )
     assert isinstance(model.embedding.row_optimizer, RowAdam)
-    assert float(model.embedding.row_optimizer.learning_rate(5)) == pytest.approx(0.05)  # half of 0.1, half-way
+    assert float(model.embedding.row_optimizer.learning_rate(5)) == pytest.approx(
+        0.05
+    )  # half of 0.1, half-way
     assert (model.clip_norm, model.task_chunk, model.embedding.wire_dtype) == (2.0, 3, tf.bfloat16)
-    assert [table.name for stack in model.embedding.stacks if stack.replicated for table in stack.tables] == ["item"]
+    assert [
+        table.name for stack in model.embedding.stacks if stack.replicated for table in stack.tables
+    ] == ["item"]
     assert build_model(Experiment(mixed_precision=True), schema).tower.compute_dtype == "bfloat16"
     assert build_model(Experiment(), schema).tower.compute_dtype == "float32"
     tf.keras.backend.set_floatx("float64")  # which decides again for whatever is built after
@@ -73,7 +96,9 @@ def test_options_reach_the_model(tiny):
     finally:
         tf.keras.backend.set_floatx("float32")
     for bad in ({"row_optimizer": "lamb"}, {"schedule": "linear"}):
-        with pytest.raises(ValueError, match=r"(row_optimizer|schedule) must be one of \(.*\). Received: "):
+        with pytest.raises(
+            ValueError, match=r"(row_optimizer|schedule) must be one of \(.*\). Received: "
+        ):
             Experiment(**bad)
 
 
@@ -86,7 +111,11 @@ def test_the_first_output_is_the_heads_bias(tiny):
 
 def test_the_placement_of_tables_is_shown(tiny):
     console = Console(width=120, file=io.StringIO())
-    console.print(placement_table(build_model(Experiment(placement={"item": "sharded"}), Manifest.load(tiny).schema)))
+    console.print(
+        placement_table(
+            build_model(Experiment(placement={"item": "sharded"}), Manifest.load(tiny).schema)
+        )
+    )
     lines = console.file.getvalue().splitlines()
     assert any("item" in line and "sharded" in line for line in lines)
     assert any("user" in line and "replicated" in line for line in lines)
@@ -96,13 +125,19 @@ def test_towers_are_built_by_name(tiny):
     schema = Manifest.load(tiny).schema
     assert isinstance(build_model(Experiment(tower="dlrm"), schema).tower, DLRM)
     assert isinstance(build_model(Experiment(tower="mlp"), schema).tower, MLP)
-    crossed = build_model(Experiment(tower="dcn", cross_layers=3, cross_rank=4, top=(7,), activation="tanh", dropout=0.5), schema).tower
+    crossed = build_model(
+        Experiment(
+            tower="dcn", cross_layers=3, cross_rank=4, top=(7,), activation="tanh", dropout=0.5
+        ),
+        schema,
+    ).tower
     assert [layer._projection_dim for layer in crossed.crosses] == [4, 4, 4]
     dense, dropout = crossed.hidden.layers
     assert (dense.units, dense.activation, dropout.rate) == (7, tf.keras.activations.tanh, 0.5)
     for name, value, least in (("cross_layers", 0, 1), ("cross_rank", -1, 0)):
         with pytest.raises(
-            ValueError, match=rf"^{name} must be at least {least}\. Received: {name}={value}\. Leave it out for the default\."
+            ValueError,
+            match=rf"^{name} must be at least {least}\. Received: {name}={value}\. Leave it out for the default\.",
         ):
             Experiment(**{name: value})
     for name, value, rule in (
@@ -112,22 +147,40 @@ def test_towers_are_built_by_name(tiny):
         ("average_decay", 1, r"in \[0, 1\)"),
         ("fewer_support", 2, r"in \[0, 1\]"),
     ):
-        with pytest.raises(ValueError, match=rf"^{name} must be {rule}\. Received: {name}={value}\. Leave it out for the default\."):
+        with pytest.raises(
+            ValueError,
+            match=rf"^{name} must be {rule}\. Received: {name}={value}\. Leave it out for the default\.",
+        ):
             Experiment(**{name: value})
     for options, message in (
-        ({"loss": "mse", "metrics": "click"}, r"metrics must fit the loss: one of \('rating', .*\) for 'mse'. Received: metrics='click'"),
+        (
+            {"loss": "mse", "metrics": "click"},
+            r"metrics must fit the loss: one of \('rating', .*\) for 'mse'. Received: metrics='click'",
+        ),
         (
             {"metrics": "liked"},
             r"metrics must fit the loss: one of \('click', 'ranking'\) for 'binary_crossentropy'. Received: metrics='liked'",
         ),
-        ({"loss": "pairwise", "metrics": "rating"}, r"metrics must fit the loss: .* for 'pairwise'. Received: metrics='rating'"),
-        ({"method": "joint", "model": "cbml"}, r"method must be 'meta' for what an inner loop trains. Received: method='joint' with"),
-        ({"method": "joint", "rates": "per_step"}, r"method must be 'meta' for what an inner loop trains. .* rates='per_step'"),
+        (
+            {"loss": "pairwise", "metrics": "rating"},
+            r"metrics must fit the loss: .* for 'pairwise'. Received: metrics='rating'",
+        ),
+        (
+            {"method": "joint", "model": "cbml"},
+            r"method must be 'meta' for what an inner loop trains. Received: method='joint' with",
+        ),
+        (
+            {"method": "joint", "rates": "per_step"},
+            r"method must be 'meta' for what an inner loop trains. .* rates='per_step'",
+        ),
         (
             {"model": "cbml", "rule": "newton", "adapt": "head"},
             r"adapt must be 'all' or 'dense', .* with model 'cbml', .* Received: adapt='head'",
         ),
-        ({"model": "cbml", "inner_steps": 0}, r"adapt must be 'all' or 'dense', in one step at least, .* inner_steps=0"),
+        (
+            {"model": "cbml", "inner_steps": 0},
+            r"adapt must be 'all' or 'dense', in one step at least, .* inner_steps=0",
+        ),
         (
             {"method": "joint", "reptile": True},
             r"adapt must be 'all' with reptile, which moves adapted weights only. Received: adapt='dense'",
@@ -140,18 +193,33 @@ def test_towers_are_built_by_name(tiny):
         with pytest.raises(ValueError, match=message):
             Experiment(**options)
     assert Experiment(loss="pairwise").measured_by == "ranking"
-    with pytest.raises(ValueError, match=r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'"):
+    with pytest.raises(
+        ValueError, match=r"tower must be one of \('dlrm', .*'wide_deep'\). Received: tower='cnn'"
+    ):
         Experiment(tower="cnn")
     with pytest.raises(ValueError, match=r"adapt must be one of .*Received: adapt='x\+head'"):
         Experiment(adapt="x+head")
-    with pytest.raises(ValueError, match=r"method must be one of \('meta', 'joint'\). Received: method='x'"):
+    with pytest.raises(
+        ValueError, match=r"method must be one of \('meta', 'joint'\). Received: method='x'"
+    ):
         Experiment(method="x")
 
 
 @pytest.mark.timeout(300)
 def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     run = tmp_path / "run"
-    small = ["--data", tiny, "--global_batch_tasks", 8, "--top", "[4]", "--embedding_dim", 4, "--epochs", 2]
+    small = [
+        "--data",
+        tiny,
+        "--global_batch_tasks",
+        8,
+        "--top",
+        "[4]",
+        "--embedding_dim",
+        4,
+        "--epochs",
+        2,
+    ]
     train = ["scripts/train.py", *small, "--run", run]
     other = jobs.tiny_data(tmp_path, seed=1)
     printed = jobs.succeed(2, *train)
@@ -160,15 +228,27 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     assert (run / "history.csv").exists()
     assert list((run / "tensorboard").rglob("events*"))
     for options, message in (
-        ([], r"FileExistsError: run must be a new or empty folder. Received: .*Pass --overwrite or --resume."),
+        (
+            [],
+            r"FileExistsError: run must be a new or empty folder. Received: .*Pass --overwrite or --resume.",
+        ),
         (["--foo", 1], r"unrecognized arguments: --foo"),
-        (["--data", tmp_path / "typo", "--overwrite"], r"FileNotFoundError: data must be a folder that preparation completed"),
-        (["--data", other, "--resume"], r"ValueError: configuration must be that of the run to resume"),
+        (
+            ["--data", tmp_path / "typo", "--overwrite"],
+            r"FileNotFoundError: data must be a folder that preparation completed",
+        ),
+        (
+            ["--data", other, "--resume"],
+            r"ValueError: configuration must be that of the run to resume",
+        ),
         (
             ["--run", tmp_path, "--overwrite"],
             r"FileExistsError: run must be the folder of a run to overwrite. Received: .*, without config.yaml",
         ),
-        (["--run", run / "train.json"], r"NotADirectoryError: run must be a folder. Received: .*train.json, a file"),
+        (
+            ["--run", run / "train.json"],
+            r"NotADirectoryError: run must be a folder. Received: .*train.json, a file",
+        ),
     ):
         code, printed = jobs.run(1, *train, *options)
         assert code != 0
@@ -178,17 +258,48 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     jobs.succeed(1, *train, "--resume")  # it is finished already, but for the summary
     assert json.loads((run / "train.json").read_text())["epochs"] == 2
     jobs.succeed(1, *train, "--method", "joint", "--run", run / "joint", "--epochs", 1)
-    jobs.succeed(1, "scripts/evaluate.py", "--run", run, "--joint", run / "joint", "--item", "item", "--partitions", "[validation]")
+    jobs.succeed(
+        1,
+        "scripts/evaluate.py",
+        "--run",
+        run,
+        "--joint",
+        run / "joint",
+        "--item",
+        "item",
+        "--partitions",
+        "[validation]",
+    )
     assert (run / "metrics_validation.json").exists()
-    assert set(json.loads((run / "support_curve.json").read_text())["joint"]) == {"0", "1", "2", "5"}
+    assert set(json.loads((run / "support_curve.json").read_text())["joint"]) == {
+        "0",
+        "1",
+        "2",
+        "5",
+    }
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"ranks", "train_seconds", "samples_per_second"} < set(metrics)
-    for row in ("item_popularity", "user_mean", "item_user_mean", "factorisation", "joint", "joint_finetuned", "meta_before", "meta_after"):
+    for row in (
+        "item_popularity",
+        "user_mean",
+        "item_user_mean",
+        "factorisation",
+        "joint",
+        "joint_finetuned",
+        "meta_before",
+        "meta_after",
+    ):
         assert {"auc", "gauc", "logloss", "ndcg_at_5"} < set(metrics[row])
     assert (run / "picture.png").stat().st_size > 10_000
     for options, message in (
-        (["--run", tmp_path / "typo"], r"FileNotFoundError: run must be the folder of a finished training. Received: .*typo"),
-        (["--run", run, "--item", "movie"], r"ValueError: item must be a categorical feature, one of .*Received: item='movie'"),
+        (
+            ["--run", tmp_path / "typo"],
+            r"FileNotFoundError: run must be the folder of a finished training. Received: .*typo",
+        ),
+        (
+            ["--run", run, "--item", "movie"],
+            r"ValueError: item must be a categorical feature, one of .*Received: item='movie'",
+        ),
     ):
         code, printed = jobs.run(1, "scripts/evaluate.py", *options)
         assert code != 0

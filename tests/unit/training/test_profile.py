@@ -15,16 +15,24 @@ STEPS = 6  # an epoch
 def began_and_ended(monkeypatch):
     """Receives what TensorFlow's profiler is told."""
     calls = []
-    monkeypatch.setattr(tf.profiler.experimental, "start", lambda folder, options=None: calls.append(pathlib.Path(folder).name))
+    monkeypatch.setattr(
+        tf.profiler.experimental,
+        "start",
+        lambda folder, options=None: calls.append(pathlib.Path(folder).name),
+    )
     monkeypatch.setattr(tf.profiler.experimental, "stop", lambda *_: calls.append("stop"))
     return calls
 
 
 def fit(*callbacks, epochs=1, calls=None, **options):
-    """Trains a small model; the calls get "step" after each execution, and "validation" before that."""
+    """Trains a small model; the calls get "step" after each execution, and "validation" before
+    that.
+    """
     model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
     model.compile("sgd", "mse", **options)
-    data = tf.data.Dataset.from_tensor_slices((np.ones([STEPS, 1, 2], np.float32), np.ones([STEPS, 1], np.float32)))
+    data = tf.data.Dataset.from_tensor_slices(
+        (np.ones([STEPS, 1, 2], np.float32), np.ones([STEPS, 1], np.float32))
+    )
     if calls is not None:
         note = tf.keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: calls.append("step"))
         note.on_test_begin = lambda *_: calls.append("validation")
@@ -42,13 +50,24 @@ def test_a_profile_is_left(tmp_path):
 def test_it_spans_the_steps_asked_for_once(tmp_path, began_and_ended):
     fit(Profile(tmp_path, first_step=2, steps=3), calls=began_and_ended, epochs=2)
     whole = ["step"] * STEPS + ["validation"]
-    assert began_and_ended == ["step"] * 2 + ["rank_0"] + ["step"] * 3 + ["stop"] + ["step", "validation"] + whole
+    assert (
+        began_and_ended
+        == ["step"] * 2 + ["rank_0"] + ["step"] * 3 + ["stop"] + ["step", "validation"] + whole
+    )
 
 
 def test_it_ends_with_the_epoch(tmp_path, began_and_ended):
     fit(Profile(tmp_path, first_step=STEPS + 4, steps=5), calls=began_and_ended, epochs=3)
     whole = ["step"] * STEPS + ["validation"]
-    assert began_and_ended == [*whole, *["step"] * 4, "rank_0", *["step"] * 2, "validation", "stop", *whole]
+    assert began_and_ended == [
+        *whole,
+        *["step"] * 4,
+        "rank_0",
+        *["step"] * 2,
+        "validation",
+        "stop",
+        *whole,
+    ]
 
 
 def test_it_takes_whole_executions(tmp_path, began_and_ended):
@@ -58,10 +77,14 @@ def test_it_takes_whole_executions(tmp_path, began_and_ended):
 
 def test_it_ends_where_training_stops(tmp_path, began_and_ended):
     profile = Profile(tmp_path, first_step=1, steps=5)
-    stop = tf.keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: setattr(profile.model, "stop_training", True))
+    stop = tf.keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda *_: setattr(profile.model, "stop_training", True)
+    )
     fit(profile, stop)
     assert began_and_ended == []
-    stop = tf.keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, _: setattr(profile.model, "stop_training", batch == 2))
+    stop = tf.keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, _: setattr(profile.model, "stop_training", batch == 2)
+    )
     fit(profile, stop)
     assert began_and_ended == ["rank_0", "stop"]
 
@@ -99,7 +122,12 @@ def test_each_rank_leaves_a_profile_and_the_job_a_timeline(tmp_path):
     assert sum(event.get("name") == "ALLGATHER" for event in events) == 3
 
 
-@pytest.mark.parametrize(("options", "name"), [({"first_step": -1}, "first_step"), ({"steps": 0}, "steps")])
+@pytest.mark.parametrize(
+    ("options", "name"), [({"first_step": -1}, "first_step"), ({"steps": 0}, "steps")]
+)
 def test_values_out_of_range_are_refused(options, name):
-    with pytest.raises(ValueError, match=rf"{name} must be at least \d. Received: {name}={options[name]}. Its default is \d+."):
+    with pytest.raises(
+        ValueError,
+        match=rf"{name} must be at least \d. Received: {name}={options[name]}. Its default is \d+.",
+    ):
         Profile("folder", **options)

@@ -12,9 +12,17 @@ from gmeta_tf.metaio.validate import validate
 def raw(tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
-    ratings = [f'"{user}";"B{book}";"{(user * book) % 10 + (book > 1)}"' for user in (1, 2, 3) for book in range(6)]
+    ratings = [
+        f'"{user}";"B{book}";"{(user * book) % 10 + (book > 1)}"'
+        for user in (1, 2, 3)
+        for book in range(6)
+    ]
     users = ['"1";"nyc, new york, usa";"34"', '"2";"madrid, españa";NULL', '"3";"x, usa";"239"']
-    books = [f'"B{book}";"A \\"fine\\" {book}; title";"Writer {book % 2}";"{1990 * (book > 0)}";"House";"a";"b";"c"' for book in range(5)]
+    books = [
+        f'"B{book}";"A \\"fine\\" {book}; title";"Writer '
+        f'{book % 2}";"{1990 * (book > 0)}";"House";"a";"b";"c"'
+        for book in range(5)
+    ]
     write(folder / "BX-Book-Ratings.csv", '"User-ID";"ISBN";"Book-Rating"', *ratings)
     write(folder / "BX-Users.csv", '"User-ID";"Location";"Age"', *users)
     names = '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M";"Image-URL-L"'
@@ -37,5 +45,7 @@ def test_ratings_of_books(raw, tmp_path):
     assert values["author"] == {"Writer 0", "Writer 1"}
     assert values["published"] == {"1990"}
     assert validate(tmp_path / "out").problems == []
-    implicit = prepare(book_crossing(raw, label="click", implicit=True), tmp_path / "all", split=split, lanes=1)
+    implicit = prepare(
+        book_crossing(raw, label="click", implicit=True), tmp_path / "all", split=split, lanes=1
+    )
     assert implicit.counts["samples"] == 18

@@ -22,7 +22,11 @@ def rows(files):
     [
         ("a.csv", 'user,item,note\nu1,007,"a,b"\nu2,8,"say ""x"""\n', {}),
         ("a.tsv", 'user\titem\tnote\nu1\t007\ta,b\nu2\t8\tsay "x"\n', {"quote": ""}),
-        ("a.dat", 'u1::007::a,b\nu2::8::say "x"\n', {"delimiter": "::", "quote": "", "columns": ("user", "item", "note")}),
+        (
+            "a.dat",
+            'u1::007::a,b\nu2::8::say "x"\n',
+            {"delimiter": "::", "quote": "", "columns": ("user", "item", "note")},
+        ),
     ],
 )
 def test_text_stays_as_it_is(tmp_path, name, text, options):
@@ -50,7 +54,11 @@ def test_files_of_a_pattern_are_one_table(tmp_path):
     [
         (None, FileNotFoundError, "source must be a file that exists. Received: .*a.csv"),
         (b"", ValueError, "source must hold rows. Received: .*a.csv, which is empty"),
-        (b"user\nu1", ValueError, r"source must end in a newline. Received: .*a.csv, whose last line does not \(truncated\)"),
+        (
+            b"user\nu1",
+            ValueError,
+            r"source must end in a newline. Received: .*a.csv, whose last line does not \(truncated\)",
+        ),
     ],
 )
 def test_files_that_are_not_whole(tmp_path, text, error, message):
@@ -68,10 +76,17 @@ def test_no_files_are_refused():
 def test_sides_are_joined_and_columns_made(tmp_path):
     (tmp_path / "log.csv").write_text("user,item,time\nu1,i1,3\nu2,i9,4\n")
     (tmp_path / "items.csv").write_text("item,colour\ni1,red\n")
-    files = lambda name: Files((str(tmp_path / name),))  # noqa: E731
+
+    def files(name):
+        return Files((str(tmp_path / name),))
+
     schema = Schema("user", "click", (Categorical("colour"),))
     made = tables(
-        files("log.csv"), schema, ("time",), sides=(Side(files("items.csv"), "item"),), select={"time": "time::INT", "click": "1.0"}
+        files("log.csv"),
+        schema,
+        ("time",),
+        sides=(Side(files("items.csv"), "item"),),
+        select={"time": "time::INT", "click": "1.0"},
     )
     found = duckdb.sql(f"SELECT user, item, colour, time, click FROM ({made.sql})").fetchall()
     assert found == [("u1", "i1", "red", 3, 1), ("u2", "i9", None, 4, 1)]
@@ -81,7 +96,11 @@ def test_sides_are_joined_and_columns_made(tmp_path):
 
 @pytest.mark.parametrize(
     ("rows", "said"),
-    [(b"u1,i1,1\nu1,\xff\xfe\xfa,2\n", "(?i)utf-?8|unicode"), (b"u1,i1,1\nu1,2\n", "(?i)column"), (b'u1,"i1,1\nu1,i2,2\n', "(?i)quote")],
+    [
+        (b"u1,i1,1\nu1,\xff\xfe\xfa,2\n", "(?i)utf-?8|unicode"),
+        (b"u1,i1,1\nu1,2\n", "(?i)column"),
+        (b'u1,"i1,1\nu1,i2,2\n', "(?i)quote"),
+    ],
     ids=["not UTF-8", "a column missing", "an open quote"],
 )
 def test_rows_that_are_damaged_are_refused_and_leave_nothing(tmp_path, rows, said):
@@ -89,7 +108,8 @@ def test_rows_that_are_damaged_are_refused_and_leave_nothing(tmp_path, rows, sai
     schema = Schema("user", "click", (Categorical("item"),))
     made = tables(Files((str(tmp_path / "log.csv"),)), schema, ("time",), select={"click": "1.0"})
     with pytest.raises(
-        ValueError, match=r"(?s)source must have the columns that its schema reads. Received: .*Mend its query or its files"
+        ValueError,
+        match=r"(?s)source must have the columns that its schema reads. Received: .*Mend its query or its files",
     ) as told:
         prepare(made, tmp_path / "out", split=Split(query=1, fractions=(1, 0, 0)))
     assert re.search(said, str(told.value))

@@ -16,12 +16,20 @@ def mixed(layer, start, x):
     """A `CrossMix` in NumPy, expert by expert with a bias each: equations 3 and 4."""
     scores = np.exp(dense(layer.gate, x))
     gates, total = scores / scores.sum(1, keepdims=True), 0
-    for i, (expert, u) in enumerate(zip(layer.experts, np.split(layer.out.kernel.numpy(), len(layer.experts)), strict=True)):
-        total += gates[:, i : i + 1] * start * (through(expert.layers, x, np.tanh) @ u + layer.out.bias.numpy())
+    for i, (expert, u) in enumerate(
+        zip(layer.experts, np.split(layer.out.kernel.numpy(), len(layer.experts)), strict=True)
+    ):
+        total += (
+            gates[:, i : i + 1]
+            * start
+            * (through(expert.layers, x, np.tanh) @ u + layer.out.bias.numpy())
+        )
     return total + x
 
 
-@pytest.mark.parametrize("options", [{}, {"rank": 2}, {"rank": 2, "experts": 3}], ids=["whole", "low rank", "experts"])
+@pytest.mark.parametrize(
+    "options", [{}, {"rank": 2}, {"rank": 2, "experts": 3}], ids=["whole", "low rank", "experts"]
+)
 @pytest.mark.parametrize("parallel", [False, True])
 def test_equals_numpy(options, parallel):
     tower, batch = DCN((8, 4), parallel=parallel, **options), inputs()
@@ -48,10 +56,16 @@ def test_weights():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 0}, r"layers must be at least 1\. Received: layers=0\. Leave it out for the default\."),
+        (
+            {"layers": 0},
+            r"layers must be at least 1\. Received: layers=0\. Leave it out for the default\.",
+        ),
         ({"rank": -1}, r"rank must be at least 0\. Received: rank=-1\."),
         ({"experts": 0}, r"experts must be at least 1\. Received: experts=0\."),
-        ({"experts": 2}, r"rank must be at least 1 with experts\. Received: rank=0 with 2 experts\. Give their rank\."),
+        (
+            {"experts": 2},
+            r"rank must be at least 1 with experts\. Received: rank=0 with 2 experts\. Give their rank\.",
+        ),
     ],
 )
 def test_bad_options_are_refused(options, message):

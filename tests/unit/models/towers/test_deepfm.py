@@ -30,4 +30,6 @@ def test_a_factorization_machine_by_hand():
 def test_one_feature_has_no_pairs():
     tower, batch = DeepFM(12, units=()), inputs(numeric=0)
     tower(batch)
-    np.testing.assert_allclose(tower(batch), dense(tower.head, np.tile(batch["embedded"], 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        tower(batch), dense(tower.head, np.tile(batch["embedded"], 2)), rtol=1e-4, atol=1e-5
+    )

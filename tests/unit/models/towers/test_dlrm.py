@@ -29,7 +29,12 @@ def test_widths():
 def test_without_numbers_it_has_the_weights_of_top_and_head_only():
     tower = DLRM(4, top=(7,))
     tower(inputs(numeric=0))
-    assert [v.shape.as_list() for v in tower.trainable_variables] == [[3 + 3 * 4, 7], [7], [7, 1], [1]]
+    assert [v.shape.as_list() for v in tower.trainable_variables] == [
+        [3 + 3 * 4, 7],
+        [7],
+        [7, 1],
+        [1],
+    ]
 
 
 def test_one_vector_has_no_dots():

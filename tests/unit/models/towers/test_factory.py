@@ -18,7 +18,10 @@ def test_names():
     assert [made(name).name for name in TOWERS] == list(TOWERS)
     crosses = made("dcn", cross_layers=3, cross_rank=2).crosses
     assert [layer._projection_dim for layer in crosses] == [2, 2, 2]
-    with pytest.raises(ValueError, match=r"^tower must be one of \('dlrm', .*'wide_deep'\)\. Received: tower='cnn'\. Use one of them\."):
+    with pytest.raises(
+        ValueError,
+        match=r"^tower must be one of \('dlrm', .*'wide_deep'\)\. Received: tower='cnn'\. Use one of them\.",
+    ):
         made("cnn")
 
 
@@ -50,12 +53,17 @@ def test_activation(name):
     tower(inputs())
     crosses = [layer for cross in getattr(tower, "crosses", []) for layer in cross.submodules]
     dense = {layer for layer in tower.submodules if isinstance(layer, tf.keras.layers.Dense)}
-    assert {layer.activation for layer in dense - {tower.head, *crosses}} == {tf.keras.activations.tanh}
+    assert {layer.activation for layer in dense - {tower.head, *crosses}} == {
+        tf.keras.activations.tanh
+    }
 
 
 @pytest.mark.parametrize("name", ["dlrm", "deepfm", "wide_deep"])
 def test_another_dim_is_refused(name):
-    with pytest.raises(ValueError, match=r"dim must be the width of every table\. Received: dim=5 for 12 values a sample\."):
+    with pytest.raises(
+        ValueError,
+        match=r"dim must be the width of every table\. Received: dim=5 for 12 values a sample\.",
+    ):
         made(name, dim=5)(inputs())
 
 

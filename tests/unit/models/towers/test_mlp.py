@@ -16,7 +16,14 @@ def test_equals_numpy():
 def test_widths():
     tower = MLP((8, 4))
     tower(inputs())
-    assert [v.shape.as_list() for v in tower.trainable_variables] == [[15, 8], [8], [8, 4], [4], [4, 1], [1]]
+    assert [v.shape.as_list() for v in tower.trainable_variables] == [
+        [15, 8],
+        [8],
+        [8, 4],
+        [4],
+        [4, 1],
+        [1],
+    ]
 
 
 @pytest.mark.parametrize(("kinds", "width"), [({"numeric": 0}, 12), ({"embedded": 0}, 3)])

@@ -9,14 +9,21 @@ from gmeta_tf.models.towers.parts import dense_layers, side_by_side, vectors
 def test_dense_layers():
     assert [layer.units for layer in dense_layers((3, 2), "tanh")] == [3, 2]
     with_dropout = list(dense_layers((3, 2), "tanh", dropout=0.5))
-    assert [type(layer) for layer in with_dropout] == [tf.keras.layers.Dense, tf.keras.layers.Dropout] * 2
+    assert [type(layer) for layer in with_dropout] == [
+        tf.keras.layers.Dense,
+        tf.keras.layers.Dropout,
+    ] * 2
     assert with_dropout[1].rate == 0.5
 
 
-@pytest.mark.parametrize(("kinds", "columns"), [({}, 15), ({"numeric": 0}, 12), ({"embedded": 0}, 3)])
+@pytest.mark.parametrize(
+    ("kinds", "columns"), [({}, 15), ({"numeric": 0}, 12), ({"embedded": 0}, 3)]
+)
 def test_side_by_side(kinds, columns):
     batch = inputs(**kinds)
-    np.testing.assert_array_equal(side_by_side(batch), np.concatenate([batch["embedded"], batch["numeric"]], 1))
+    np.testing.assert_array_equal(
+        side_by_side(batch), np.concatenate([batch["embedded"], batch["numeric"]], 1)
+    )
     assert side_by_side(batch).shape == (5, columns)
 
 

@@ -13,7 +13,9 @@ def test_equals_numpy(numeric):
     features = all_of(batch)
     dots = np.concatenate(pairs(np.split(batch["embedded"].numpy(), 3, axis=1)), 1)
     assert dots.shape == (5, 3)
-    linear, of_pairs, deep = np.split(tower.head.kernel.numpy(), [features.shape[1], features.shape[1] + 3])
+    linear, of_pairs, deep = np.split(
+        tower.head.kernel.numpy(), [features.shape[1], features.shape[1] + 3]
+    )
     hidden = through(tower.hidden.layers, features)
     expected = features @ linear + dots @ of_pairs + hidden @ deep + tower.head.bias.numpy()
     np.testing.assert_allclose(tower(batch), expected, rtol=1e-4, atol=1e-6)
