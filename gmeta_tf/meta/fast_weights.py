@@ -8,7 +8,7 @@ them.
 import contextlib
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.low_rank import LowRankKernel, dense_call
+from gmeta_tf.meta.low_rank import DenseOfParts, LowRankKernel, dense_call
 
 
 class Substitution:
@@ -48,7 +48,7 @@ class Substitution:
         """
         return [
             len(found) == 1
-            and type(found[0][0]) is tf.keras.layers.Dense
+            and type(found[0][0]) in (tf.keras.layers.Dense, DenseOfParts)
             and found[0][1] == "kernel"
             for _, found in self._places
         ]

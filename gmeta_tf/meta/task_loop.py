@@ -9,23 +9,18 @@ from collections.abc import Callable
 import numpy as np
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.closed_form import require_linear_head, solved_head
 from gmeta_tf.meta.fast_weights import Substitution
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.losses import Pairwise, set_loss, task_losses
+from gmeta_tf.meta.losses import set_loss, task_losses
 from gmeta_tf.meta.low_rank import LowRankKernel
-from gmeta_tf.meta.newton import most_likely
 from gmeta_tf.meta.rates import LearnedRates
-
-LEAST_VARIANCE = 1e-6  # of a head's prior
+from gmeta_tf.meta.task_rows import AdaptedRows, FixedRows, of_sets
 
 
 class TaskLoop:
     """The inner loop of a tower over embedding rows, vectorised over tasks.
-
-    Rows that adapt are copied per task: one for each packed position of the task's samples, of
-    which every occurrence of an id reads the first. So a query row that also occurs in the support
-    set uses the adapted value.
 
     Args:
       tower: built Keras model from {"embedded", "numeric"} to logits [n, 1].
@@ -35,6 +30,10 @@ class TaskLoop:
       first: what a task's first weights are; None: the same for every task.
       rates: the inner loop's step sizes, where it learns them.
       cold_share: share of the support loss before adaptation in the outer loss.
+
+    Attributes:
+      variables: the dense weights that adapt.
+      rows: what the inner loop does with rows (see `meta.task_rows`).
     """
 
     def __init__(
@@ -50,42 +49,45 @@ class TaskLoop:
     ):
         self.tower, self.lookup, self.inner_loop, self.loss = tower, lookup, inner_loop, loss
         self.first, self.rates, self.cold_share = first or FirstWeights(), rates, cold_share
-        self._numbers = len(
-            lookup.schema.numeric_features
-        )  # what follows them in `numeric` are weights of ids
-        inner_loop.require_known(
-            {table.name for tables in lookup.tables_by_position for table in tables}
-        )
+        # What follows the numbers in `numeric` are weights of ids.
+        self._numbers = len(lookup.schema.numeric_features)
+        tables = {table.name for tables in lookup.tables_by_position for table in tables}
+        inner_loop.require_known(tables)
         self.variables = inner_loop.dense_variables(tower)
         self.first.require_adapted(self.variables, inner_loop)
         self._substitution = Substitution(tower, self.variables)
-        low_rank = (
-            inner_loop.rates != "per_element" and inner_loop.rule == "gradient"
-        )  # what others make of a kernel has full rank
+        # What other rules make of a kernel has full rank.
+        low_rank = inner_loop.rates != "per_element" and inner_loop.rule == "gradient"
         self._dense_kernels = self._only_multiplied(
             [kernel and low_rank for kernel in self._substitution.dense_kernels]
         )
         if inner_loop.rule == "newton" and inner_loop.steps:
-            self._require_linear_head()
-        self._row_masks = [
+            require_linear_head(tower, self.variables, self._substitution, self._probe, loss)
+        masks = [
             np.array([inner_loop.adapts_rows(table) for table in tables], bool)
             for tables in lookup.tables_by_position
         ]
-        self.adapts_rows = any(mask.any() for mask in self._row_masks)
-        if inner_loop.steps and not (self.variables or self.adapts_rows):
+        adapt = any(mask.any() for mask in masks)
+        self.rows = AdaptedRows(lookup, masks) if adapt else FixedRows(lookup)
+        self._require_adapted(all_rows=all(mask.all() for mask in masks))
+
+    def _require_adapted(self, *, all_rows):
+        """Raises ValueError where the policy's choice of weights does not fit the rule."""
+        inner_loop = self.inner_loop
+        if not inner_loop.steps:
+            return
+        if not self._adapts:
             raise ValueError(
                 f"adapt must choose some weight. Received: adapt={inner_loop.adapt!r}, which "
                 "chooses none. Use steps=0."
             )
-        if inner_loop.reptile and inner_loop.steps and cold_share:
+        if inner_loop.reptile and self.cold_share:
             raise ValueError(
                 "cold_share must be 0 with reptile, which has no outer loss. Received: "
-                f"cold_share={cold_share}. Leave one out."
+                f"cold_share={self.cold_share}. Leave one out."
             )
-        stay = len(self.variables) < len(tower.trainable_variables) or not all(
-            mask.all() for mask in self._row_masks
-        )
-        if inner_loop.steps and inner_loop.reptile and stay:
+        stay = len(self.variables) < len(self.tower.trainable_variables) or not all_rows
+        if inner_loop.reptile and stay:
             raise ValueError(
                 "adapt must be 'all' with reptile, which moves adapted weights only. Received: "
                 f"adapt={inner_loop.adapt!r}. Adapt all."
@@ -110,17 +112,13 @@ class TaskLoop:
           [tasks, query samples] logits.
         """
         if not adapt or not self._adapts:
-            gathered = self._first_rows(gathered, index, support, query)
-            return self._unadapted(
-                gathered, index, query, slice(support["ids"].shape[1], None), training=training
-            )
-        return self._over_tasks(
-            lambda task: self.logits(task, self.adapt(task, training=training), training=training),
-            gathered,
-            index,
-            support,
-            query,
-        )
+            _, of_query = self._first_of_sets(gathered, index, support, query)
+            return self._unadapted(*of_query, query, training=training)
+
+        def score(task):
+            return self.logits(task, self.adapt(task, training=training), training=training)
+
+        return self._over_tasks(score, gathered, index, support, query)
 
     def outer_loss(self, gathered, index, support, query) -> tuple[tf.Tensor, tf.Tensor]:
         """What the outer loop descends, in training: ([tasks, query samples] logits, scalar, summed
@@ -137,14 +135,11 @@ class TaskLoop:
         logits = self.query_logits(gathered, index, support, query, training=True)
         losses, _ = task_losses(self.loss, query["label"], logits, query["weight"])
         if self.cold_share:
-            first = self._first_rows(gathered, index, support, query)
-            scores = self._unadapted(
-                first, index, support, slice(support["ids"].shape[1]), training=True
-            )
+            of_support, _ = self._first_of_sets(gathered, index, support, query)
+            scores = self._unadapted(*of_support, support, training=True)
             cold, _ = task_losses(self.loss, support["label"], scores, support["weight"])
-            share = tf.where(
-                _has_any(support), tf.cast(self.cold_share, losses.dtype), 0.0
-            )  # no support, no cold loss
+            share = tf.cast(self.cold_share, losses.dtype)
+            share = tf.where(_has_any(support), share, 0.0)  # no support, no cold loss
             losses = share * tf.where(_has_any(query), cold, 0.0) + (1 - share) * losses
         return logits, tf.reduce_sum(losses)
 
@@ -152,20 +147,18 @@ class TaskLoop:
         """A loss whose gradient at φ⁰ is (φ⁰ - φᴷ) / α."""
 
         def score(task):
-            first = self._first_weights(task), self._first_of_rows(task)
+            first = self._first_weights(task), self.rows.first(task)
             fast = self._adapted(task, first, training=True)
-            return self.logits(task, fast, training=True), _pull(
-                tf.nest.flatten(first), tf.nest.flatten(fast)
-            )
+            pull = _pull(tf.nest.flatten(first), tf.nest.flatten(fast))
+            return self.logits(task, fast, training=True), pull
 
         logits, pull = self._over_tasks(score, gathered, index, support, query)
-        return logits, tf.reduce_sum(
-            tf.where(_has_any(query), pull, 0.0)
-        ) / self.inner_loop.learning_rate
+        pull = tf.reduce_sum(tf.where(_has_any(query), pull, 0.0))
+        return logits, pull / self.inner_loop.learning_rate
 
     @property
     def _adapts(self):
-        return bool(self.variables) or self.adapts_rows
+        return bool(self.variables) or self.rows.adapt
 
     def _over_tasks(self, function, gathered, index, support, query):
         """A function of a task's elements, for all tasks of a batch at once."""
@@ -185,126 +178,59 @@ class TaskLoop:
 
     def first_task(self, gathered, index, support, query):
         """The elements of the first task of a batch, as `adapt` and `logits` take them."""
-        return tf.nest.map_structure(
-            lambda t: t[0], self._elements(gathered, index, support, query)
-        )
+        elements = self._elements(gathered, index, support, query)
+        return tf.nest.map_structure(lambda part: part[0], elements)
 
     def adapt(self, task, *, training: bool):
-        """The fast weights of one task: (dense tensors in the order of `variables`, rows per
-        stack).
-        """
-        return self._adapted(
-            task, (self._first_weights(task), self._first_of_rows(task)), training=training
-        )
+        """The fast weights of one task: (dense tensors in the order of `variables`, rows)."""
+        first = self._first_weights(task), self.rows.first(task)
+        return self._adapted(task, first, training=training)
 
     def _adapted(self, task, first, *, training):
         if self.inner_loop.rule == "newton":
-            return self._head_in_closed_form(task, first, training=training)
+            return self._with_solved_head(task, first, training=training)
         samples = task["support_numeric"].shape[0]
 
         def support_loss(weights):
-            dense, fast = weights
-            scores = self._tower(
-                dense,
-                self._embedded(task, fast, "support"),
-                task["support_numeric"],
-                training=training,
-            )
+            scores = self._scores(task, weights, "support", training=training)
             return set_loss(self.loss, task["support_label"], scores, task["support_weight"])
 
-        return self.inner_loop(
-            support_loss,
-            first,
-            rates=self.rates and (lambda step: self.rates.at(step, samples=samples)),
-        )
+        def rates(step):
+            return self.rates.at(step, samples=samples)
 
-    def _head_in_closed_form(self, task, first, *, training):
-        """`_adapted` by `meta.newton`: the fast kernel and bias of the head."""
+        return self.inner_loop(support_loss, first, rates=rates if self.rates else None)
+
+    def _with_solved_head(self, task, first, *, training):
         (kernel, *bias), rows = first
-        probe = LowRankKernel(kernel)
-        scores = self._tower(
-            [probe, *bias],
-            self._embedded(task, rows, "support"),
-            task["support_numeric"],
-            training=training,
-        )
-        inputs = tf.cast(probe.seen[0], kernel.dtype)
-        inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1) if bias else inputs
 
-        def flat(parts):
-            return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
+        def score(dense):
+            return self._scores(task, (dense, rows), "support", training=training)
 
-        prior, count = flat([kernel, *bias]), kernel.shape[0]
-        variance = (
-            flat(self.rates.at(0, samples=inputs.shape[0])[0])
-            if self.rates
-            else self.inner_loop.learning_rate * tf.ones_like(prior)
-        )
-        variance = tf.maximum(
-            tf.abs(tf.cast(variance, prior.dtype)), LEAST_VARIANCE
-        )  # which may be learned, to any value
-        head = most_likely(
-            self.loss,
-            inputs,
-            task["support_label"],
-            task["support_weight"],
-            offset=tf.cast(scores, prior.dtype)
-            - tf.linalg.matvec(inputs, prior),  # what the tower adds to its head
-            prior=prior,
-            precision=1 / variance,
+        def variance(samples):
+            if self.rates:
+                return self.rates.at(0, samples=samples)[0]
+            return [self.inner_loop.learning_rate * tf.ones_like(part) for part in (kernel, *bias)]
+
+        head = solved_head(
+            score,
+            kernel,
+            bias,
+            task,
+            loss=self.loss,
+            variance=variance,
             steps=self.inner_loop.steps,
             second_order=self.inner_loop.second_order,
         )
-        return [head[:count, None], *([head[count:]] if bias else [])], rows
+        return head, rows
 
-    def _first_of_rows(self, task):
-        """Per dim [support places, dim]: the rows of a task before the first step; nothing where
-        rows do not adapt.
-        """
-        samples = task["support_numeric"].shape[0]
-        return (
-            [
-                own[: samples * mask.size]
-                for own, mask in zip(task["rows"], self._row_masks, strict=True)
-            ]
-            if self.adapts_rows
-            else []
-        )
-
-    def _require_linear_head(self):
-        if isinstance(self.loss, Pairwise):
-            raise ValueError(
-                "loss must be one of each sample for rule 'newton'. Received: the pairwise loss. "
-                "Use another loss or rule."
-            )
-        shapes, is_dense = (
-            [tuple(v.shape) for v in self.variables],
-            self._substitution.dense_kernels[:1] == [True],
-        )
-        activation = self._substitution.layer_of(self.variables[0]).activation if is_dense else None
-        activation = getattr(activation, "__name__", activation)
-        if activation != "linear" or shapes[0][1] != 1 or shapes[1:] not in ([], [(1,)]):
-            raise ValueError(
-                "tower must end in one linear Dense layer to the logit for rule 'newton'. "
-                "Received: a head of shapes "
-                f"{shapes}, activation {activation}. Give the tower such a layer as `head`."
-            )
-        probes = [LowRankKernel(scale * tf.ones_like(self.variables[0])) for scale in (1.0, 3.0)]
+    def _probe(self, dense):
+        """Scores of a few random samples."""
+        draw = np.random.default_rng(0)
+        widths = (self.lookup.width, self.lookup.schema.numeric_width)
         embedded, numeric = (
-            tf.ones([2, width], self.tower.variable_dtype)
-            for width in (self.lookup.width, self.lookup.schema.numeric_width)
+            tf.constant(draw.normal(size=[8, width]), self.tower.variable_dtype) for width in widths
         )
-        one, three = (
-            self._tower([probe, *self.variables[1:]], embedded, numeric, training=False)
-            for probe in probes
-        )
-        moved = 2 * tf.reduce_sum(tf.cast(probes[0].seen[0], one.dtype), 1)
-        if len(probes[0].seen) != 1 or not np.allclose(three - one, moved, rtol=0.02, atol=1e-3):
-            raise ValueError(
-                "tower must give what its head gives, once, or add to it, for rule 'newton'. "
-                "Received: logits of "
-                f"{self.tower.name!r} that are something else. Use it as they are, or another rule."
-            )
+        return self._tower(dense, embedded, numeric, training=False)
 
     def _only_multiplied(self, kernels):
         """`kernels`, or none where the tower reads a Dense layer's kernel other than by calling the
@@ -312,24 +238,20 @@ class TaskLoop:
         """
         if not any(kernels):
             return kernels
-        dtype = self.tower.variable_dtype
-
-        def spec(width):
-            return tf.TensorSpec([2, width], dtype)
-
         trial = [
-            LowRankKernel(tf.convert_to_tensor(v)) if is_one else v
-            for v, is_one in zip(self.variables, kernels, strict=True)
+            LowRankKernel(tf.convert_to_tensor(variable)) if is_one else variable
+            for variable, is_one in zip(self.variables, kernels, strict=True)
         ]
-        call = tf.function(
-            lambda embedded, numeric: self._tower(trial, embedded, numeric, training=True)
-        )
+
+        def call(embedded, numeric):
+            return self._tower(trial, embedded, numeric, training=True)
+
+        widths = (self.lookup.width, self.lookup.schema.numeric_width)
+        specs = [tf.TensorSpec([2, width], self.tower.variable_dtype) for width in widths]
         try:
-            call.get_concrete_function(
-                spec(self.lookup.width), spec(self.lookup.schema.numeric_width)
-            )
-        except Exception:  # noqa: BLE001  whatever an operation makes of a kernel that is no tensor
-            return [False] * len(kernels)
+            tf.function(call).get_concrete_function(*specs)
+        except (TypeError, ValueError, AttributeError, NotImplementedError):
+            return [False] * len(kernels)  # what operations make of a kernel that is no tensor
         return kernels
 
     def _first_weights(self, task):
@@ -340,47 +262,51 @@ class TaskLoop:
         tensors = list(map(tf.convert_to_tensor, self.variables))
         if type(self.first).dense is not FirstWeights.dense:
             support = {name: task[f"support_{name}"] for name in ("label", "weight")}
-            support |= {
-                "embedded": self._embedded(task, self._first_of_rows(task), "support"),
-                "numeric": task["support_numeric"][:, : self._numbers],
-            }
+            support["embedded"] = self.rows.embedded(task, self.rows.first(task), "support")
+            support["numeric"] = self._without_weights_of_ids(task["support_numeric"])
             tensors = list(self.first.dense(tensors, support))
         rank = samples * self.inner_loop.steps
-        low = [
-            kernel and LowRankKernel.pays(v.shape, rank=rank)
-            for kernel, v in zip(self._dense_kernels, self.variables, strict=True)
-        ]
         return [
-            LowRankKernel(tensor) if is_low else tensor
-            for tensor, is_low in zip(tensors, low, strict=True)
+            LowRankKernel(tensor)
+            if is_kernel and LowRankKernel.pays(variable.shape, rank=rank)
+            else tensor
+            for tensor, is_kernel, variable in zip(
+                tensors, self._dense_kernels, self.variables, strict=True
+            )
         ]
 
     def logits(self, task, weights, *, training: bool):
         """[query samples] logits of one task with given fast weights."""
-        dense, fast = weights
-        return self._tower(
-            dense, self._embedded(task, fast, "query"), task["query_numeric"], training=training
-        )
+        return self._scores(task, weights, "query", training=training)
+
+    def _scores(self, task, weights, part, *, training):
+        """[samples] logits of one task's set, "support" or "query"."""
+        dense, rows = weights
+        embedded = self.rows.embedded(task, rows, part)
+        return self._tower(dense, embedded, task[f"{part}_numeric"], training=training)
 
     def _first_rows(self, gathered, index, support, query):
         numeric = tf.concat([support["numeric"], query["numeric"]], 1)
         return self.first.rows(tuple(gathered), index, tf.cast(numeric, gathered[0].dtype))
 
-    def _unadapted(self, gathered, index, part, places, *, training):
-        """Logits of the samples of a set, which stand at some places of both sets side by side,
-        without adaptation.
-        """
-        gathered, index = [g[:, places] for g in gathered], index[:, places]
-        embedded = self.lookup.combine(
-            gathered, index > 0, part["numeric"]
-        )  # [tasks, samples, width]
-        numeric = tf.reshape(
-            tf.cast(part["numeric"], embedded.dtype), [-1, part["numeric"].shape[-1]]
-        )
+    def _first_of_sets(self, gathered, index, support, query):
+        """(rows, index) of the support set and of the query set, before adaptation."""
+        first = self._first_rows(gathered, index, support, query)
+        rows = [of_sets(own, support) for own in first]
+        return [
+            ([own[number] for own in rows], part)
+            for number, part in enumerate(of_sets(index, support))
+        ]
+
+    def _unadapted(self, gathered, index, part, *, training):
+        """Logits of the samples of a set without adaptation."""
+        embedded = self.lookup.combine(gathered, index > 0, part["numeric"])  # [tasks, n, width]
+        embedded = tf.reshape(embedded, [-1, embedded.shape[-1]])
+        numeric = tf.reshape(part["numeric"], [-1, part["numeric"].shape[-1]])
         logits = self._tower(
             self._without_support(),
-            tf.reshape(embedded, [-1, embedded.shape[-1]]),
-            numeric,
+            embedded,
+            tf.cast(numeric, embedded.dtype),
             training=training,
         )
         return tf.reshape(logits, tf.shape(part["label"]))
@@ -389,67 +315,36 @@ class TaskLoop:
         """The adapted dense weights of a task without support."""
         tensors = list(map(tf.convert_to_tensor, self.variables))
         dtype = tf.keras.backend.floatx()
-        nothing = {
+        shapes = {
             "embedded": [1, self.lookup.width],
             "numeric": [1, self._numbers],
             "label": [1],
             "weight": [1],
         }
-        return list(
-            self.first.dense(
-                tensors, {name: tf.zeros(shape, dtype) for name, shape in nothing.items()}
-            )
-        )
+        nothing = {name: tf.zeros(shape, dtype) for name, shape in shapes.items()}
+        return list(self.first.dense(tensors, nothing))
 
     def _tower(self, dense, embedded, numeric, *, training):
+        inputs = {"embedded": embedded, "numeric": self._without_weights_of_ids(numeric)}
         with self._substitution(dense):
-            logits = self.tower(
-                {"embedded": embedded, "numeric": numeric[:, : self._numbers]}, training=training
-            )[:, 0]
+            logits = tf.reshape(self.tower(inputs, training=training), [-1])
         return tf.cast(logits, embedded.dtype)  # from the tower's own dtype, in mixed precision
 
-    def _elements(self, gathered, index, support, query):
-        """What a task needs, stacked over tasks; `rows` and `first` only where rows adapt."""
-        samples = support["ids"].shape[1]
-        gathered = self._first_rows(gathered, index, support, query)
-        elements = {
-            f"support_{key}": tf.cast(support[key], gathered[0].dtype)
-            for key in ("numeric", "label", "weight")
-        }
-        elements["query_numeric"] = tf.cast(query["numeric"], gathered[0].dtype)
-        if self.adapts_rows:
-            flat = [tf.reshape(g, [-1, g.shape[1] * g.shape[2], g.shape[3]]) for g in gathered]
-            first = [first_occurrence(i) for i in self.lookup.index_by_dim(index)]
-            return elements | {"rows": flat, "first": first, "present": index > 0}
-        embedded = self.lookup.combine(
-            gathered, index > 0, tf.concat([support["numeric"], query["numeric"]], 1)
-        )
-        return elements | {
-            "support_embedded": embedded[:, :samples],
-            "query_embedded": embedded[:, samples:],
-        }
+    def _without_weights_of_ids(self, numeric):
+        """[samples, numbers]: the first columns of `numeric`."""
+        if numeric.shape[-1] == self._numbers:
+            return numeric
+        return tf.split(numeric, [self._numbers, numeric.shape[-1] - self._numbers], -1)[0]
 
-    def _embedded(self, task, fast, part):
-        """[samples, width] of one task's support or query, from its fast rows."""
-        if not self.adapts_rows:
-            return task[f"{part}_embedded"]
-        samples = task["support_numeric"].shape[0]
-        present = task["present"][:samples] if part == "support" else task["present"][samples:]
-        gathered = []
-        for own, first, adapted, mask in zip(
-            task["rows"], task["first"], fast, self._row_masks, strict=True
-        ):
-            cut = samples * mask.size
-            if not mask.all():
-                adapted = tf.where(np.tile(mask, samples)[:, None], adapted, own[:cut])
-            if part == "support":
-                values = tf.gather(adapted, first[:cut])
-            else:
-                values = tf.gather(tf.concat([adapted, own[cut:]], 0), first[cut:])
-            gathered.append(tf.reshape(values, [-1, mask.size, own.shape[-1]]))
-        return self.lookup.combine(
-            self.lookup.blank(gathered, present), present, task[f"{part}_numeric"]
-        )
+    def _elements(self, gathered, index, support, query):
+        """What a task needs, stacked over tasks."""
+        gathered = self._first_rows(gathered, index, support, query)
+        dtype = gathered[0].dtype
+        elements = {
+            f"support_{key}": tf.cast(support[key], dtype) for key in ("numeric", "label", "weight")
+        }
+        elements["query_numeric"] = tf.cast(query["numeric"], dtype)
+        return elements | self.rows.elements(gathered, index, support, query)
 
 
 def _has_any(part):
@@ -467,18 +362,3 @@ def _pull(first, fast):
         way = -after.way() if low else before - after
         total += tf.reduce_sum((before.kernel if low else before) * tf.stop_gradient(way))
     return total
-
-
-def first_occurrence(index):
-    """[tasks, places] int32 of [tasks, samples, positions]: the first place of the task that holds
-    the same row.
-    """
-    tasks, places = tf.shape(index)[0], index.shape[1] * index.shape[2]
-    flat = tf.reshape(index, [-1, places])
-    key = tf.cast(flat, tf.int64) + tf.cast(tf.range(tasks)[:, None], tf.int64) * (
-        tf.cast(tf.reduce_max(flat), tf.int64) + 1
-    )
-    distinct, which = tf.unique(tf.reshape(key, [-1]))
-    place = tf.reshape(tf.tile(tf.range(places)[None], [tasks, 1]), [-1])
-    first = tf.math.unsorted_segment_min(place, which, tf.size(distinct))
-    return tf.reshape(tf.gather(first, which), [-1, places])

@@ -10,7 +10,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.lookup import Lookup
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.task_loop import first_occurrence
+from gmeta_tf.meta.occurrence import first_occurrence
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.schema import Categorical, Schema
 

@@ -1,6 +1,7 @@
 """Factorization machine beside dense layers."""
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.low_rank import DenseOfParts
 from gmeta_tf.models.towers.parts import dense_layers, side_by_side, vectors
 
 
@@ -31,14 +32,13 @@ class DeepFM(tf.keras.Model):
         self.hidden = tf.keras.Sequential(
             list(dense_layers(units, activation, dropout=dropout)), name="hidden"
         )
-        self.head = tf.keras.layers.Dense(1, name="head")
+        self.head = DenseOfParts(1, name="head")
 
     def call(self, inputs, training=None):
         """[n, 1] logits."""
         features = side_by_side(inputs)
-        return self.head(
-            tf.concat([features, self.hidden(features, training=training)], -1)
-        ) + self._pairs(inputs["embedded"])
+        linear_and_deep = self.head([features, self.hidden(features, training=training)])
+        return linear_and_deep + self._pairs(inputs["embedded"])
 
     def _pairs(self, embedded):
         """[n, 1] sums of the dot products of all pairs: half of (Σ v)² - Σ v², summed over the
@@ -47,7 +47,7 @@ class DeepFM(tf.keras.Model):
         wide = tf.cast(
             embedded, self.variable_dtype
         )  # the difference of squares would lose what bfloat16 holds
-        of_sum = tf.square(tf.add_n(vectors(wide, self.vector_dim)))  # [n, dim]
+        of_sum = tf.square(tf.reduce_sum(vectors(wide, self.vector_dim), 1))  # [n, dim]
         halves = tf.reduce_sum(of_sum, -1, keepdims=True) - tf.reduce_sum(
             tf.square(wide), -1, keepdims=True
         )

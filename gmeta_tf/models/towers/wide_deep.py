@@ -1,9 +1,17 @@
 """A linear model beside dense layers."""
 
-import tensorflow_recommenders as tfrs
+import numpy as np
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.models.towers.parts import dense_layers, side_by_side, vectors
+from gmeta_tf.meta.low_rank import DenseOfParts
+from gmeta_tf.models.towers.parts import (
+    dense_layers,
+    pair_products,
+    pairs,
+    side_by_side,
+    triangular,
+    vectors,
+)
 
 
 class WideDeep(tf.keras.Model):
@@ -21,8 +29,8 @@ class WideDeep(tf.keras.Model):
       dropout: rate after each hidden layer.
 
     Attributes:
-      head: the wide part and the deep part's last layer, in one: Dense(1) over features, pairs and
-        the last hidden layer.
+      head: the wide part and the deep part's last layer, in one: Dense(1) over features, pairs,
+        (1, 0), (2, 0), (2, 1) …, and the last hidden layer.
 
     Reference: Cheng et al., "Wide & Deep Learning for Recommender Systems", 2016
     (arXiv:1606.07792), equation 3.
@@ -31,14 +39,18 @@ class WideDeep(tf.keras.Model):
     def __init__(self, dim, *, units=(128, 64), activation="relu", dropout=0.0):
         super().__init__(name="wide_deep")
         self.vector_dim = dim
-        self.interaction = tfrs.layers.feature_interaction.DotInteraction()
         self.hidden = tf.keras.Sequential(
             list(dense_layers(units, activation, dropout=dropout)), name="hidden"
         )
-        self.head = tf.keras.layers.Dense(1, name="head")
+        self.head = DenseOfParts(1, name="head")
 
     def call(self, inputs, training=None):
         """[n, 1] logits."""
         features = side_by_side(inputs)
-        dots = self.interaction(vectors(inputs["embedded"], self.vector_dim))  # [n, pairs]
-        return self.head(tf.concat([features, dots, self.hidden(features, training=training)], -1))
+        by_field = vectors(inputs["embedded"], self.vector_dim)
+        hidden = self.hidden(features, training=training)
+        wide = tf.concat([features, pair_products(by_field)], -1)
+        first = features.shape[-1]
+        dots = first + triangular(pairs(by_field.shape[1]))
+        behind = first + len(dots) + np.arange(hidden.shape[-1])
+        return self.head([wide, hidden], order=np.concatenate([np.arange(first), dots, behind]))
