@@ -159,7 +159,7 @@ def alltoall(tensor: tf.Tensor, splits: tf.Tensor, *, name: str) -> tuple[tf.Ten
     Collective.
 
     Args:
-      tensor: [n, …], sum of splits = n.
+      tensor: [n, …], n at least the sum of splits; what lies behind it stays where it is.
       splits: [size] int32, how many go to each rank; zeros are allowed.
       name: the same on every rank, unique among collectives in flight.
 

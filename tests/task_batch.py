@@ -3,7 +3,6 @@
 import numpy as np
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.models.run_ahead import ids_of
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 TASKS, SUPPORT, QUERY = 3, 5, 4
@@ -41,9 +40,15 @@ def batch():
     return samples(draw, SUPPORT), samples(draw, QUERY)
 
 
+def ids_of(model, support, query):
+    """The ids of both sets side by side, without those of padding."""
+    packed = model.admission.pack(support, query, step=0)
+    return model.admission.ids(model.admission.bits_of(*packed))
+
+
 def fetched(model, support, query):
     """(rows per dim, index) of a batch."""
-    plan = model.embedding.plan(ids_of(support, query))
+    plan = model.embedding.plan(ids_of(model, support, query))
     return model.embedding.fetch(plan), plan.index
 
 

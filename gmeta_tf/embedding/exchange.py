@@ -7,9 +7,12 @@ rows.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
+from gmeta_tf.embedding.distinct import stand_ins
 
 WIRE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a value in transit, by dtype
 
@@ -50,31 +53,66 @@ def plan_exchange(
     padding = tf.constant([-1], keys.dtype)
     unique, inverse = tf.unique(tf.concat([padding, tf.reshape(keys, [-1])], 0))
     wanted, inverse = unique[1:], inverse[1:]  # unique[0] is the padding
+    index = tf.reshape(inverse, tf.shape(keys))
+    if groups == 1:
+        counts = tf.reshape(tf.size(wanted), [1, 1])
+        return ExchangePlan(index, counts, counts, (wanted,))
     group = _group(wanted, stacks=stacks, size=size)  # [u], owner-major
-    counts = tf.math.bincount(group, minlength=groups, maxlength=groups)
-    send_counts = tf.reshape(counts, [size, len(stacks)])
-    if groups > 1:
-        places = tf.dynamic_partition(tf.range(tf.size(wanted)), group, groups)
-        wanted = tf.gather(wanted, tf.concat(places, 0))
-        inverse = tf.gather(_place_in_stack(places, stacks=len(stacks)), inverse)
+    places = tf.dynamic_partition(tf.range(tf.size(wanted)), group, groups)
+    wanted = tf.gather(wanted, tf.concat(places, 0))
+    index = tf.gather(_place_in_stack(places, stacks=len(stacks)), index)
+    send_counts = tf.reshape(tf.stack([tf.size(own) for own in places]), [size, len(stacks)])
     received, splits = comm.alltoall(wanted, tf.reduce_sum(send_counts, 1), name=name)
+    local = partition.local_row(received, size=size)
+    if len(stacks) == 1:
+        return ExchangePlan(index, send_counts, splits[:, None], (local,))
     stack = _stack_of(received, stacks=stacks)
     peer = tf.repeat(tf.range(size), splits)
-    receive_counts = tf.math.bincount(
-        peer * len(stacks) + stack, minlength=groups, maxlength=groups
-    )
-    local = partition.local_row(received, size=size)
+    counts = tf.math.bincount(peer * len(stacks) + stack, minlength=groups, maxlength=groups)
     local_rows = tuple(
-        (tf.boolean_mask(local, stack == s) if len(stacks) > 1 else local)
-        - partition.local_row(one.first_key, size=size)
+        tf.boolean_mask(local, stack == s) - partition.local_row(one.first_key, size=size)
         for s, one in enumerate(stacks)
     )
-    return ExchangePlan(
-        index=tf.reshape(inverse, tf.shape(keys)),
-        send_counts=send_counts,
-        receive_counts=tf.reshape(receive_counts, [size, len(stacks)]),
-        local_rows=local_rows,
-    )
+    return ExchangePlan(index, send_counts, tf.reshape(counts, [size, len(stacks)]), local_rows)
+
+
+def plan_alone(
+    rows: tf.Tensor,
+    *,
+    stack_of: list[int],
+    stacks: tuple[partition.Stack, ...],
+    stamps: list[tf.Variable],
+) -> ExchangePlan:
+    """The plan of a job of one rank, of static sizes, for a compiled program.
+
+    A stack that has no more rows than are read of it is fetched whole; of a larger one a place for
+    each id. Places that hold no row of their own are holes (see `distinct.hole`).
+
+    Args:
+      rows: [..., positions] int32 rows of the stacks, -1 for padding.
+      stack_of: number of the stack that each position reads.
+      stacks: the sharded stacks.
+      stamps: of each (see `distinct.stand_ins`).
+    """
+    found, local_rows, order = [], [], []
+    for number, (stack, own_stamps) in enumerate(zip(stacks, stamps, strict=True)):
+        columns = [position for position, of in enumerate(stack_of) if of == number]
+        own = rows if len(stacks) == 1 else tf.gather(rows, columns, axis=-1)
+        flat = tf.reshape(tf.where(own >= 0, own, stack.rows), [-1])
+        if stack.rows <= flat.shape[0]:
+            read = tf.math.unsorted_segment_max(tf.ones_like(flat), flat, stack.rows + 1)
+            local = tf.where(read[: stack.rows] > 0, tf.range(stack.rows), stack.rows)
+            place = flat
+        else:
+            local, place = stand_ins(flat, own_stamps)
+        found.append(tf.where(own >= 0, 1 + tf.reshape(place, tf.shape(own)), 0))
+        local_rows.append(local)
+        order += columns
+    index = found[0]
+    if len(found) > 1:
+        index = tf.gather(tf.concat(found, -1), np.argsort(order), axis=-1)
+    counts = tf.zeros([1, len(stacks)], tf.int32)  # nothing is sent
+    return ExchangePlan(index, counts, counts, tuple(local_rows))
 
 
 def empty_plan(index: tf.Tensor) -> ExchangePlan:
@@ -107,17 +145,18 @@ def fetch_rows(
 def send_gradients_home(
     gradients: list[tf.Tensor], plan: ExchangePlan, *, wire_dtype: tf.DType | None = None
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Brings the gradients of rows to their owners and sums them per row.
+    """Brings the gradients of rows to their owners.
 
     Collective: one alltoall.
 
     Args:
-      gradients: per stack [distinct rows, dim] float32, as `fetch_rows` returns rows.
+      gradients: per stack [distinct rows, dim] float32, as `fetch_rows` returns rows; what lies
+        behind them stays where it is.
       plan: which rows came from where.
-      wire_dtype: dtype of the gradients in transit; they are summed in their own.
+      wire_dtype: dtype of the gradients in transit.
 
     Returns:
-      Per stack (local rows [n], distinct; summed gradients [n, dim]).
+      Per stack (local rows [n], which several ranks may have read; gradients [n, dim]).
     """
     home = _transfer(
         gradients,
@@ -126,11 +165,13 @@ def send_gradients_home(
         wire_dtype=wire_dtype,
         name="row_gradients",
     )
-    if comm.size() == 1:  # what one rank wants is distinct already
-        return list(zip(plan.local_rows, home, strict=True))
-    return [
-        _sum_per_row(local, gradient) for local, gradient in zip(plan.local_rows, home, strict=True)
-    ]
+    return list(zip(plan.local_rows, home, strict=True))
+
+
+def sum_per_row(rows: tf.Tensor, gradients: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(distinct rows [m], their sums [m, dim]) of rows [n] and gradients [n, dim]."""
+    distinct, place = tf.unique(rows)
+    return distinct, tf.math.unsorted_segment_sum(gradients, place, tf.size(distinct))
 
 
 def bytes_to_others(
@@ -146,13 +187,11 @@ def bytes_to_others(
     """
 
     def to_others(counts):
-        return tf.reduce_sum(counts, 0) - counts[rank]  # [stacks]
+        return tf.cast(tf.reduce_sum(counts, 0) - counts[rank], tf.float64)  # [stacks]
 
-    sent = (
-        to_others(plan.send_counts) * (key_bytes + tf.constant(row_bytes, tf.int32))
-        + to_others(plan.receive_counts) * row_bytes
-    )
-    return tf.reduce_sum(tf.cast(sent, tf.float64))
+    of_row = tf.constant(row_bytes, tf.float64)
+    keys_and_gradients = to_others(plan.send_counts) * (key_bytes + of_row)
+    return tf.reduce_sum(keys_and_gradients + to_others(plan.receive_counts) * of_row)
 
 
 def _transfer(parts, counts, received_counts, *, wire_dtype, name):
@@ -163,10 +202,12 @@ def _transfer(parts, counts, received_counts, *, wire_dtype, name):
         return parts
     dtype, dims = parts[0].dtype, [part.shape[1] for part in parts]
     parts = [tf.cast(part, wire_dtype or dtype) for part in parts]
-    if len(dims) == 1:
+    if len(dims) == 1:  # what lies behind the rows stays
         moved, _ = comm.alltoall(parts[0], counts[:, 0], name=name)
         return [tf.cast(moved, dtype)]
-    message = _pack(parts, counts)
+    totals = tf.unstack(tf.reduce_sum(counts, 0))
+    sent = [part[:total] for part, total in zip(parts, totals, strict=True)]
+    message = _pack(sent, counts)
     moved, _ = comm.alltoall(message, tf.linalg.matvec(counts, tf.constant(dims)), name=name)
     return _unpack(tf.cast(moved, dtype), received_counts, dims=dims)
 
@@ -188,11 +229,6 @@ def _unpack(message, counts, *, dims):
         )  # [rows, dim]
         for s, dim in enumerate(dims)
     ]
-
-
-def _sum_per_row(rows, gradients):
-    distinct, place = tf.unique(rows)
-    return distinct, tf.math.unsorted_segment_sum(gradients, place, tf.size(distinct))
 
 
 def _stack_of(keys, *, stacks):

@@ -7,15 +7,19 @@ import numpy as np
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
+from gmeta_tf.embedding.capacity import padded
 from gmeta_tf.embedding.chunks import write_rows
+from gmeta_tf.embedding.distinct import hole, stand_ins
 from gmeta_tf.embedding.exchange import (
     WIRE_BYTES,
     ExchangePlan,
     bytes_to_others,
     empty_plan,
     fetch_rows,
+    plan_alone,
     plan_exchange,
     send_gradients_home,
+    sum_per_row,
 )
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform, initial_rows
 from gmeta_tf.embedding.lookup import Lookup
@@ -28,12 +32,10 @@ class RowGradients(NamedTuple):
     """Summed gradients of some rows that this rank keeps.
 
     Attributes:
-      stack: number of the rows' stack.
-      rows: [n] local rows, distinct.
-      values: [n, dim] sums over the tasks of all ranks.
+      rows: [n] local rows.
+      values: [n, dim] their gradients, summed over tasks.
     """
 
-    stack: int
     rows: tf.Tensor
     values: tf.Tensor
 
@@ -60,8 +62,9 @@ class ShardedEmbedding(tf.keras.layers.Layer):
     Attributes:
       stacks: the tables, by dim and placement.
       shards: per stack [kept rows, dim], the rows that this rank keeps.
-      slots: per stack, the row optimizer's variables, in the order of its `slots`.
+      compiled: whether steps are compiled programs.
       lookup: which row each packed position reads.
+      id_dtype: that holds every id.
 
     Raises:
       ValueError: no ids or no tables in the schema; a width, a placement or a wire_dtype that does
@@ -117,11 +120,11 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             [self.stacks[s].rows for s in self._sharded], size=comm.size()
         )
         self.key_dtype = tf.int32 if fits else tf.int64
-        self._rows = np.array(
-            [schema.tables[feature.table] for feature in schema.positions], np.int64
-        )
+        largest = max(schema.tables.values())
+        self.id_dtype = tf.int32 if largest < partition.INT32_KEYS else tf.int64
         self.shards = [self._make_shard(stack, seed, distribution) for stack in self.stacks]
-        self.slots: list[tuple[tf.Variable, ...]] = []
+        self._beside = _Beside()
+        self.compiled = False
         self.row_optimizer: RowOptimizer
 
     def _make_shard(self, stack, seed, distribution):
@@ -143,10 +146,22 @@ class ShardedEmbedding(tf.keras.layers.Layer):
                 write_rows(shard, place + start, values)
         return shard
 
-    def use(self, row_optimizer: RowOptimizer):
-        """Sets the row optimizer and makes its slots."""
+    @property
+    def slots(self) -> list[tuple[tf.Variable, ...]]:
+        """Per stack, the row optimizer's variables, in the order of its `slots`."""
+        return self._beside.slots
+
+    def set_row_optimizer(self, row_optimizer: RowOptimizer, *, compiled: bool = False):
+        """Sets the row optimizer and makes its slots.
+
+        Args:
+          row_optimizer: the rule of row updates.
+          compiled: whether steps are compiled programs, which want stamps beside sharded rows (see
+            `distinct`), 4 bytes a row.
+        """
         self.row_optimizer = row_optimizer
-        self.slots = [
+        self.compiled = compiled and self.key_dtype == tf.int32  # as programs number rows
+        self._beside.slots = [
             tuple(
                 tf.Variable(
                     tf.fill(
@@ -159,51 +174,52 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             )
             for shard in self.shards
         ]
+        self._beside.stamps = [
+            tf.Variable(tf.zeros([self.shards[s].shape[0]], tf.int32), trainable=False)
+            for s in self._sharded
+            if compiled
+        ]
 
-    def plan(
-        self, ids: tf.Tensor, *, step: tf.Tensor | int = 0, name: str = "keys"
-    ) -> ExchangePlan:
+    def plan(self, ids: tf.Tensor, *, name: str = "keys") -> ExchangePlan:
         """Plans one exchange for packed ids.
 
         Collective: one alltoall, unless every table is replicated.
 
         Args:
-          ids: [..., positions] int64, -1 for padding.
-          step: number of the step, for the error.
+          ids: [..., positions] int32 or int64, each inside its table, -1 for padding.
           name: of the alltoall.
-
-        Raises:
-          InvalidArgumentError: an id lies outside its table (names the feature, the id, the step,
-            the rank).
         """
-        with tf.control_dependencies([self._require_inside(ids, step)]):
-            ids = tf.identity(ids)
         if not self._sharded:
             return empty_plan(self.lookup.index(ids, None))
-        keys = tf.cast(self.lookup.keys(ids), self.key_dtype)
-        plan = plan_exchange(keys, stacks=tuple(self.stacks[s] for s in self._sharded), name=name)
+        keys = self.lookup.keys(ids, self.key_dtype)
+        plan = plan_exchange(keys, stacks=self._sharded_stacks, name=name)
         return plan._replace(index=self.lookup.index(ids, plan.index))
 
-    def _require_inside(self, ids, step):
-        outside = tf.reduce_any((ids >= self._rows) | (ids < -1))
+    def plan_alone(self, ids: tf.Tensor) -> ExchangePlan:
+        """`plan` in a job of one rank, for a compiled program: of static sizes, with holes (see
+        `exchange.plan_alone`).
+        """
+        if not self._sharded:
+            return empty_plan(self.lookup.index(ids, None))
+        stacks, stack_of = self._sharded_stacks, self.lookup.stack_of_sharded
+        first_keys = np.array([stacks[of].first_key for of in stack_of], np.int32)
+        keys = self.lookup.keys(ids, tf.int32)
+        plan = plan_alone(
+            tf.where(keys >= 0, keys - first_keys, keys),
+            stack_of=stack_of,
+            stacks=stacks,
+            stamps=self._beside.stamps,
+        )
+        return plan._replace(index=self.lookup.index(ids, plan.index))
 
-        def complain():
-            where = tf.where((ids >= self._rows) | (ids < -1))[0]
-            feature = tf.gather([f.name for f in self.schema.positions], where[-1])
-            return tf.debugging.Assert(
-                False,
-                [
-                    tf.strings.format(
-                        "ids must lie inside their table. Received: id {} of feature {}, whose "
-                        "table has {} rows, at step {} on rank "
-                        f"{comm.rank()} of {comm.size()}. Prepare the data with the vocabularies "
-                        "of this model.",
-                        [tf.gather_nd(ids, where), feature, tf.gather(self._rows, where[-1]), step],
-                    )
-                ],
-            )
+    @property
+    def exchanges(self) -> bool:
+        """Whether some table is sharded, so that ranks exchange ids and rows."""
+        return bool(self._sharded)
 
-        return tf.cond(outside, complain, tf.no_op)
+    @property
+    def _sharded_stacks(self):
+        return tuple(self.stacks[s] for s in self._sharded)
 
     def fetch(self, plan: ExchangePlan) -> tuple[tf.Tensor, ...]:
         """Per dim [rows, dim] that `plan.index` reads (see `lookup`). Collective: one alltoall,
@@ -269,18 +285,45 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         by_dim = dict(zip(self.lookup.dims, gradients, strict=True))
         own = [by_dim[self.stacks[s].dim][behind[self.stacks[s].dim] :] for s in self._sharded]
         home = send_gradients_home(own, plan, wire_dtype=self.wire_dtype)
-        return [RowGradients(s, *rows) for s, rows in zip(self._sharded, home, strict=True)]
+        return [RowGradients(*rows) for rows in home]
+
+    def summed(self, home: list[RowGradients]) -> list[RowGradients]:
+        """The gradients of sharded rows, each row once: what several ranks sent is added up.
+
+        Where steps are compiled, rows may hold holes behind them and get some (see `distinct`).
+        """
+        if comm.size() == 1:  # what one rank reads is distinct already
+            return home
+        if not self.compiled:
+            return [RowGradients(*sum_per_row(rows, values)) for rows, values in home]
+        found = []
+        for (rows, values), stamps in zip(home, self._beside.stamps, strict=True):
+            own, place = stand_ins(tf.cast(rows, tf.int32), stamps)
+            summed = tf.math.unsorted_segment_sum(values, place, tf.size(own))
+            found.append(RowGradients(own, summed))
+        return found
+
+    def padded(self, home: list[RowGradients]) -> list[RowGradients]:
+        """Received gradients, padded to a capacity with holes (see `capacity`)."""
+        return [
+            RowGradients(padded(rows, fill=hole(self.shards[s])), padded(values))
+            for s, (rows, values) in zip(self._sharded, home, strict=True)
+        ]
 
     def replicated_gradients(
-        self, plan: ExchangePlan, gradients: tuple[tf.Tensor, ...]
+        self, index: tf.Tensor, gradients: tuple[tf.Tensor, ...]
     ) -> list[tf.Tensor]:
         """What to sum over the ranks for the replicated tables: per dim [rows, dim] gradients and
         [rows] touches, 1 or 0.
+
+        Args:
+          index: the row at each place (see `lookup`).
+          gradients: as `fetch` returned the rows; sums over this rank's tasks.
         """
         kept = self.lookup.replicated_rows
         if not any(kept):
             return []
-        touched = self.lookup.touched(plan.index, self.shards[0].dtype)
+        touched = self.lookup.touched(index, self.shards[0].dtype)
         own = [
             tf.ensure_shape(g[1 : 1 + rows], [rows, g.shape[1]])
             for rows, g in zip(kept, gradients, strict=True)
@@ -295,8 +338,13 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         """
         found = []
         for s, gradient, touched in zip(self._replicated, summed[::2], summed[1::2], strict=True):
-            rows = tf.cast(tf.where(touched > 0)[:, 0], tf.int32)
-            found.append(RowGradients(s, rows, tf.gather(gradient, rows)))
+            if self.compiled:
+                every = tf.range(touched.shape[0])
+                rows = tf.where(touched > 0, every, hole(self.shards[s]))
+            else:
+                rows = tf.cast(tf.where(touched > 0)[:, 0], tf.int32)
+                gradient = tf.gather(gradient, rows)
+            found.append(RowGradients(rows, gradient))
         return found
 
     def after_update(self) -> list[tf.Tensor]:
@@ -309,19 +357,36 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         *,
         scale: tf.Tensor,
         step: tf.Tensor | int,
-        really: tf.Tensor | bool = True,
+        enabled: tf.Tensor | bool = True,
     ):
         """Updates rows in place.
 
         Args:
-          gradients: of the rows that this rank keeps.
+          gradients: of the sharded stacks' rows that this rank owns (see `summed`), then of the
+            replicated ones (see `replicated_home`).
           scale: scalar, by which gradients are multiplied.
           step: scalar integer, updates made before.
-          really: scalar; where it is False, nothing moves.
+          enabled: scalar; where it is False, nothing moves.
         """
-        for stack, rows, values in gradients:
-            kept = tf.where(really, tf.size(rows), 0)
-            values = values[:kept] * tf.cast(scale, values.dtype)
+        kept = [*self._sharded, *self._replicated]
+        for stack, (rows, values) in zip(kept, gradients, strict=True):
+            shard = self.shards[stack]
+            if self.compiled:
+                rows = tf.where(enabled, rows, tf.cast(hole(shard), rows.dtype))
+            else:
+                count = tf.where(enabled, tf.size(rows), 0)
+                rows, values = rows[:count], values[:count]
+            values *= tf.cast(scale, values.dtype)
             self.row_optimizer.apply(
-                self.shards[stack], self.slots[stack], rows[:kept], values, step=step
+                shard, self.slots[stack], rows, values, step=step, fused=not self.compiled
             )
+
+
+class _Beside:
+    """What is kept beside the shards. Keras must not track it: a list that it tracks holds on to
+    what was in it before.
+    """
+
+    def __init__(self):
+        self.slots: list[tuple[tf.Variable, ...]] = []
+        self.stamps: list[tf.Variable] = []

@@ -25,6 +25,7 @@ class Lookup:
       width: of a sample's vector: the sum of its features' dims.
       tables_by_position: per dim, the table at each of its packed positions.
       sharded: packed positions that read from sharded tables.
+      stack_of_sharded: for each of these, which of the sharded stacks it reads.
     """
 
     def __init__(self, schema: Schema, stacks: tuple[Stack, ...]):
@@ -53,10 +54,11 @@ class Lookup:
         self.replicated_rows = [rows_kept.get(dim, 0) for dim in self.dims]
         offset = [stack.offset(feature.table) for stack, feature in zip(of, positions, strict=True)]
         self._first_key = np.array([of[p].first_key + offset[p] for p in self.sharded], np.int64)
-        self._behind = np.array(
-            [rows_kept.get(of[p].dim, 0) for p in self.sharded], np.int32
-        )  # rows before the fetched ones
-        self._first_row = np.array([1 + offset[p] for p in replicated], np.int64)
+        # Rows before the fetched ones:
+        self._behind = np.array([rows_kept.get(of[p].dim, 0) for p in self.sharded], np.int32)
+        numbers = {stack: n for n, stack in enumerate(s for s in stacks if not s.replicated)}
+        self.stack_of_sharded = [numbers[of[p]] for p in self.sharded]
+        self._first_row = np.array([1 + offset[p] for p in replicated], np.int32)
         self._order = np.argsort([*self.sharded, *replicated])
 
     def columns(self, feature: str) -> np.ndarray:
@@ -82,16 +84,17 @@ class Lookup:
             "of these."
         )
 
-    def keys(self, ids: tf.Tensor) -> tf.Tensor:
-        """[..., sharded positions] int64 keys of packed ids, -1 for padding."""
+    def keys(self, ids: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """[..., sharded positions] keys of packed ids, -1 for padding; dtype: that holds them."""
         own = ids if len(self.sharded) == ids.shape[-1] else tf.gather(ids, self.sharded, axis=-1)
-        return tf.where(own >= 0, own + self._first_key, -1)
+        own = tf.cast(own, dtype)
+        return tf.where(own >= 0, own + self._first_key.astype(dtype.as_numpy_dtype), -1)
 
     def index(self, ids: tf.Tensor, fetched: tf.Tensor | None) -> tf.Tensor:
         """[..., positions] int32: the row of each packed position.
 
         Args:
-          ids: [..., positions] int64, -1 for padding.
+          ids: [..., positions] int32 or int64, -1 for padding.
           fetched: [..., sharded positions] int32, 1 + place among the rows fetched for the dim, 0
             for padding; None where no table is sharded.
         """
@@ -101,13 +104,11 @@ class Lookup:
                 tf.where(fetched > 0, fetched + self._behind, 0) if self._behind.any() else fetched
             )
         if len(self._first_row):
-            own = tf.gather(ids, self._all_replicated, axis=-1)
-            parts.append(tf.cast(tf.where(own >= 0, own + self._first_row, 0), tf.int32))
-        return (
-            parts[0]
-            if len(parts) == 1 and len(self.dims) == 1
-            else tf.gather(tf.concat(parts, -1), self._order, axis=-1)
-        )
+            own = tf.cast(tf.gather(ids, self._all_replicated, axis=-1), tf.int32)
+            parts.append(tf.where(own >= 0, own + self._first_row, 0))
+        if len(parts) == 1 and len(self.dims) == 1:
+            return parts[0]
+        return tf.gather(tf.concat(parts, -1), self._order, axis=-1)
 
     def touched(self, index: tf.Tensor, dtype: tf.DType) -> list[tf.Tensor]:
         """Per dim [replicated rows]: 1 for a row that the index reads, else 0."""
@@ -174,7 +175,7 @@ class Lookup:
         blocks, weights = [], self._weights(numeric)
         for features, rows in zip(self._features, gathered, strict=True):
             first = sum(isinstance(feature, Categorical) for feature in features)
-            vectors = [rows[..., :first, :]] if first else []
+            vectors = [rows] if first == rows.shape[-2] else [rows[..., :first, :]] if first else []
             for feature in features[first:]:
                 assert isinstance(feature, MultiHot)  # in packed order they come last
                 own = self.schema.positions.index(feature)

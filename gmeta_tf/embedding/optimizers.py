@@ -65,6 +65,7 @@ class RowSGD:
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        fused: bool = True,
     ):
         """Updates rows of a shard in place.
 
@@ -74,8 +75,10 @@ class RowSGD:
           rows: [n] int32 or int64 local rows, distinct; n may be 0.
           gradients: [n, dim] of the shard's dtype.
           step: scalar integer, updates of the model before this one.
+          fused: whether kernels that only TensorFlow has may be used; not in a compiled program,
+            where rows of the shard's end (see `distinct.hole`) are left out, too.
         """
-        del slots
+        del slots, fused
         gradients = _penalised(self, shard, rows, gradients)
         _subtract(shard, rows, _rate(self, step, shard.dtype) * gradients)
 
@@ -120,10 +123,18 @@ class RowAdagrad(_Adagrad):
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        fused: bool = True,
     ):
         """As `RowSGD.apply`."""
         (accumulator,) = slots
-        # one pass over the rows, where separate operations make six
+        if not fused:
+            gradients = _penalised(self, shard, rows, gradients)
+            accumulated = tf.gather(accumulator, rows) + tf.square(gradients)
+            _write(accumulator, rows, accumulated)
+            rate = _rate(self, step, shard.dtype)
+            _subtract(shard, rows, gradients * (rate / (tf.sqrt(accumulated) + self.epsilon)))
+            return
+        # One pass over the rows, where separate operations make six:
         tf.raw_ops.ResourceSparseApplyAdagradV2(
             var=shard.handle,
             accum=accumulator.handle,
@@ -165,6 +176,7 @@ class RowwiseAdagrad(_Adagrad):
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        fused: bool = True,
     ):
         """As `RowSGD.apply`."""
         (accumulator,) = slots
@@ -223,6 +235,7 @@ class RowAdam:
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        fused: bool = True,
     ):
         """As `RowSGD.apply`."""
         mean, variance = slots
@@ -284,6 +297,7 @@ class RowFTRL:
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        fused: bool = True,
     ):
         """As `RowSGD.apply`.
 

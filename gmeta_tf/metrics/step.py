@@ -12,8 +12,8 @@ class StepMetrics:
 
     A step waits for its batch (input); plans and fetches rows, and brings gradients home
     (exchange); runs both loops (compute); writes weights and measures (update). What runs ahead for
-    the next step counts where it delays this one. The first step after a pause, such as validation,
-    has no input.
+    the next step counts where it delays this one; a step that is one compiled program counts as
+    compute. The first step after a pause, such as validation, has no input.
     """
 
     def __init__(self):
@@ -22,39 +22,75 @@ class StepMetrics:
             MeanMetric("padding_share"),
         ]
         self._end = tf.Variable(0.0, trainable=False, dtype=tf.float64)
-        self._now: list[tf.Tensor] = []
 
     def pause(self):
         """Keeps the time until the next step from counting as input."""
         self._end.assign(0.0)
 
-    def mark(self, tensors):
-        """Takes the time when these tensors are there: at a step's begin, and where exchange,
-        compute, exchange, update end.
+    def clock(self) -> "StepClock":
+        """The clock of one step."""
+        return StepClock(self)
 
-        Returns:
-          The tensors, which now wait for the time to be taken: whatever uses them comes after.
+    def add(self, times: list[tf.Tensor], bytes_sent, padding_share):
+        """Adds a step that took these times: at its begin, and where exchange, compute, exchange
+        and update ended.
         """
-        with tf.control_dependencies(
-            [part for part in tf.nest.flatten(tensors) if tf.is_tensor(part)]
-        ):
-            self._now.append(tf.timestamp())
-        with tf.control_dependencies(self._now[-1:]):
-            return tf.nest.map_structure(
-                lambda part: tf.identity(part) if tf.is_tensor(part) else part, tensors
-            )
-
-    def finish(self, bytes_sent: tf.Tensor, padding_share: tf.Tensor):
-        """Adds the step, of which five times were taken.
-
-        Args:
-          bytes_sent: from this rank to others.
-          padding_share: share of the places for samples that hold none.
-        """
-        begin, fetched, computed, home, end = self._now
-        self._now = []
+        begin, fetched, computed, home, end = times
         waited = tf.where(self._end > 0, begin - self._end, 0.0)
         phases = (waited, fetched - begin + home - computed, computed - fetched, end - home)
         for metric, value in zip(self.metrics, (*phases, bytes_sent, padding_share), strict=True):
             metric.update_state(value)
         self._end.assign(end)
+
+
+class StepClock:
+    """Takes the times of one step.
+
+    Args:
+      metrics: to which it adds them; None: takes no time.
+    """
+
+    def __init__(self, metrics: StepMetrics | None):
+        self._metrics, self._times = metrics, []
+
+    def mark(self, tensors):
+        """Takes the time when these tensors are there: at the step's begin, and where exchange,
+        compute, exchange, update end.
+
+        Returns:
+          The tensors, which now wait for the time to be taken: whatever uses them comes after.
+        """
+        if self._metrics is None:
+            return tensors
+        self._take(tensors)
+        with tf.control_dependencies(self._times[-1:]):
+            return tf.nest.map_structure(_same, tensors)
+
+    def program(self, made: tf.Tensor):
+        """Takes the time when a program that was the whole step since the begin has made a scalar.
+
+        The scalar is copied to the host: of a device TensorFlow only knows what was launched.
+        """
+        if self._metrics is None:
+            return
+        with tf.device("CPU:0"):
+            self._take(tf.identity(made))
+        begin, end = self._times
+        self._times = [begin, begin, end, end, end]
+
+    def finish(self, bytes_sent: tf.Tensor, padding_share: tf.Tensor):
+        """Adds the step.
+
+        Args:
+          bytes_sent: from this rank to others.
+          padding_share: share of the places for samples that hold none.
+        """
+        self._metrics.add(self._times, bytes_sent, padding_share)
+
+    def _take(self, tensors):
+        with tf.control_dependencies([t for t in tf.nest.flatten(tensors) if tf.is_tensor(t)]):
+            self._times.append(tf.timestamp())
+
+
+def _same(part):
+    return tf.identity(part) if tf.is_tensor(part) else part

@@ -4,31 +4,54 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.embedding.capacity import padded
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
-from gmeta_tf.meta.fast_weights import call_graph, refuse_state_updates, stopped_gradients
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.losses import loss_function, of_chances
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
-from gmeta_tf.metrics.merged import TaskLoss, merged_results
+from gmeta_tf.metrics.merged import TaskLoss
 from gmeta_tf.metrics.named import default_metrics, metrics_named, require_fitting
-from gmeta_tf.metrics.step import StepMetrics
+from gmeta_tf.metrics.step import StepClock, StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
-from gmeta_tf.models.run_ahead import PlannedStep, ids_of, once, with_next_ids
+from gmeta_tf.models.admission import Admission
+from gmeta_tf.models.lifecycle import Lifecycle
+from gmeta_tf.models.options import StepOptions
+from gmeta_tf.models.run_ahead import PlannedStep, once
+from gmeta_tf.models.tower_admission import build_tower
+from gmeta_tf.programs import compiles_by_default, program
 from gmeta_tf.schema import Schema
 
 
-class MetaModel(tf.keras.Model):
+class Learned(NamedTuple):
+    """What a rank's tasks make of a step: sums over them.
+
+    Attributes:
+      logits: [tasks, query samples].
+      tasks: scalar, those with a query sample.
+      dense: gradients of the dense weights.
+      of_rows: per dim, gradients of the rows as fetched.
+      replicated: what is to be summed for replicated tables (see `ShardedEmbedding`).
+    """
+
+    logits: tf.Tensor
+    tasks: tf.Tensor
+    dense: list[tf.Tensor]
+    of_rows: tuple[tf.Tensor, ...]
+    replicated: list[tf.Tensor]
+
+
+class MetaModel(Lifecycle):
     """A tower over sharded embedding tables that adapts to a task by its support set.
 
     A batch is a pair (support, query) of dictionaries, as `metaio.Reader` yields them: `ids`
@@ -65,39 +88,14 @@ class MetaModel(tf.keras.Model):
         self.embedding = ShardedEmbedding(
             schema, dim=embedding_dim, seed=seed, distribution=distribution, **tables
         )
-        self.tower = tower
-        self.schema = schema
-        dim = getattr(tower, "vector_dim", None)
-        if dim is not None and self.embedding.lookup.dims != [dim]:
-            raise ValueError(
-                f"embedding_dim must be the dim of {tower.name!r} for every table. Received: "
-                f"{embedding_dim}, with dim={dim}. "
-                "Pass the same number to both."
-            )
-        sample = {
-            "embedded": tf.TensorSpec([None, self.embedding.lookup.width], self.compute_dtype),
-            "numeric": tf.TensorSpec([None, len(schema.numeric_features)], self.compute_dtype),
-        }
-        tower(
-            {name: tf.zeros([1, spec.shape[1]], spec.dtype) for name, spec in sample.items()}
-        )  # builds it
-        called = call_graph(tower, sample)
-        refuse_state_updates(tower, called)
-        self._stops = tuple(stopped_gradients(called))
-        if tower.losses:
-            raise ValueError(
-                f"tower must not have losses of its own. Received: {len(tower.losses)} in "
-                f"{tower.name!r}, of regularizers or add_loss. "
-                "Use the optimizer's weight_decay, or put the term into `loss`."
-            )
-        self.first: FirstWeights | None = (
-            None  # where they depend on the task (see `meta.first_weights`)
+        lookup = self.embedding.lookup
+        self.tower, self.schema = tower, schema
+        self._stops = build_tower(
+            tower, schema, dims=lookup.dims, width=lookup.width, dtype=self.compute_dtype
         )
+        self.first: FirstWeights | None = None  # where they depend on the task
         self.rates: LearnedRates | None = None  # where the inner loop learns them
         self.average = None  # of the weights over epochs (see `training.average`)
-        # whether it is compiled with cross-entropy: labels are chances, and logits their log odds
-        self.gives_log_odds = False
-        self._evaluating = False
         self._planned = PlannedStep(self.embedding)
 
     def compile(
@@ -114,6 +112,7 @@ class MetaModel(tf.keras.Model):
         cold_share: float = 0.0,
         step_metrics: bool = False,
         prefetch: int = 2,
+        jit_compile: bool | None = None,
         **kwargs,
     ):
         """Configures both loops.
@@ -127,55 +126,40 @@ class MetaModel(tf.keras.Model):
           metrics: "click", "ranking", "liked", "rating", or a function of a prefix to a list of
             `MergedMetric`; default: "rating" for regressions, "ranking" for "pairwise", else
             "click".
-          clip_norm: largest norm of the outer gradient, of dense weights and rows together, over
-            all ranks; one more collective a step. None: not clipped.
-          task_chunk: tasks of a rank to work on at a time, to bound the memory; the results are
-            equal. None: all.
-          sizes: places of a set to do with, ascending, for batches whose sets are no larger: they
-            cost less, and the results are equal. Useful with `Reader(size_window=…)`.
-          cold_share: share of the outer loss that is the support set's loss before adaptation, so
-            that a task without any support is scored well, too.
-          step_metrics: log the seconds of a step by phase, and the bytes it sends (see
-            `metrics.step`).
-          prefetch: batches that `fit` makes ready on the device, ahead of the step.
+          clip_norm: this and the following as for `models.options.StepOptions`.
+          task_chunk: tasks of a rank to work on at a time, to bound the memory.
+          sizes: places of a set to do with, for batches of smaller sets.
+          cold_share: share of the loss before adaptation in the outer loss.
+          step_metrics: log the seconds of a step by phase, and the bytes it sends.
+          prefetch: batches to make ready ahead.
+          jit_compile: whether XLA compiles the steps; None: on GPUs.
           **kwargs: as for Keras, such as `steps_per_execution`.
         """
-        for name, value, least in (
-            ("clip_norm", clip_norm, "above 0"),
-            ("task_chunk", task_chunk, "at least 1"),
-            ("prefetch", prefetch, "at least 1"),
-        ):
-            if value is not None and value <= 0:
-                raise ValueError(
-                    f"{name} must be {least}. Received: {name}={value}. Leave it out to do without."
-                )
-        if not 0 <= cold_share < 1:
-            raise ValueError(
-                f"cold_share must lie in [0, 1). Received: cold_share={cold_share}. Leave it out "
-                "to do without."
-            )
-        if list(sizes) != sorted(set(sizes)) or min(sizes, default=1) < 1:
-            raise ValueError(
-                f"sizes must ascend and be at least 1. Received: sizes={sizes}. Sort them."
-            )
-        self.sizes = tuple(sizes)
-        self.clip_norm, self.task_chunk, self.prefetch, self.cold_share = (
-            clip_norm,
-            task_chunk,
-            prefetch,
-            cold_share,
+        options = StepOptions(
+            clip_norm=clip_norm,
+            task_chunk=task_chunk,
+            sizes=sizes,
+            cold_share=cold_share,
+            step_metrics=step_metrics,
+            prefetch=prefetch,
+            jit_compile=jit_compile,
         )
-        self.loss_function, self.gives_log_odds = loss_function(loss), of_chances(loss)
-        super().compile(optimizer=optimizer, **kwargs)
         inner_loop = inner_loop or InnerLoop()
-        self.rates = self._learned_rates(inner_loop)
-        self.optimizer.build(self.dense_weights)
-        self.embedding.use(row_optimizer or RowAdagrad())
         metrics = metrics or default_metrics(loss)
         require_fitting(metrics, loss)
         measured, of_training = metrics_named(metrics)
+        self.loss_function, self.log_odds = loss_function(loss), of_chances(loss)
+        self.options = options
+        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        self.rates = self._learned_rates(inner_loop)
+        self.optimizer.build(self.dense_weights)
+        compiled = compiles_by_default() if options.jit_compile is None else options.jit_compile
+        self.embedding.set_row_optimizer(row_optimizer or RowAdagrad(), compiled=compiled)
+        self.admission = Admission(
+            self.schema, id_dtype=self.embedding.id_dtype, probabilities=self.log_odds
+        )
         self._train_metrics = [TaskLoss(self.loss_function), *of_training()]
-        self._step_metrics = StepMetrics() if step_metrics else None
+        self._step_metrics = StepMetrics() if options.step_metrics else None
         self._test_metrics = [TaskLoss(self.loss_function), *measured()]
         self._unadapted_metrics = measured("before_")
         self.adapt_by(inner_loop)
@@ -209,7 +193,7 @@ class MetaModel(tf.keras.Model):
             loss=self.loss_function,
             first=self.first,
             rates=self.rates if learns else None,
-            cold_share=self.cold_share,
+            cold_share=self.options.cold_share,
         )
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
 
@@ -244,90 +228,203 @@ class MetaModel(tf.keras.Model):
     def train_step(self, data):
         """One meta-update: adapt on support, differentiate the query loss, update rows and dense
         weights. Collective.
+
+        Args:
+          data: (support, query), and the ids of the next batch where they are exchanged ahead.
         """
-        support, query, *next_ids = data  # of the next batch, in `fit`
-        mark = self._step_metrics.mark if self._step_metrics else lambda tensors: tensors
-        step, weights, lookup = (
-            tf.identity(self.optimizer.iterations),
-            self.dense_weights,
+        clock = StepClock(self._step_metrics)
+        support, query, *next_ids = clock.mark(self._admitted(data))
+        if self._alone:
+            clock.program(program(self._step_alone, compiled=True)(support, query))
+            return self._finished(clock, support, query, sent=tf.zeros([], tf.float64))
+        compiled = self.embedding.compiled
+        plan = self._plan(support, query, *next_ids)
+        rows = clock.mark(self._fetch(plan))
+        learned = program(self._learn, compiled=compiled)(rows, plan.index, support, query)
+        learned = clock.mark(learned)
+        home = self._send_home(plan, learned.of_rows)
+        dense = [learned.tasks, *learned.dense, *learned.replicated]
+        tasks, *summed = clock.mark(comm.allreduce_sum(dense, name="dense_gradients"))
+        scale = self._scale(tasks, home, summed)
+        update = program(self._update, compiled=compiled)
+        update(home, summed, scale, tasks, query, learned.logits)
+        clock.mark([*self.embedding.after_update(), self.optimizer.iterations.read_value()])
+        sent = self.embedding.bytes_sent(plan) + comm.allreduce_bytes(dense)
+        return self._finished(clock, support, query, sent=sent)
+
+    def _step_alone(self, support, query):
+        """The whole step of a job of one rank, for one compiled program; returns its tasks."""
+        plan = self.embedding.plan_alone(self._ids(support, query))
+        rows = self.embedding.fetch(plan)
+        learned = self._learn(rows, plan.index, support, query)
+        home = self.embedding.send_home(plan, learned.of_rows)
+        summed = [*learned.dense, *learned.replicated]
+        scale = self._scale(learned.tasks, home, summed)
+        self._update(home, summed, scale, learned.tasks, query, learned.logits)
+        return learned.tasks
+
+    def _learn(self, rows, index, support, query) -> Learned:
+        """Both loops over this rank's tasks, from fetched rows. Pure."""
+        support, query, lookup = (
+            self.admission.unpack(support),
+            self.admission.unpack(query),
             self.embedding.lookup,
         )
-        support, query = mark((support, query))
-        self._require_chances(support, query, step=step)
-        plan = self._plan_of(support, query, kept=bool(next_ids))
-        if next_ids:
-            following = self.embedding.plan(next_ids[0], step=step + 1, name="next_keys")
-            plan = once(
-                following.send_counts, plan
-            )  # so that the next step's keys are under way before this one's rows
-        rows = mark(self.embedding.fetch(plan))
-        gathered = lookup.gather(rows, plan.index)
-        loss_of = self.task_loop, weights, gathered, plan.index, support, query
         logits, dense, of_gathered = outer_gradients(
-            *loss_of, chunk=self.task_chunk, sizes=self.sizes
-        )  # summed over this rank's tasks
-        of_rows = lookup.sum_per_row(of_gathered, plan.index, rows)
-        tasks = tf.cast(tf.math.count_nonzero(tf.reduce_any(query["weight"] > 0, -1)), logits.dtype)
-        dense, of_rows = mark((dense, of_rows))
-        home = self.embedding.send_home(plan, of_rows)
-        replicated = self.embedding.replicated_gradients(plan, of_rows)
-        tasks, *summed = comm.allreduce_sum([tasks, *dense, *replicated], name="dense_gradients")
-        dense, shared = summed[: len(dense)], self.embedding.replicated_home(summed[len(dense) :])
-        home, shared, dense = mark((home, shared, dense))
-        scale = self._scale(
-            tasks, home, [*dense, *(g.values for g in shared)]
-        )  # 1 / |B|, once for rows and dense weights
-        self.embedding.update([*home, *shared], scale=scale, step=step, really=tasks > 0)
-        tf.cond(tasks > 0, lambda: self._update_dense(dense, scale), lambda: None)
-        results = _measured(self._train_metrics, query, logits)
-        if self._step_metrics:
-            mark((self.embedding.after_update(), self.optimizer.iterations.read_value(), results))
-            sent = self.embedding.bytes_sent(plan) + comm.allreduce_bytes(
-                [tasks, *dense, *replicated]
-            )
-            self._step_metrics.finish(sent, padding_share(support, query, sizes=self.sizes))
-        if next_ids:
-            self._planned.keep(following)
-        return results | self._step_results()
+            self.task_loop,
+            self.dense_weights,
+            lookup.gather(rows, index),
+            index,
+            support,
+            query,
+            chunk=self.options.task_chunk,
+            sizes=self.options.sizes,
+        )
+        of_rows = lookup.sum_per_row(of_gathered, index, rows)
+        tasks = tf.math.count_nonzero(tf.reduce_any(query["weight"] > 0, -1))
+        replicated = self.embedding.replicated_gradients(index, of_rows)
+        return Learned(logits, tf.cast(tasks, logits.dtype), dense, of_rows, replicated)
+
+    def _update(self, home, summed, scale, tasks, query, logits):
+        """Applies the gradients of all ranks, unless there was no task, and measures."""
+        count = len(self.dense_weights)
+        dense, replicated = summed[:count], self.embedding.replicated_home(summed[count:])
+        step = tf.identity(self.optimizer.iterations)
+        self.embedding.update([*home, *replicated], scale=scale, step=step, enabled=tasks > 0)
+        self._update_dense([gradient * scale for gradient in dense], enabled=tasks > 0)
+        _measure(self._train_metrics, self.admission.unpack(query), logits)
+
+    def _update_dense(self, gradients, *, enabled):
+        def apply():
+            pairs = list(zip(gradients, self.dense_weights, strict=True))
+            if pairs:
+                self.optimizer.apply_gradients(pairs)
+            else:  # where Keras does not count
+                self.optimizer.iterations.assign_add(1)
+
+        if not self.embedding.compiled:
+            tf.cond(enabled, apply, lambda: None)
+            return
+        # A branch would have the host read the condition from the device.
+        state = [*self.dense_weights, *self.optimizer.variables]
+        before = [tf.identity(variable) for variable in state]
+        apply()
+        for variable, old in zip(state, before, strict=True):
+            variable.assign(tf.where(enabled, variable, old))
+
+    def _scale(self, tasks, home, summed):
+        """What gradients are multiplied by: 1 / tasks, or less where their norm over all ranks is
+        clipped.
+        """
+        scale = tf.math.divide_no_nan(tf.ones_like(tasks), tasks)
+        if self.options.clip_norm is None:
+            return scale
+        # Each row's sum is at its owner only; that of a replicated one is everywhere.
+        (of_rows,) = comm.allreduce_sum([_squares([g.values for g in home], tasks)], name="norm")
+        count = len(self.dense_weights)
+        shared = [g.values for g in self.embedding.replicated_home(summed[count:])]
+        norm = scale * tf.sqrt(of_rows + _squares([*summed[:count], *shared], tasks))
+        return scale * self.options.clip_norm / tf.maximum(norm, self.options.clip_norm)
 
     def test_step(self, data):
         """Scores the query samples after and before adaptation. Collective."""
-        support, query = data
-        index, gathered = self.look_up(support, query)
-        after = self.task_loop.query_logits(gathered, index, support, query, training=False)
-        before = self.task_loop.query_logits(
-            gathered, index, support, query, training=False, adapt=False
-        )
-        return _measured(self._test_metrics, query, after) | _measured(
-            self._unadapted_metrics, query, before
-        )
+        support, query = self._admitted(data)
+        self._with_rows(self._score, support, query)
+        return self.results()
+
+    def _score(self, rows, index, support, query):
+        support, query = self.admission.unpack(support), self.admission.unpack(query)
+        sets = self.embedding.lookup.gather(rows, index), index, support, query
+        for metrics, adapt in ((self._test_metrics, True), (self._unadapted_metrics, False)):
+            logits = self.task_loop.query_logits(*sets, training=False, adapt=adapt)
+            _measure(metrics, query, logits)
 
     def predict_step(self, data):
         """[tasks, query samples] logits after adaptation. Collective."""
-        support, query = data
-        index, gathered = self.look_up(support, query)
-        return self.task_loop.query_logits(gathered, index, support, query, training=False)
+        support, query = self._admitted(data)
+        return self._with_rows(self._logits, support, query)
 
-    def _require_chances(self, *parts, step):
-        """An error in the step where labels are no chances, which cross-entropy takes them for."""
-        if not self.gives_log_odds:
-            return
-        labels = tf.concat([tf.where(part["weight"] > 0, part["label"], 0) for part in parts], 1)
-        rule = (
-            f"label must lie in [0, 1] for the loss binary_crossentropy. Received: {{}} to {{}}, "
-            f"at step {{}} on rank {comm.rank()} of "
-            f"{comm.size()}. Use the loss mse for ratings, or prepare clicks."
-        )
-        ends = [tf.reduce_min(labels), tf.reduce_max(labels)]
-        tf.debugging.Assert(
-            (ends[0] >= 0) & (ends[1] <= 1), [tf.strings.format(rule, [*ends, step])]
-        )
+    def _logits(self, rows, index, support, query):
+        gathered = self.embedding.lookup.gather(rows, index)
+        sets = gathered, index, self.admission.unpack(support), self.admission.unpack(query)
+        return self.task_loop.query_logits(*sets, training=False)
+
+    def _with_rows(self, function, support, query):
+        """A function of (rows, index, support, query), as a program where steps are compiled."""
+        if self._alone:
+
+            def alone(support, query):
+                plan = self.embedding.plan_alone(self._ids(support, query))
+                return function(self.embedding.fetch(plan), plan.index, support, query)
+
+            return program(alone, compiled=True)(support, query)
+        plan = self.embedding.plan(self._ids(support, query))
+        run = program(function, compiled=self.embedding.compiled)
+        return run(self._fetch(plan), plan.index, support, query)
+
+    @property
+    def _alone(self):
+        """Whether a step is one compiled program: nothing has to be exchanged in its midst."""
+        return self.embedding.compiled and comm.size() == 1
+
+    def _admitted(self, data):
+        """A batch as packed sets, checked unless the input pipeline has done so."""
+        support, query, *next_ids = data
+        if isinstance(support, dict):
+            support, query = self.admission.pack(support, query, step=self.optimizer.iterations)
+        return support, query, *next_ids
+
+    def _ids(self, support, query):
+        return self.admission.ids(self.admission.bits_of(support, query))
+
+    def _plan(self, support, query, next_bits=None):
+        """The exchange of a batch; the last step has planned it if that knew its ids.
+
+        The next step's keys are under way before this one's rows.
+        """
+        ids = self._ids(support, query)
+        if next_bits is None:
+            return self.embedding.plan(ids)
+        plan = self._planned.take(lambda: self.embedding.plan(ids))
+        plan.index.set_shape(ids.shape)
+        following = self.embedding.plan(self.admission.ids(next_bits), name="next_keys")
+        plan = once(following.send_counts, plan)
+        self._planned.keep(following)
+        return plan
+
+    def _fetch(self, plan):
+        rows = self.embedding.fetch(plan)
+        return tuple(map(padded, rows)) if self.embedding.compiled else rows
+
+    def _send_home(self, plan, of_rows):
+        """The gradients of this rank's rows, each row once."""
+        home = self.embedding.send_home(plan, of_rows)
+        if not self.embedding.compiled:
+            return self.embedding.summed(home)
+        return program(self.embedding.summed, compiled=True)(self.embedding.padded(home))
+
+    def _finished(self, clock, support, query, *, sent):
+        """What a step shows; it is added to the step's metrics first."""
+        if self._step_metrics:
+            share = padding_share(
+                self.admission.unpack(support),
+                self.admission.unpack(query),
+                sizes=self.options.sizes,
+            )
+            clock.finish(sent, share)
+        return self.results()
+
+    def forget_steps(self):
+        """Forgets what was kept for a next step: its plan, and when the last one ended."""
+        self._planned.clear()
+        if self._step_metrics:
+            self._step_metrics.pause()
 
     def look_up(self, support, query) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """The rows of both sets of a batch, by one exchange: (index, gathered) as
         `TaskLoop.query_logits` takes them. Collective.
         """
-        plan = self._plan_of(support, query, kept=False)
+        plan = self.embedding.plan(self._ids(*self._admitted((support, query))))
         return plan.index, self.embedding.lookup.gather(self.embedding.fetch(plan), plan.index)
 
     def adapt(self, support: Mapping[str, Any]) -> AdaptedTask:
@@ -344,7 +441,7 @@ class MetaModel(tf.keras.Model):
           The adapted model; this one is unchanged.
 
         Raises:
-          ValueError: the label is missing, not finite, or no chance for cross-entropy; or as
+          ValueError: the label is missing, not finite, or no probability for cross-entropy; or as
             `Schema.pack`.
         """
         packed = self.schema.pack(support)
@@ -354,134 +451,22 @@ class MetaModel(tf.keras.Model):
                 f"{support.get(self.schema.label)!r}. "
                 "Leave out samples without one."
             )
-        if self.gives_log_odds and not ((packed["label"] >= 0) & (packed["label"] <= 1)).all():
+        if self.log_odds and not ((packed["label"] >= 0) & (packed["label"] <= 1)).all():
             raise ValueError(
                 f"{self.schema.label!r} must lie in [0, 1] for the loss. Received: "
                 f"{packed['label']}. Give clicks."
             )
         return AdaptedTask(self, packed)
 
-    @property
-    def metrics(self):
-        """Those of training, or within `evaluate` those of evaluation."""
-        if self._evaluating:
-            return [*self._test_metrics, *self._unadapted_metrics]
-        return [*self._train_metrics, *(self._step_metrics.metrics if self._step_metrics else [])]
 
-    def get_metrics_result(self):
-        """Results over all ranks, as callbacks see them at the end of an epoch. Collective."""
-        return merged_results(self.metrics)
-
-    def fit(self, x=None, *args, **kwargs):
-        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer.
-        Collective.
-
-        Args:
-          x: dataset of batches; the ids of each next one are exchanged ahead (see `run_ahead`).
-          *args: as for Keras.
-          **kwargs: as for Keras.
-        """
-        variables = [*self.dense_variables, *self.optimizer.variables]
-        with comm.watchdog.long_phase("broadcasting the first weights"):
-            for variable, value in zip(
-                variables, comm.broadcast(variables, name="first_weights"), strict=True
-            ):
-                variable.assign(value)
-        self._planned.clear()
-        if self._step_metrics:
-            self._step_metrics.pause()
-        return super().fit(
-            with_next_ids(x, prefetch=self.prefetch) if isinstance(x, tf.data.Dataset) else x,
-            *args,
-            **kwargs,
-        )
-
-    def evaluate(self, *args, **kwargs):
-        """As Keras's; results are over all ranks' data, `before_…` those without adaptation.
-        Collective.
-        """
-        self._evaluating = True
-        if self._step_metrics:
-            self._step_metrics.pause()
-        try:
-            return super().evaluate(*args, **kwargs)
-        finally:
-            self._evaluating = False
-
-    def make_train_function(self, force=False):
-        """As Keras's, watched: a rank that waits too long for another ends the job."""
-        return self._watched("train step", super().make_train_function(force))
-
-    def make_test_function(self, force=False):
-        """As `make_train_function`."""
-        return self._watched("test step", super().make_test_function(force))
-
-    def make_predict_function(self, force=False):
-        """As `make_train_function`."""
-        return self._watched("predict step", super().make_predict_function(force))
-
-    def _watched(self, name, function):
-        if hasattr(function, "watched"):
-            return function
-
-        def call(iterator):
-            with comm.watchdog.watch(name, key=function):
-                return function(iterator)
-
-        call.watched = True
-        return call
-
-    def _plan_of(self, support, query, *, kept):
-        """The exchange of a batch, unless the last step has planned it."""
-        if None in (support["ids"].shape[1], query["ids"].shape[1]):
-            raise ValueError(
-                "batches must have one number of samples. Received: support "
-                f"{support['ids'].shape}, query {query['ids'].shape}, after "
-                "others of this model. Pad them alike, or call `adapt_by` in between."
-            )
-        ids = ids_of(support, query)
-
-        def make():
-            return self.embedding.plan(ids, step=self.optimizer.iterations)
-
-        plan = self._planned.take(make) if kept else make()
-        plan.index.set_shape(ids.shape)
-        return plan
-
-    def _step_results(self):
-        return (
-            {metric.name: metric.result() for metric in self._step_metrics.metrics}
-            if self._step_metrics
-            else {}
-        )
-
-    def _scale(self, tasks, home, replicated):
-        """What gradients are multiplied by: 1 / tasks, or less where their norm over all ranks is
-        clipped.
-        """
-        scale = tf.math.divide_no_nan(tf.ones_like(tasks), tasks)
-        if self.clip_norm is None:
-            return scale
-
-        def squares(tensors):
-            return tf.add_n([tf.zeros_like(tasks), *(tf.reduce_sum(tf.square(t)) for t in tensors)])
-
-        (of_rows,) = comm.allreduce_sum(
-            [squares(g.values for g in home)], name="norm"
-        )  # each row's sum is at its owner only
-        return (
-            scale
-            * self.clip_norm
-            / tf.maximum(scale * tf.sqrt(of_rows + squares(replicated)), self.clip_norm)
-        )
-
-    def _update_dense(self, gradients, scale):
-        self.optimizer.apply_gradients(
-            [(g * scale, v) for g, v in zip(gradients, self.dense_weights, strict=True)]
-        )
-
-
-def _measured(metrics, query, logits):
+def _measure(metrics, query, logits):
     for metric in metrics:
         metric.update_state(query["label"], logits, query["weight"])
-    return {metric.name: metric.result() for metric in metrics}
+
+
+def _squares(tensors, like):
+    """Scalar: the sum of squares."""
+    total = tf.zeros_like(like)
+    for tensor in tensors:
+        total += tf.reduce_sum(tf.square(tensor))
+    return total

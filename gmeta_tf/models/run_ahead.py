@@ -8,57 +8,37 @@ graph that all ranks run alike; so there is nothing to drain when training stops
 from collections.abc import Callable
 
 from gmeta_tf import comm
-from gmeta_tf._tensorflow import tf, without_autotuning
+from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.exchange import ExchangePlan
 from gmeta_tf.embedding.layer import ShardedEmbedding
+from gmeta_tf.models.admission import Admission
 
 
-def ids_of(support, query) -> tf.Tensor:
-    """[tasks, support + query samples, positions] of a batch, -1 for samples of weight 0, which are
-    padding whatever they hold.
+def with_next_ids(batches: tf.data.Dataset, admission: Admission) -> tf.data.Dataset:
+    """Packed batches (support, query) -> (support, query, bits of the next batch's ids).
+
+    The bits are as `Admission.bits_of` gives them; behind the last batch they are those of no task.
     """
-
-    def real(part):
-        return tf.where(
-            part["weight"][..., None] > 0, part["ids"], tf.constant(-1, part["ids"].dtype)
-        )
-
-    return tf.concat([real(support), real(query)], 1)
-
-
-def with_next_ids(batches: tf.data.Dataset, *, prefetch: int = 2) -> tf.data.Dataset:
-    """Batches (support, query) -> (support, query, ids of the next batch), ready on the device.
-
-    The ids are as `ids_of` gives them; behind the last batch they are those of no task.
-
-    Args:
-      batches: of the reader.
-      prefetch: batches to make ready ahead.
-    """
-    nothing = tf.nest.map_structure(
-        lambda spec: tf.zeros([0, *spec.shape[1:]], spec.dtype), batches.element_spec
-    )
+    specs = batches.element_spec
+    nothing = tf.nest.map_structure(lambda spec: tf.zeros([0, *spec.shape[1:]], spec.dtype), specs)
     end = tf.data.Dataset.from_tensors(nothing)
-    pairs = (
-        batches.concatenate(end)
-        .scan(nothing, lambda before, now: (now, (*before, ids_of(*now))))
-        .skip(1)
-    )
-    pairs = pairs.map(
-        lambda support, query, ids: (*_shaped((support, query), batches.element_spec), ids)
-    )
+
+    def pair(before, now):
+        return now, (*before, admission.bits_of(*now))
+
+    def shaped(support, query, ids):
+        batch = tf.nest.map_structure(_with_shape, (support, query), specs)
+        return *batch, ids
+
+    pairs = batches.concatenate(end).scan(nothing, pair).skip(1).map(shaped)
     cardinality = batches.cardinality()
-    if cardinality != tf.data.UNKNOWN_CARDINALITY:
-        pairs = pairs.apply(tf.data.experimental.assert_cardinality(cardinality))
-    if tf.config.get_visible_devices("GPU"):
-        return without_autotuning(pairs).apply(
-            tf.data.experimental.prefetch_to_device("/GPU:0", prefetch)
-        )
-    return without_autotuning(pairs.prefetch(prefetch))
+    if cardinality == tf.data.UNKNOWN_CARDINALITY:
+        return pairs
+    return pairs.apply(tf.data.experimental.assert_cardinality(cardinality))
 
 
-def _shaped(batch, specs):
-    return tf.nest.map_structure(lambda part, spec: tf.ensure_shape(part, spec.shape), batch, specs)
+def _with_shape(part, spec):
+    return tf.ensure_shape(part, spec.shape)
 
 
 def once(first: tf.Tensor, tensors):
@@ -76,19 +56,13 @@ class PlannedStep:
 
     def __init__(self, embedding: ShardedEmbedding):
         stacks = [stack for stack in embedding.stacks if not stack.replicated]
-
-        def kept(shape, dtype):
-            return tf.Variable(
-                tf.zeros([d or 0 for d in shape], dtype), shape=shape, trainable=False
-            )
-
-        self._there = tf.Variable(False, trainable=False)
         counts = [comm.size(), len(stacks)]
+        self._there = tf.Variable(False, trainable=False)
         self._plan = ExchangePlan(
-            kept([None, None, None], tf.int32),
-            kept(counts, tf.int32),
-            kept(counts, tf.int32),
-            tuple(kept([None], embedding.key_dtype) for _ in stacks),
+            _kept([None, None, None], tf.int32),
+            _kept(counts, tf.int32),
+            _kept(counts, tf.int32),
+            tuple(_kept([None], embedding.key_dtype) for _ in stacks),
         )
 
     def clear(self):
@@ -108,3 +82,8 @@ class PlannedStep:
         for variable, value in zip(tf.nest.flatten(self._plan), tf.nest.flatten(plan), strict=True):
             variable.assign(value)
         self._there.assign(tf.shape(plan.index)[0] > 0)
+
+
+def _kept(shape, dtype):
+    nothing = tf.zeros([size or 0 for size in shape], dtype)
+    return tf.Variable(nothing, shape=shape, trainable=False)

@@ -26,7 +26,7 @@ class ServedModel(tf.Module):
         self._tables = tables
         self._task_loop = model.task_loop
         self._support_size, self._query_size = support_size, query_size
-        self._log_odds = model.gives_log_odds
+        self._log_odds = model.log_odds
         positions, width = len(model.schema.positions), model.schema.numeric_width
 
         def ids(name):

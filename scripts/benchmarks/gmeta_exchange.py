@@ -22,7 +22,7 @@ def make(workload: Workload):
         "task", "label", [Categorical("id", table="table")], tables={"table": workload.tables[0]}
     )
     embedding = ShardedEmbedding(schema, dim=workload.dim, placement={"table": "sharded"})
-    embedding.use(RowAdagrad(workload.outer_lr))
+    embedding.set_row_optimizer(RowAdagrad(workload.outer_lr))
     for shard in embedding.shards:
         shard.assign(tf.fill(shard.shape, FIRST_VALUE))
     batches = [(tf.constant(ids),) for ids in random_ids(workload, rank=comm.rank())]
@@ -36,7 +36,8 @@ def make(workload: Workload):
             tape.watch(looked_up)
             loss = tf.reduce_sum(tf.square(looked_up))
         gradients = embedding.lookup.sum_per_row(tape.gradient(loss, looked_up), plan.index, rows)
-        embedding.update(embedding.send_home(plan, gradients), scale=tf.constant(1.0), step=0)
+        home = embedding.summed(embedding.send_home(plan, gradients))
+        embedding.update(home, scale=tf.constant(1.0), step=0)
         return loss
 
     return in_order(step, batches)

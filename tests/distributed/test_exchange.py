@@ -39,7 +39,7 @@ PLACEMENTS = [
 
 def make(dim, optimizer=None, **options):
     embedding = ShardedEmbedding(SCHEMA, dim=dim, seed=3, **({"replicate_rows": 0} | options))
-    embedding.use(optimizer or RowSGD(0.1))
+    embedding.set_row_optimizer(optimizer or RowSGD(0.1))
     return embedding
 
 
@@ -156,12 +156,12 @@ def updated(embedding, ids, tasks):
     of_rows = embedding.lookup.sum_per_row(
         [2 * g for g in embedding.lookup.gather(rows, plan.index)], plan.index, rows
     )
-    home = embedding.send_home(plan, of_rows)
+    home = embedding.summed(embedding.send_home(plan, of_rows))
     shared = embedding.replicated_home(
-        comm.allreduce_sum(embedding.replicated_gradients(plan, of_rows), name="replicated")
+        comm.allreduce_sum(embedding.replicated_gradients(plan.index, of_rows), name="replicated")
     )
     embedding.update(
-        [*home, *shared], scale=tf.math.divide_no_nan(1.0, tasks), step=0, really=tasks > 0
+        [*home, *shared], scale=tf.math.divide_no_nan(1.0, tasks), step=0, enabled=tasks > 0
     )
 
 
@@ -203,13 +203,3 @@ def test_padding_never_enters_the_exchange():
     plan = embedding.plan(tf.constant(np.full((5, 6), -1)))
     assert int(tf.reduce_sum(plan.send_counts)) == 0
     assert [rows.shape[0] for rows in embedding.fetch(plan)] == [1]
-
-
-def test_an_id_outside_its_table_is_named():
-    ids = np.zeros((2, 6), int)
-    ids[1, 4] = 9
-    with pytest.raises(
-        tf.errors.InvalidArgumentError,
-        match=rf"ids must lie inside their table. Received: id 9 of feature .?tag.?, whose table has 7 rows, at step 0 on rank {rank} of {size}",
-    ):
-        make(4).plan(tf.constant(ids))

@@ -9,7 +9,6 @@ import pytest
 
 from gmeta_tf import MLP, InnerLoop, MetaModel, comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.models.run_ahead import ids_of
 from gmeta_tf.schema import Categorical, Schema
 
 TASKS, SAMPLES = 3, 5
@@ -67,7 +66,7 @@ def collectives(step, data):
 def test_a_step_makes_three_alltoalls_and_one_allreduce(tables, widths, replicated, clip_norm):
     model = make(tables, widths=widths, replicated=replicated, clip_norm=clip_norm)
     data = batch(model)
-    next_ids = ids_of(*data)
+    next_ids = model.admission.bits_of(*model.admission.pack(*data, step=0))
     alone, exchanges = comm.size() == 1, replicated < tables
     reduced = (
         "HorovodAllgather" if comm.gathers([tf.zeros([])]) else "HorovodGroupedAllreduce"

@@ -59,8 +59,7 @@ def pair_products(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def pairs(count: int) -> np.ndarray:
-    """[pairs, 2]: which two of `count` vectors each of `pair_products` is of, the later one first.
-    """
+    """[pairs, 2]: which two of `count` vectors each product is of, the later one first."""
     half = (count - 1) // 2
     near = [(i, (i + k) % count) for i in range(count) for k in range(1, half + 1)]
     opposite = [] if count % 2 else [(i, i + count // 2) for i in range(count // 2)]

@@ -43,7 +43,7 @@ def test_combiners_by_hand(dim):
 
 def test_slots_begin_as_the_optimizer_says_and_shards_are_no_keras_weights_to_train():
     embedding = ShardedEmbedding(SCHEMA, dim=3)
-    embedding.use(RowAdagrad(initial_accumulator=0.25))
+    embedding.set_row_optimizer(RowAdagrad(initial_accumulator=0.25))
     assert embedding.trainable_variables == []
     assert [[slot.shape for slot in slots] for slots in embedding.slots] == [[(10, 3)]]
     assert np.all(embedding.slots[0][0] == 0.25)

@@ -4,11 +4,11 @@ import functools
 
 import numpy as np
 import pytest
+from task_batch import ids_of
 
 from gmeta_tf import InnerLoop, MetaModel
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
-from gmeta_tf.models.run_ahead import ids_of
 from gmeta_tf.models.towers import MLP
 from gmeta_tf.schema import Categorical, Numeric, Schema
 
@@ -49,7 +49,7 @@ def gradients_of(real):
     model.compile("sgd", inner_loop=InnerLoop(1, 0.5, adapt="all"))
     draw = np.random.default_rng(0)
     support, query = samples(draw, 4, real), samples(draw, 3, real)
-    plan = model.embedding.plan(ids_of(support, query))
+    plan = model.embedding.plan(ids_of(model, support, query))
     gathered = model.embedding.lookup.gather(model.embedding.fetch(plan), plan.index)
 
     def of(chunk, sizes):

@@ -5,7 +5,8 @@ import pytest
 
 from gmeta_tf import MLP, InnerLoop, MetaModel, Reader, RowAdagrad
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.models.run_ahead import ids_of, with_next_ids
+from gmeta_tf.models.feed import fed
+from gmeta_tf.models.run_ahead import with_next_ids
 
 BATCH = 8
 
@@ -31,21 +32,23 @@ def weights(model):
 
 
 def test_each_batch_knows_the_ids_of_the_next(tiny):
-    batches = Reader(tiny, "train", global_batch_tasks=BATCH).dataset()
-    ahead = with_next_ids(batches)
+    data = Reader(tiny, "train", global_batch_tasks=BATCH)
+    admission = make(data).admission
+    batches = fed(data.dataset(), admission)
+    ahead = with_next_ids(batches, admission)
     assert ahead.cardinality() == batches.cardinality()
     assert ahead.element_spec[:2] == batches.element_spec
     plain, pairs = list(batches), list(ahead)
-    for k, (support, query, ids) in enumerate(pairs):
-        tf.nest.map_structure(np.testing.assert_array_equal, (support, query), plain[k])
-        assert (
-            np.array_equal(ids, ids_of(*plain[k + 1])) if k + 1 < len(plain) else ids.shape[0] == 0
-        )
-
-
-def test_padding_has_no_id():
-    part = {"ids": tf.constant([[[3], [4]]]), "weight": tf.constant([[1.0, 0.0]])}
-    assert ids_of(part, part).numpy().tolist() == [[[3], [-1], [3], [-1]]]
+    for k, (support, query, bits) in enumerate(pairs):
+        for found, own in zip((support, query), plain[k], strict=True):
+            np.testing.assert_array_equal(
+                admission.unpack(found)["ids"], admission.unpack(own)["ids"]
+            )
+        if k + 1 < len(plain):
+            following = [admission.unpack(part)["ids"] for part in plain[k + 1]]
+            np.testing.assert_array_equal(admission.ids(bits), tf.concat(following, 1))
+        else:
+            assert bits.shape[0] == 0
 
 
 @pytest.mark.parametrize("finite", [True, False])
@@ -72,22 +75,3 @@ def test_training_ahead_is_training_without(tiny, finite):
         step(batch)
     for one, other in zip(weights(ahead), weights(direct), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
-
-
-def test_batches_wait_on_the_gpu_where_there_is_one(tiny, monkeypatch):
-    devices = []
-    monkeypatch.setattr(
-        tf.config, "get_visible_devices", lambda kind: ["a GPU"] if kind == "GPU" else []
-    )
-    monkeypatch.setattr(
-        tf.data.experimental,
-        "prefetch_to_device",
-        lambda device, _: lambda dataset: devices.append(device) or dataset,
-    )
-    assert (
-        with_next_ids(Reader(tiny, "train", global_batch_tasks=BATCH).stream())
-        .options()
-        .autotune.enabled
-        is False
-    )
-    assert devices == ["/GPU:0"]

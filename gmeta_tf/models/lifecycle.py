@@ -1,0 +1,145 @@
+"""What Keras does with a meta-model: its functions, its metrics, its calls of `fit` and `evaluate`.
+
+A function of Keras's runs some steps of a data set. Ours differ in three points: they are traced
+anew for batches of other shapes instead of making shapes unknown; what metrics show is computed
+where it is read, once behind the steps; and they are watched, so that a rank that waits too long
+for another ends the job.
+"""
+
+from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metrics.merged import merged_results
+from gmeta_tf.models.feed import fed
+from gmeta_tf.models.run_ahead import with_next_ids
+
+
+class Lifecycle(tf.keras.Model):
+    """The Keras face of a meta-model; `models.base.MetaModel` has its steps.
+
+    A subclass has `train_step` and `test_step`, each of which returns what `results` does, and
+    `dense_variables`, `embedding`, `admission` and `options`.
+    """
+
+    def __init__(self, name: str):
+        super().__init__(name=name)
+        self._evaluating = False
+
+    @property
+    def metrics(self):
+        """Those of training, or within `evaluate` those of evaluation."""
+        if self._evaluating:
+            return [*self._test_metrics, *self._unadapted_metrics]
+        of_steps = self._step_metrics.metrics if self._step_metrics else []
+        return [*self._train_metrics, *of_steps]
+
+    def get_metrics_result(self):
+        """Results over all ranks, as callbacks see them at the end of an epoch. Collective."""
+        return merged_results(self.metrics)
+
+    def fit(self, x=None, *args, **kwargs):
+        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer.
+        Collective.
+
+        Args:
+          x: dataset of batches; on several ranks the ids of each next one are exchanged ahead (see
+            `run_ahead`).
+          *args: as for Keras.
+          **kwargs: as for Keras.
+
+        Raises:
+          ValueError: the data set yields no batches of padded sets.
+        """
+        variables = [*self.dense_variables, *self.optimizer.variables]
+        with comm.watchdog.long_phase("broadcasting the first weights"):
+            first = comm.broadcast(variables, name="first_weights")
+            for variable, value in zip(variables, first, strict=True):
+                variable.assign(value)
+        self.forget_steps()
+        if isinstance(x, tf.data.Dataset):
+            x = self._fed(x, step=int(self.optimizer.iterations), then=self._with_next_ids)
+        if isinstance(kwargs.get("validation_data"), tf.data.Dataset):
+            kwargs["validation_data"] = self._fed(kwargs["validation_data"])
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """As Keras's; results are over all ranks' data, `before_…` those without adaptation.
+        Collective.
+        """
+        self._evaluating = True
+        if self._step_metrics:
+            self._step_metrics.pause()
+        try:
+            return super().evaluate(self._fed(x), *args, **kwargs)
+        finally:
+            self._evaluating = False
+
+    def predict(self, x=None, *args, **kwargs):
+        """As Keras's: [tasks, query samples] logits after adaptation. Collective."""
+        return super().predict(self._fed(x), *args, **kwargs)
+
+    def _fed(self, x, **options):
+        """A data set of batches, packed and made ready; what is something else, or packed, as it
+        is.
+        """
+        if not isinstance(x, tf.data.Dataset) or _is_packed(x.element_spec):
+            return x
+        return fed(x, self.admission, prefetch=self.options.prefetch, **options)
+
+    def _with_next_ids(self, packed):
+        exchanged = comm.size() > 1 and self.embedding.exchanges
+        return with_next_ids(packed, self.admission) if exchanged else packed
+
+    def results(self) -> dict[str, tf.Tensor]:
+        """What the metrics are on this rank's data: what batch logs show."""
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def make_train_function(self, force=False):
+        """As Keras's."""
+        if self.train_function is None or force:
+            self.train_function = self._watched_steps(
+                "train step", self.train_step, self._train_counter
+            )
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        """As Keras's."""
+        if self.test_function is None or force:
+            self.test_function = self._watched_steps(
+                "test step", self.test_step, self._test_counter
+            )
+        return self.test_function
+
+    def make_predict_function(self, force=False):
+        """As Keras's."""
+        made = super().make_predict_function(force)
+        return made if hasattr(made, "watched") else _watched("predict step", made)
+
+    def _watched_steps(self, name, step, counter):
+        """A function that runs `steps_per_execution` steps of an iterator."""
+
+        def run(iterator):
+            def body(number):
+                step(next(iterator))
+                counter.assign_add(1)
+                return number + 1
+
+            count = tf.cast(self._steps_per_execution, tf.int64)
+            tf.while_loop(lambda number: number < count, body, [tf.zeros([], tf.int64)])
+            return self.results()
+
+        if not self.run_eagerly:
+            run = tf.function(run, autograph=False)
+        return _watched(name, run)
+
+
+def _watched(name, function):
+    def call(iterator):
+        with comm.watchdog.watch(name, key=function):
+            return function(iterator)
+
+    call.watched = True
+    return call
+
+
+def _is_packed(spec):
+    return isinstance(spec, tuple) and isinstance(spec[0], tf.TensorSpec)
