@@ -18,15 +18,19 @@ class Outside:
     Attributes:
       operations: those for which something is launched.
       programs: number of compiled programs.
+      copies: arrays that come from the host: what the graph is given, and what an operation
+        outside of programs wants or leaves in the host's memory.
     """
 
     operations: list
     programs: int
+    copies: list
 
     @classmethod
     def of(cls, graph: tf.Graph) -> "Outside":
         """Walks a graph."""
         found, programs = [], 0
+        copies = [tensor for tensor in graph.inputs if _is_large(tensor)]
         for op in graph.get_operations():
             if COMPILED in op.node_def.attr and op.get_attr(COMPILED):
                 programs += 1
@@ -36,9 +40,16 @@ class Outside:
                 inside = cls.of(function.graph)
                 found += inside.operations
                 programs += inside.programs
+                copies += inside.copies[len([t for t in inside_inputs(function) if _is_large(t)]) :]
             if not called and op.type not in NO_WORK:
                 found.append(op)
-        return cls(found, programs)
+                copies += [tensor for tensor in _in_host_memory(op) if _is_large(tensor)]
+        return cls(found, programs, copies)
+
+
+def inside_inputs(function):
+    """What a function is given by the graph that calls it: no copies of its own."""
+    return function.graph.inputs
 
 
 def _functions(op):
@@ -58,13 +69,38 @@ def without_kernel(op) -> str | None:
     ]
     if not kernels:
         return f"{op.type} of {[t.dtype.name for t in op.inputs]} has no kernel for a GPU"
-    large = [tensor for tensor in [*op.inputs, *op.outputs] if _is_large(tensor)]
-    in_host_memory = any(
-        argument in kernel.host_memory_arg for kernel in kernels[:1] for argument in _arguments(op)
-    )
-    if large and in_host_memory and all(_on_host(op, tensor, kernels) for tensor in large):
+    large = [tensor for tensor in _in_host_memory(op) if _is_large(tensor)]
+    if large:
         return f"{op.type} of {[t.dtype.name for t in large]} wants its data in host memory"
     return None
+
+
+def _in_host_memory(op):
+    """The arguments and results of an operation that its kernel for a GPU has in host memory."""
+    kernels = [
+        kernel
+        for kernel in get_registered_kernels_for_op(op.type).kernel
+        if kernel.device_type in ("GPU", "DEFAULT") and _fits(kernel, op)
+    ]
+    names = kernels[0].host_memory_arg if kernels else ()
+    pairs = [
+        *_named(op, op.op_def.input_arg, op.inputs),
+        *_named(op, op.op_def.output_arg, op.outputs),
+    ]
+    return [tensor for name, tensor in pairs if name in names]
+
+
+def _named(op, arguments, tensors):
+    """(name of its argument, tensor) for all of these; an argument may be a list."""
+    tensors = iter(tensors)
+    for argument in arguments:
+        count = 1
+        if argument.number_attr:
+            count = op.get_attr(argument.number_attr)
+        elif argument.type_list_attr:
+            count = len(op.get_attr(argument.type_list_attr))
+        for _ in range(count):
+            yield argument.name, next(tensors)
 
 
 def _fits(kernel, op):
@@ -74,20 +110,6 @@ def _fits(kernel, op):
         if op.node_def.attr[constraint.name].type not in constraint.allowed_values.list.type:
             return False
     return True
-
-
-def _arguments(op):
-    return [argument.name for argument in (*op.op_def.input_arg, *op.op_def.output_arg)]
-
-
-def _on_host(op, tensor, kernels):
-    names = {}
-    for argument, value in zip(op.op_def.input_arg, op.inputs, strict=False):
-        names[id(value)] = argument.name
-    for argument, value in zip(op.op_def.output_arg, op.outputs, strict=False):
-        names[id(value)] = argument.name
-    name = names.get(id(tensor))
-    return any(name in kernel.host_memory_arg for kernel in kernels)
 
 
 def _is_large(tensor):

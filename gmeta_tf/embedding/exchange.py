@@ -13,6 +13,8 @@ from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 from gmeta_tf.embedding.distinct import stand_ins
+from gmeta_tf.embedding.wanted import by_hash, by_sort, stack_of
+from gmeta_tf.programs import program
 
 WIRE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a value in transit, by dtype
 
@@ -36,7 +38,11 @@ class ExchangePlan(NamedTuple):
 
 
 def plan_exchange(
-    keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...], name: str = "keys"
+    keys: tf.Tensor,
+    *,
+    stacks: tuple[partition.Stack, ...],
+    name: str = "keys",
+    compiled: bool = False,
 ) -> ExchangePlan:
     """Finds the distinct keys and tells their owners.
 
@@ -46,27 +52,23 @@ def plan_exchange(
       keys: [...] int32 or int64, -1 for padding, which never enters the exchange.
       stacks: the sharded stacks.
       name: of the alltoall.
+      compiled: whether the distinct keys are found by a compiled program.
 
     Reference: G-Meta (arXiv:2401.04338), hybrid parallelism, with support and query in one fetch.
     """
     size, groups = comm.size(), comm.size() * len(stacks)
-    padding = tf.constant([-1], keys.dtype)
-    unique, inverse = tf.unique(tf.concat([padding, tf.reshape(keys, [-1])], 0))
-    wanted, inverse = unique[1:], inverse[1:]  # unique[0] is the padding
-    index = tf.reshape(inverse, tf.shape(keys))
+
+    def find(keys):
+        return (by_sort if compiled else by_hash)(keys, stacks=stacks, size=size)
+
+    index, wanted, send_counts = program(find, compiled=compiled)(keys)
     if groups == 1:
-        counts = tf.reshape(tf.size(wanted), [1, 1])
-        return ExchangePlan(index, counts, counts, (wanted,))
-    group = _group(wanted, stacks=stacks, size=size)  # [u], owner-major
-    places = tf.dynamic_partition(tf.range(tf.size(wanted)), group, groups)
-    wanted = tf.gather(wanted, tf.concat(places, 0))
-    index = tf.gather(_place_in_stack(places, stacks=len(stacks)), index)
-    send_counts = tf.reshape(tf.stack([tf.size(own) for own in places]), [size, len(stacks)])
+        return ExchangePlan(index, send_counts, send_counts, (wanted,))
     received, splits = comm.alltoall(wanted, tf.reduce_sum(send_counts, 1), name=name)
     local = partition.local_row(received, size=size)
     if len(stacks) == 1:
         return ExchangePlan(index, send_counts, splits[:, None], (local,))
-    stack = _stack_of(received, stacks=stacks)
+    stack = stack_of(received, stacks=stacks)
     peer = tf.repeat(tf.range(size), splits)
     counts = tf.math.bincount(peer * len(stacks) + stack, minlength=groups, maxlength=groups)
     local_rows = tuple(
@@ -229,26 +231,3 @@ def _unpack(message, counts, *, dims):
         )  # [rows, dim]
         for s, dim in enumerate(dims)
     ]
-
-
-def _stack_of(keys, *, stacks):
-    """[n] int32, the stack of each key."""
-    later = [tf.cast(keys >= stack.first_key, tf.int32) for stack in stacks[1:]]
-    return tf.add_n(later) if later else tf.zeros_like(keys, tf.int32)
-
-
-def _group(keys, *, stacks, size):
-    """[n] int32, owner · stacks + stack of each key."""
-    owner = tf.cast(partition.owner(keys, size=size), tf.int32)
-    return owner * len(stacks) + _stack_of(keys, stacks=stacks)
-
-
-def _place_in_stack(places, *, stacks):
-    """[1 + u] int32: where each distinct key's row comes to stand in its stack's rows, 0 for the
-    padding.
-    """
-    per_stack = [tf.concat(places[s::stacks], 0) for s in range(stacks)]
-    ranks = [1 + tf.range(tf.size(place)) for place in per_stack]
-    return tf.dynamic_stitch(
-        [tf.constant([0]), *(1 + place for place in per_stack)], [tf.constant([0]), *ranks]
-    )

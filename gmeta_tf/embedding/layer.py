@@ -192,7 +192,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         if not self._sharded:
             return empty_plan(self.lookup.index(ids, None))
         keys = self.lookup.keys(ids, self.key_dtype)
-        plan = plan_exchange(keys, stacks=self._sharded_stacks, name=name)
+        plan = plan_exchange(keys, stacks=self._sharded_stacks, name=name, compiled=self.compiled)
         return plan._replace(index=self.lookup.index(ids, plan.index))
 
     def plan_alone(self, ids: tf.Tensor) -> ExchangePlan:

@@ -171,7 +171,7 @@ def side_by_side(parts: Parts, order: Order = None) -> tf.Tensor:
 
 
 def permuted(tensor: tf.Tensor, order: np.ndarray) -> tf.Tensor:
-    """`tf.gather(tensor, order)` of a permutation; its gradient is a gather, too, and no scatter."""
+    """`tf.gather(tensor, order)` of a permutation, whose gradient is a gather and no scatter."""
 
     @tf.custom_gradient
     def gather(values):

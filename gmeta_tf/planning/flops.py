@@ -31,31 +31,39 @@ def low_rank(job: Job, op: Op) -> bool:
 def task_flops(job: Job, place: int) -> float:
     """Operations of one task in the layer at `place` of the tower."""
     op, before = job.tower[place], job.tower[:place]
+    rest = _part(job, op, op.inputs - op.apart, op.outputs, before=before)
+    return rest + (_part(job, op, op.apart, 0, before=()) if op.apart else 0)
+
+
+def _part(job, op, inputs, outputs, *, before):
+    """Operations of one task in some columns of a layer's input.
+
+    Args:
+      job: the job.
+      op: the layer.
+      inputs: number of the columns.
+      outputs: of the layer, of which one part is to account for the narrow product (x Xᵀ) M.
+      before: the layers that the columns depend on.
+    """
+    flops = 2 * inputs * op.outputs
     low = low_rank(job, op)
     operands = 2 if op.dots else 1  # that are activations
     kernel = not op.dots
     own = job.adapts(op) and not low  # the inner loop forms a gradient of the kernel
     rows_adapt = op.after_rows and any(map(job.adapts_rows, job.tables))
-    inward = operands * (
-        rows_adapt or any(map(job.adapts, before))
-    )  # gradients of activations in the inner loop
-    outward = operands * (
-        op.after_rows or any(not layer.dots for layer in before)
-    )  # and in the outer loop
+    # Gradients of activations in the inner loop, and in the outer loop:
+    inward = operands * (rows_adapt or any(map(job.adapts, before)))
+    outward = operands * (op.after_rows or any(not layer.dots for layer in before))
+
+    def extra(steps):
+        return 2 * steps * job.support * (inputs + outputs) if low else 0
+
     total = 0.0
     for k in range(job.inner_steps):
-        extra = _extra(job, op, steps=k) if low else 0
-        total += (1 + inward) * (op.flops + extra) + own * op.flops
+        total += (1 + inward) * (flops + extra(k)) + own * flops
         if job.second_order:
-            total += (kernel + outward) * op.flops + 2 * extra  # of the product forward
-            total += (
-                2 * inward * (op.flops + extra) + own * (1 + outward) * op.flops
-            )  # of the inner gradients
-    extra = _extra(job, op, steps=job.inner_steps) if low else 0
-    on_query = (1 + kernel + outward) * op.flops + (3 if job.second_order else 1 + outward) * extra
-    return job.support * total + job.query * on_query
-
-
-def _extra(job, op, *, steps):
-    """Operations a sample of (x Xᵀ) M after so many steps."""
-    return 2 * steps * job.support * (op.inputs + op.outputs)
+            total += (kernel + outward) * flops + 2 * extra(k)  # of the product forward
+            # Of the inner gradients:
+            total += 2 * inward * (flops + extra(k)) + own * (1 + outward) * flops
+    narrow = (3 if job.second_order else 1 + outward) * extra(job.inner_steps)
+    return job.support * total + job.query * ((1 + kernel + outward) * flops + narrow)

@@ -20,6 +20,8 @@ class Op:
       bias: whether there is one beside the kernel.
       after_rows: whether its input depends on embedding rows.
       last: whether it is the tower's head.
+      apart: columns of its input that depend on embedding rows alone, kept apart from those that
+        depend on the tower's weights (see `meta.low_rank.DenseOfParts`).
     """
 
     name: str
@@ -29,6 +31,7 @@ class Op:
     bias: bool = True
     after_rows: bool = True
     last: bool = False
+    apart: int = 0
 
     @property
     def flops(self) -> int:
@@ -54,11 +57,10 @@ def dlrm(
     """The layers of `models.towers.DLRM`, over `features` vectors of `dim` and some numbers."""
     below = _dense("bottom", (numeric, *bottom, dim), after_rows=False) if numeric else ()
     vectors = features + bool(numeric)
-    return (
-        *below,
-        _dots(vectors, dim),
-        *_dense("top", (_pairs(vectors) + vectors * dim, *top, 1), ends=True),
-    )
+    first, *others = _dense("top", (_pairs(vectors) + vectors * dim, *top, 1), ends=True)
+    if numeric:  # whose dot products with the others take no product of matrices
+        first = dataclasses.replace(first, apart=_pairs(features) + features * dim)
+    return (*below, _dots(features, dim), first, *others)
 
 
 def dcn(
@@ -85,7 +87,7 @@ def deepfm(features: int, *, dim: int, hidden: tuple[int, ...], numeric: int = 0
     pairs take no product of matrices.
     """
     deep = (features * dim + numeric, *hidden)
-    return (*_dense("deep", deep), Op("head", deep[0] + deep[-1], 1, last=True))
+    return (*_dense("deep", deep), _head(deep[0], deep[-1]))
 
 
 def wide_deep(
@@ -96,7 +98,7 @@ def wide_deep(
     return (
         _dots(features, dim),
         *_dense("deep", deep),
-        Op("head", deep[0] + _pairs(features) + deep[-1], 1, last=True),
+        _head(deep[0] + _pairs(features), deep[-1]),
     )
 
 
@@ -106,7 +108,12 @@ def parameters(tower: tuple[Op, ...]) -> int:
 
 
 def _dots(vectors, dim):
-    return Op("dots", dim, vectors * vectors, dots=True)  # all of them are computed, half are kept
+    # All of them are computed, half are kept.
+    return Op("dots", dim, vectors * vectors, dots=True, apart=dim)
+
+
+def _head(apart, hidden):
+    return Op("head", apart + hidden, 1, last=True, apart=apart)
 
 
 def _pairs(vectors):

@@ -25,13 +25,6 @@ def test_packing_is_undone_by_unpacking():
         np.testing.assert_array_equal(part, back)
 
 
-def test_keys_know_their_stack():
-    first = STACKS[1].first_key
-    keys = tf.constant([0, first - 1, first, first + 2])
-    assert exchange._stack_of(keys, stacks=STACKS).numpy().tolist() == [0, 0, 1, 1]
-    assert exchange._stack_of(keys, stacks=STACKS[:1]).numpy().tolist() == [0, 0, 0, 0]
-
-
 def test_a_plan_for_one_rank_by_hand():
     first = STACKS[1].first_key
     plan = exchange.plan_exchange(tf.constant([[6, -1, first + 1], [6, 0, -1]]), stacks=STACKS)
@@ -49,7 +42,7 @@ def test_rows_are_fetched_once_each(empty):
 
 
 def test_gradients_of_one_row_are_summed():
-    rows, gradients = exchange._sum_per_row(
+    rows, gradients = exchange.sum_per_row(
         tf.constant([4, 1, 4]), tf.constant([[1.0], [2.0], [5.0]])
     )
     assert (rows.numpy().tolist(), gradients.numpy().tolist()) == ([4, 1], [[6.0], [2.0]])

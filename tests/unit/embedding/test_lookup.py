@@ -44,8 +44,10 @@ def test_the_layout():
 
 
 def test_keys_are_those_of_the_sharded_tables():
-    assert LOOKUP.keys(IDS).numpy().tolist() == [[7, 7], [9, 7]]
-    assert LOOKUP.keys(tf.constant([[-1, 0, 3, 0, 0]], tf.int64)).numpy().tolist() == [[-1, 3]]
+    assert LOOKUP.keys(IDS, tf.int32).numpy().tolist() == [[7, 7], [9, 7]]
+    assert LOOKUP.keys(tf.constant([[-1, 0, 3, 0, 0]], tf.int64), tf.int64).numpy().tolist() == [
+        [-1, 3]
+    ]
 
 
 def test_the_index_reads_replicated_rows_in_place_and_fetched_ones_behind_them():

@@ -163,7 +163,7 @@ def test_sinusoids_are_learned_in_five_steps(shots, times):
         ]
     )
     model.build([None, 1])
-    weights, optimizer = model.trainable_variables, tf.keras.optimizers.Adam(2e-3)
+    weights, optimizer = model.trainable_variables, tf.keras.optimizers.Adam(1e-3)
     substitution, inner_loop = Substitution(model, weights), InnerLoop(5, 0.01)
 
     def error(fast, x, y):

@@ -3,7 +3,7 @@
 import pytest
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metrics.step import StepMetrics
+from gmeta_tf.metrics.step import StepClock, StepMetrics
 
 
 def test_phases_add_up(monkeypatch):
@@ -11,9 +11,10 @@ def test_phases_add_up(monkeypatch):
     monkeypatch.setattr(tf, "timestamp", lambda: tf.constant(next(times), tf.float64))
     step = StepMetrics()
     for sent in (10.0, 30.0):
+        clock = step.clock()
         for _ in range(5):
-            step.mark(tf.constant(0))
-        step.finish(tf.constant(sent, tf.float64), tf.constant(sent / 80, tf.float64))
+            clock.mark(tf.constant(0))
+        clock.finish(tf.constant(sent, tf.float64), tf.constant(sent / 80, tf.float64))
     means = {metric.name: float(metric.result()) for metric in step.metrics}
     assert means == {
         "seconds_input": 1.0,  # none before the first step, 107 - 105 before the second
@@ -30,8 +31,27 @@ def test_a_pause_is_no_input(monkeypatch):
     monkeypatch.setattr(tf, "timestamp", lambda: tf.constant(next(times), tf.float64))
     step = StepMetrics()
     for _ in range(2):
+        clock = step.clock()
         for _ in range(5):
-            step.mark(tf.constant(0))
-        step.finish(tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64))
+            clock.mark(tf.constant(0))
+        clock.finish(tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64))
         step.pause()
     assert float(step.metrics[0].result()) == pytest.approx(0)
+
+
+def test_a_step_that_is_one_program_counts_as_compute(monkeypatch):
+    times = iter([100.0, 103.0])
+    monkeypatch.setattr(tf, "timestamp", lambda: tf.constant(next(times), tf.float64))
+    step = StepMetrics()
+    clock = step.clock()
+    clock.mark(tf.constant(0))
+    clock.program(tf.constant(4.0))
+    clock.finish(tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64))
+    assert [float(metric.result()) for metric in step.metrics[:4]] == [0, 0, 3, 0]
+
+
+def test_without_metrics_no_time_is_taken(monkeypatch):
+    monkeypatch.setattr(tf, "timestamp", None)
+    clock = StepClock(None)
+    assert clock.mark("tensors") == "tensors"
+    clock.program("tensor")

@@ -258,7 +258,7 @@ def test_a_regression_trains_with_mse(tiny):
         model = make(data, optimizer="sgd", loss=loss)
         with pytest.raises(
             tf.errors.InvalidArgumentError,
-            match=r"label must lie in \[0, 1\] for the loss binary_crossentropy. Received: 0 to 5, at step 0 on rank 0 of 1. Use",
+            match=r"label must lie in \[0, 1\] for the loss binary_crossentropy. Received: 4 to 5, at step 0 on rank 0 of 1. Use",
         ):
             model.fit(rated, steps_per_epoch=1, verbose=0)
 

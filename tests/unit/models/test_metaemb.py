@@ -54,7 +54,7 @@ def test_one_step_on_the_identity_by_default():
     assert (
         model.identity,
         model.task_loop.variables,
-        model.task_loop.adapts_rows,
+        model.task_loop.rows.adapt,
         model.cold_share,
     ) == ("user", [], True, 0.1)
     with pytest.raises(

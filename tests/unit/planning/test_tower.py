@@ -21,11 +21,11 @@ def test_a_dlrm_by_hand():
     assert tower == (
         Op("bottom_0", 1, 5, after_rows=False),
         Op("bottom_1", 5, 3, after_rows=False),
-        Op("dots", 3, 9, dots=True),
-        Op("top_0", 3 + 9, 4),
+        Op("dots", 3, 4, dots=True, apart=3),
+        Op("top_0", 3 + 9, 4, apart=1 + 6),
         Op("top_1", 4, 1, last=True),
     )
-    assert [op.flops for op in tower] == [10, 30, 54, 96, 8]
+    assert [op.flops for op in tower] == [10, 30, 24, 96, 8]
     assert [op.parameters for op in tower] == [10, 18, 0, 52, 5]
 
 
@@ -43,15 +43,15 @@ def test_a_dcn_by_hand(rank, crosses):
 def test_a_deepfm_by_hand():
     assert deepfm(2, dim=3, hidden=(5,), numeric=1) == (
         Op("deep_0", 7, 5),
-        Op("head", 7 + 5, 1, last=True),
+        Op("head", 7 + 5, 1, last=True, apart=7),
     )
 
 
 def test_a_wide_and_deep_tower_by_hand():
     expected = (
-        Op("dots", 3, 4, dots=True),
+        Op("dots", 3, 4, dots=True, apart=3),
         Op("deep_0", 7, 5),
-        Op("head", 7 + 1 + 5, 1, last=True),
+        Op("head", 7 + 1 + 5, 1, last=True, apart=7 + 1),
     )
     assert wide_deep(2, dim=3, hidden=(5,), numeric=1) == expected
 
