@@ -11,7 +11,8 @@ All columns are of a step. `ms` is the time on the thread that ran an operation 
 waiting for the pool that it handed work to), `share` its part in that of all operations, `pool ms`
 the time of intra-op threads that worked for it. `latency ms` is from an operation's begin to its
 results, for those that leave their thread in between, as collectives do. A step under the profiler
-takes longer than `step_ms`, which is measured before.
+takes longer than `step_ms`, which is measured before. A compiled program's loop makes records at
+each turn: where one is long, profile few steps.
 """
 
 import collections
@@ -109,12 +110,15 @@ def record(run: Callable, steps: int):
 def tables(space, *, steps: int) -> dict:
     """All tables of a profile, each a list of rows with the largest time first."""
     calls, on_device = xplane.host_calls(space), xplane.device_calls(space)
+    compiled = xplane.compiled_calls(space)
     own, pool = sum(call.own for call in calls) / steps, sum(call.pool for call in calls) / steps
     made = {
         "total": {"ops": len(calls) / steps, "ms": round(own, 3), "pool_ms": round(pool, 3)},
         "ops": by(calls, ("kind",), steps=steps),
         "shapes": by(calls, ("kind", "shapes"), steps=steps),
     }
+    if compiled:
+        made["compiled"] = compiled_rows(compiled, steps=steps)
     return made | device_tables(on_device, steps=steps) if on_device else made
 
 
@@ -140,6 +144,23 @@ def by(calls: list[xplane.Call], keys: tuple[str, ...], *, steps: int) -> list[d
                 "slowest": max(of_group, key=lambda call: call.own).name,
             }
         )
+    return sorted(rows, key=lambda row: row["ms"], reverse=True)
+
+
+def compiled_rows(calls: list[xplane.CompiledCall], *, steps: int) -> list[dict]:
+    """Rows of a compiled program's instructions."""
+    groups = collections.defaultdict(list)
+    for call in calls:
+        groups[call.program, call.instruction].append(call.own)
+    rows = [
+        {
+            "program": program,
+            "instruction": instruction,
+            "calls": round(len(own) / steps, 2),
+            "ms": round(sum(own) / steps, 4),
+        }
+        for (program, instruction), own in groups.items()
+    ]
     return sorted(rows, key=lambda row: row["ms"], reverse=True)
 
 
@@ -188,6 +209,12 @@ def show(made: dict, *, top: int):
     )
     console.print(host_table("by operation", made["ops"][:top]))
     console.print(host_table("by operation and shapes", made["shapes"][:top], shapes=True))
+    if "compiled" in made:
+        table = Table("program", "instruction", "calls", "ms", title="inside compiled programs")
+        for row in made["compiled"][:top]:
+            numbers = f"{row['calls']:.1f}", f"{row['ms']:.4f}"
+            table.add_row(row["program"][-50:], row["instruction"][-40:], *numbers)
+        console.print(table)
     if "device" not in made:
         return
     console.print("GPU: " + ", ".join(f"{name} {v:.4g}" for name, v in made["device"].items()))

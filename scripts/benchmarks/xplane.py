@@ -47,6 +47,21 @@ class Call:
 
 
 @dataclasses.dataclass
+class CompiledCall:
+    """One execution of an instruction of a program that XLA compiled for the host.
+
+    Attributes:
+      program: its name.
+      instruction: such as "fusion.3".
+      own: ms, without instructions inside.
+    """
+
+    program: str
+    instruction: str
+    own: float
+
+
+@dataclasses.dataclass
 class DeviceCall:
     """One kernel, or one copy, on a GPU.
 
@@ -109,6 +124,30 @@ def host_calls(space) -> list[Call]:
             call.pool += duration * PICOSECONDS
     _set_latencies(calls, done)
     _set_shapes(calls)
+    return calls
+
+
+def compiled_calls(space) -> list[CompiledCall]:
+    """Every execution of an instruction of a compiled program on the host."""
+    calls = []
+    for plane in space.planes:
+        for line in plane.lines if plane.name == HOST else []:
+            events = [event for event in _events(plane, line) if "hlo_op" in event.stats]
+            around = []
+            for event in sorted(events, key=lambda e: (e.begin, -e.end)):
+                while around and around[-1].end <= event.begin:
+                    around.pop()
+                if around:
+                    around[-1].inside += event.end - event.begin
+                around.append(event)
+            calls += [
+                CompiledCall(
+                    str(event.stats.get("hlo_module", "")),
+                    str(event.stats["hlo_op"]),
+                    (event.end - event.begin - event.inside) * PICOSECONDS,
+                )
+                for event in events
+            ]
     return calls
 
 

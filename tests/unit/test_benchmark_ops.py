@@ -127,6 +127,20 @@ def test_tables_are_of_a_step(space):
     assert "device" not in made
 
 
+def test_compiled_programs_have_instructions(space):
+    from ops import tables
+
+    def of(instruction):
+        return {"hlo_op": instruction, "hlo_module": "learn"}
+
+    thread = [("call", 0, 10, of("call")), ("fusion", 1, 4, of("fusion")), ("a:Mul", 20, 1, {})]
+    add_plane(space, "/host:CPU", {"tf_Compute/1": thread, "tf_Eigen/2": [thread[1]]})
+    assert tables(space, steps=2)["compiled"] == [
+        {"program": "learn", "instruction": "fusion", "calls": 1.0, "ms": 4.0},
+        {"program": "learn", "instruction": "call", "calls": 0.5, "ms": 3.0},
+    ]
+
+
 def test_a_gpu_has_kernels_and_copies(space):
     from ops import tables
 
