@@ -1,9 +1,11 @@
 """Reading and preparing task files, on two cores.
 
-python scripts/benchmarks/metaio.py                         a table
-python scripts/benchmarks/metaio.py --json runs/metaio.json and a file of the figures, with a
-picture python scripts/benchmarks/metaio.py --quick                 one short round, and a log of 10
-instead of 50 million rows
+    python scripts/benchmarks/metaio.py
+        a table
+    python scripts/benchmarks/metaio.py --json runs/metaio.json
+        and a file of the figures, with a picture
+    python scripts/benchmarks/metaio.py --quick
+        one short round, and a log of 10 instead of 50 million rows; its file says so
 
 Reading: batches of workload `small` and `dlrm` from files, shuffled and padded, beside the
 conventional pipeline (an Example a sample, grouped as it is read), the layout with a list a field,
@@ -17,9 +19,9 @@ import contextlib
 import pathlib
 import tempfile
 
-import rounds
 import throughput
-from rounds import Panel, Side
+from harness import rounds
+from harness.rounds import Panel, Side
 
 ROWS, QUICK_ROWS = 50_000_000, 10_000_000
 TASKS = {"small": 32_768, "dlrm": 8192}
@@ -34,7 +36,10 @@ def main():
         folder = pathlib.Path(scratch)
         for workload, count in TASKS.items():
             rounds.run(
-                Side("task_files", {"workload": workload, "out": folder / workload, "count": count})
+                Side(
+                    "sides.task_files",
+                    {"workload": workload, "out": folder / workload, "count": count},
+                )
             )
         for name in ("conventional", "fields", "torch"):
             (folder / name).mkdir()
@@ -42,7 +47,7 @@ def main():
         waits = {
             workload: rounds.run(
                 Side(
-                    "input_wait",
+                    "sides.input_wait",
                     {"workload": workload, "data": folder / workload} | FIT,
                     steps=steps,
                 )
@@ -73,8 +78,8 @@ def reading(folder: pathlib.Path) -> dict[str, Side]:
     """The sides that read or train."""
     small, dlrm = ({"workload": workload, "data": folder / workload} for workload in TASKS)
     return {
-        "ingest_small": Side("gmeta_ingest", small, steps=2000),
-        "ingest_dlrm": Side("gmeta_ingest", dlrm, steps=800),
+        "ingest_small": Side("sides.gmeta_ingest", small, steps=2000),
+        "ingest_dlrm": Side("sides.gmeta_ingest", dlrm, steps=800),
         "fields_small": Side("peers.fields_ingest", {"data": folder / "fields"}, steps=2000),
         "conventional": Side(
             "peers.conventional_ingest", {"data": folder / "conventional"}, steps=40
@@ -88,10 +93,10 @@ def reading(folder: pathlib.Path) -> dict[str, Side]:
             steps=100,
             python=str(throughput.PEERS_PYTHON),
         ),
-        "train_cached_small": Side("gmeta_fit", FIT, steps=400),
-        "train_files_small": Side("gmeta_fit", FIT | small, steps=400),
-        "train_cached_dlrm": Side("gmeta_fit", FIT | {"workload": "dlrm"}, steps=80),
-        "train_files_dlrm": Side("gmeta_fit", FIT | dlrm, steps=80),
+        "train_cached_small": Side("sides.gmeta_fit", FIT, steps=400),
+        "train_files_small": Side("sides.gmeta_fit", FIT | small, steps=400),
+        "train_cached_dlrm": Side("sides.gmeta_fit", FIT | {"workload": "dlrm"}, steps=80),
+        "train_files_dlrm": Side("sides.gmeta_fit", FIT | dlrm, steps=80),
     }
 
 
@@ -103,7 +108,9 @@ def preparations(folder: pathlib.Path, rows: int) -> dict[str, dict]:
         ("export", "export", rows),
         ("prepare_tenth", "prepare", rows // 10),
     ):
-        made[name] = rounds.run(Side("prepare_log", {"how": how, "rows": count, "data": folder}))
+        made[name] = rounds.run(
+            Side("sides.prepare_log", {"how": how, "rows": count, "data": folder})
+        )
         print(f"{name}: {made[name]}")
         with contextlib.suppress(FileNotFoundError):
             (folder / "sorted.parquet").unlink()

@@ -23,8 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 
-import side
-import xplane
+from harness import side, xplane
 from rich.console import Console
 from rich.table import Table
 
@@ -40,7 +39,7 @@ def main():
     own = options(**setting.own)
     if not own["gpu"]:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    import gmeta_fit
+    from sides import gmeta_fit
 
     from gmeta_tf import comm
 

@@ -14,8 +14,8 @@ PyTorch peers.
 import subprocess
 import sys
 
-import rounds
-from rounds import Side
+from harness import rounds
+from harness.rounds import Side
 
 PEERS_VENV = rounds.HERE.parents[1] / ".venv-bench"
 PEERS_PYTHON = PEERS_VENV / "bin" / "python"
@@ -24,17 +24,17 @@ PACKAGES = (f"torch=={TORCH}", "numpy==2.0.2", "jsonargparse[signatures]==4.53.0
 
 SIDES = {
     "fit": Side(
-        "gmeta_fit", {"task_chunk": 64, "intra": 1}, steps=400
+        "sides.gmeta_fit", {"task_chunk": 64, "intra": 1}, steps=400
     ),  # two chunks at a time, a thread each
-    "fit_unchunked": Side("gmeta_fit", steps=400),
+    "fit_unchunked": Side("sides.gmeta_fit", steps=400),
     "tf_vectorized": Side("peers.tf_loops", {"how": "vectorized"}, steps=400),
     "tf_batched": Side("peers.tf_loops", {"how": "batched"}, steps=400),
     "tf_map_fn": Side("peers.tf_loops", {"how": "map_fn"}, steps=200),
     "tf_eager": Side("peers.tf_loops", {"how": "eager"}, steps=8),
     "torch_loop": Side("peers.torch_loops", {"how": "loop"}, steps=40, python=str(PEERS_PYTHON)),
     "torch_vmap": Side("peers.torch_loops", {"how": "vmap"}, steps=120, python=str(PEERS_PYTHON)),
-    "gemm_bound": Side("gemm_bound", steps=400),
-    "fit_dlrm": Side("gmeta_fit", {"workload": "dlrm"}, steps=80),
+    "gemm_bound": Side("sides.gemm_bound", steps=400),
+    "fit_dlrm": Side("sides.gmeta_fit", {"workload": "dlrm"}, steps=80),
 }
 
 

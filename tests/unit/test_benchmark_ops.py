@@ -88,7 +88,7 @@ def host(space):
 
 
 def test_operations_of_the_host(space):
-    import xplane
+    from harness import xplane
 
     host(space)
     calls = {(call.name, call.began): call for call in xplane.host_calls(space)}
@@ -185,7 +185,7 @@ def test_a_step_is_profiled_and_its_tables_written(tmp_path, monkeypatch, capsys
 
 
 def test_a_folder_without_a_profile_is_refused(tmp_path):
-    import xplane
+    from harness import xplane
 
     with pytest.raises(FileNotFoundError, match=r"folder must hold a profile .* Received: .*Call"):
         xplane.read(tmp_path)

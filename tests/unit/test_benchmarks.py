@@ -34,7 +34,7 @@ def _on_path(monkeypatch):
 
 
 def test_batches_have_the_shapes_that_models_take():
-    from workloads import Workload, random_batches
+    from harness.workloads import Workload, random_batches
 
     workload = Workload(tasks=3, support=4, query=5, fields=2, tables=(7,), numeric=6)
     batches = random_batches(workload, count=2)
@@ -53,7 +53,7 @@ def test_batches_have_the_shapes_that_models_take():
 
 
 def test_ranks_draw_batches_of_their_own_which_are_always_the_same():
-    from workloads import SMALL, random_batches
+    from harness.workloads import SMALL, random_batches
 
     first, again, other = (
         random_batches(SMALL, rank=rank, count=1)[0][0]["ids"] for rank in (0, 0, 1)
@@ -63,7 +63,7 @@ def test_ranks_draw_batches_of_their_own_which_are_always_the_same():
 
 
 def test_each_field_of_dlrm_reads_its_own_table():
-    from workloads import CRITEO, DLRM, random_batches
+    from harness.workloads import CRITEO, DLRM, random_batches
 
     assert len(CRITEO) == DLRM.fields == 26
     assert len(DLRM.tables) == 26
@@ -75,7 +75,7 @@ def test_each_field_of_dlrm_reads_its_own_table():
 
 
 def test_zipf_draws_ids_by_their_frequencies():
-    from workloads import Workload, random_batches
+    from harness.workloads import Workload, random_batches
 
     workload = Workload(tasks=2000, fields=1, tables=(5,), ids="zipf")
     drawn = random_batches(workload, count=1)[0][0]["ids"]
@@ -86,7 +86,7 @@ def test_zipf_draws_ids_by_their_frequencies():
 
 
 def test_first_weights_fit_the_workload():
-    from workloads import Workload, first_weights
+    from harness.workloads import Workload, first_weights
 
     table, kernels, biases = first_weights(Workload(tables=(10,)))
     assert table.shape == (10, 16)
@@ -95,22 +95,24 @@ def test_first_weights_fit_the_workload():
 
 
 def test_peers_refuse_what_they_are_not_written_for():
-    from workloads import DLRM, first_weights
+    from harness.workloads import DLRM, first_weights
 
     with pytest.raises(ValueError, match="workload must be an MLP over one table"):
         first_weights(DLRM)
 
 
 def test_a_side_prints_its_throughput():
-    import rounds
+    from harness import rounds
 
-    result = rounds.run(rounds.Side("gmeta_fit", {"ids": "zipf", "tasks": 2, "pin": 0}, steps=2))
+    result = rounds.run(
+        rounds.Side("sides.gmeta_fit", {"ids": "zipf", "tasks": 2, "pin": 0}, steps=2)
+    )
     assert result["samples_per_second"] > 0
     assert 0 < result["loss"] < 1
 
 
 def test_a_side_that_fails_is_reported_with_its_output():
-    import rounds
+    from harness import rounds
 
     with pytest.raises(
         RuntimeError, match=r"(?s)no_such_module must run to its end.*No module named"
@@ -119,25 +121,25 @@ def test_a_side_that_fails_is_reported_with_its_output():
 
 
 def test_a_side_that_prints_no_result_is_reported():
-    import rounds
+    from harness import rounds
 
     with pytest.raises(RuntimeError, match="this must run to its end"):
         rounds.run(rounds.Side("this"))
 
 
 def test_a_side_knows_its_command():
-    from rounds import Side, shortened
+    from harness.rounds import Side, shortened
 
     side = Side("peers.hybrid_step", {"pin": 0, "ids": "zipf"}, steps=40, ranks=2)
     module = [sys.executable, "-m", "peers.hybrid_step", "--pin=0", "--ids=zipf"]
     assert side.command()[1:] == ["--gloo", "-np", "2", *module, "--steps=40"]
     assert side.command()[0].endswith("horovodrun")
     assert shortened(dataclasses.replace(side, ranks=1)).command() == [*module, "--steps=10"]
-    assert Side("gmeta_fit", copies=2).command(copy=1)[-1] == "--pin=1"
+    assert Side("sides.gmeta_fit", copies=2).command(copy=1)[-1] == "--pin=1"
 
 
 def test_a_pinned_rank_takes_the_core_of_its_place(monkeypatch):
-    import side
+    from harness import side
 
     taken = {}
     monkeypatch.setattr(side.os, "sched_getaffinity", lambda _: {4, 5, 6})
@@ -155,7 +157,7 @@ def test_a_pinned_rank_takes_the_core_of_its_place(monkeypatch):
 
 
 def test_sides_take_turns(monkeypatch):
-    import rounds
+    from harness import rounds
 
     order = []
     monkeypatch.setattr(
@@ -174,7 +176,7 @@ def test_sides_take_turns(monkeypatch):
 
 
 def test_copies_run_at_once_and_are_added_up(tmp_path, monkeypatch):
-    import rounds
+    from harness import rounds
 
     (tmp_path / "fake.py").write_text(
         'import sys; print("noise"); print({"--pin=0": \'{"samples_per_second": 1}\', "--pin=1": '
@@ -185,7 +187,7 @@ def test_copies_run_at_once_and_are_added_up(tmp_path, monkeypatch):
 
 
 def test_a_report_is_printed_written_and_drawn(tmp_path, capsys):
-    import rounds
+    from harness import rounds
 
     options = rounds.jsonargparse.Namespace(quick=True, json=tmp_path / "new" / "report.json")
     panels = [rounds.Panel("samples/s", {"fit": [100.0, 300.0], "peer": [20.0, 20.0]})]
@@ -274,8 +276,8 @@ def test_wire_figures_are_the_worst_of_all_jobs():
 
 
 def test_the_plain_algorithm_takes_the_operations_of_its_products():
-    from gemm_bound import flops_per_sample
-    from workloads import SMALL, Workload
+    from harness.workloads import SMALL, Workload
+    from sides.gemm_bound import flops_per_sample
 
     assert flops_per_sample(SMALL) == 246_528
     one_layer = Workload(
@@ -285,8 +287,8 @@ def test_the_plain_algorithm_takes_the_operations_of_its_products():
 
 
 def test_the_bound_is_one_large_product_of_as_many_operations(monkeypatch):
-    import gemm_bound
-    from workloads import SMALL
+    from harness.workloads import SMALL
+    from sides import gemm_bound
 
     rows = []
     monkeypatch.setattr(gemm_bound, "SIDE", 64)
@@ -303,8 +305,8 @@ def test_the_bound_is_one_large_product_of_as_many_operations(monkeypatch):
 
 @pytest.mark.parametrize("pair", ["rows_pair", "tables_pair"])
 def test_both_sides_of_growth_step_over_the_same_rows(pair, monkeypatch):
-    import growth_pair
-    from workloads import Workload
+    from harness.workloads import Workload
+    from sides import growth_pair
 
     monkeypatch.setattr(growth_pair, "ROWS", 40)
     (base, base_batches), (grown, grown_batches) = getattr(growth_pair, pair)(Workload(tasks=5))
@@ -331,8 +333,8 @@ def rows_of(workload, ids):
 
 
 def test_growth_times_both_sides(monkeypatch):
-    import growth_pair
-    from workloads import Workload
+    from harness.workloads import Workload
+    from sides import growth_pair
 
     monkeypatch.setattr(growth_pair, "ROWS", 40)
     taken = growth_pair.measure(
@@ -343,9 +345,8 @@ def test_growth_times_both_sides(monkeypatch):
 
 
 def test_remote_ids_are_counted_once_each_and_only_of_sharded_tables(monkeypatch):
-    import gmeta_fit
-    import wire_bytes
-    from workloads import Workload, random_batches
+    from harness.workloads import Workload, random_batches
+    from sides import gmeta_fit, wire_bytes
 
     workload = Workload(**TINY)
     model = gmeta_fit.build_model(workload)
@@ -386,8 +387,8 @@ def require_equal_steps(peers):
     """Trains fit and peers from the same weights on each rank's first batch, step by step, and
     compares the losses.
     """
-    import gmeta_fit
-    from workloads import Workload, first_weights, random_batches
+    from harness.workloads import Workload, first_weights, random_batches
+    from sides import gmeta_fit
 
     from gmeta_tf import comm
     from gmeta_tf.embedding.initial_rows import SMALL, initial_rows
@@ -449,7 +450,7 @@ def test_figures_of_task_files():
 
 
 def test_an_exported_model_serves_what_the_program_does(monkeypatch):
-    import serve_users
+    from sides import serve_users
 
     monkeypatch.setattr(serve_users, "USERS", 2)
     model = serve_users.make_model()

@@ -3,15 +3,16 @@
 cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_loops --how vmap --steps 20
 
   loop   a Python loop with `autograd.grad(create_graph=True)`, as MeLU, learn2learn and
-  RecBole-MetaRec do it vmap   `torch.func.vmap` of `torch.func.grad`
+         RecBole-MetaRec do it
+  vmap   `torch.func.vmap` of `torch.func.grad`
 """
 
 from typing import Literal
 
 import torch
-from side import in_order, measure
+from harness.side import in_order, measure
+from harness.workloads import Workload, first_weights, random_batches
 from torch.nn.functional import binary_cross_entropy_with_logits
-from workloads import Workload, first_weights, random_batches
 
 
 def mlp(inputs, kernels, biases):

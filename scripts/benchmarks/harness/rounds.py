@@ -18,9 +18,9 @@ import sys
 from collections.abc import Callable, Mapping
 
 import jsonargparse
-from picture import draw, shown
+from drawing.picture import draw, shown
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parents[1]  # whose rooms are on the path
 ROUNDS, QUICK_SHARE = 5, 4  # a quick comparison has one round, with a fourth of the steps
 TIME_LIMIT = 900  # s, for one side
 RATE = "samples_per_second"

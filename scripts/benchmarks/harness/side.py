@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import jsonargparse
-from workloads import WORKLOADS, Workload
+from harness.workloads import WORKLOADS, Workload
 
 CORES = 2
 WARM_UP_STEPS = 20
