@@ -54,6 +54,8 @@ def main():
         title=title,
         panels=panels,
         figures=figures(rounds.medians(taken)),
+        of_rounds=[figures(of_round) for of_round in rounds.by_round(taken)],
+        speeds=rounds.speeds(results),
         tensorflow_recommenders_addons=TFRA,
     )
 

@@ -37,14 +37,21 @@ PAIRS = {
 def main():
     """Measures all pairs and reports."""
     options = rounds.read_options(__doc__)
-    panels, ratios = [], {}
+    panels, ratios, speeds = [], {}, []
     for name, side in PAIRS.items():
         if options.quick:
             side = rounds.shortened(dataclasses.replace(side, options=QUICK | side.options))
+        speeds.append(rounds.machine_speed())
         taken = rounds.run(side)
         panels.append(Panel(f"ms a step: {name.replace('_', ' ')}", taken))
         ratios[name] = ratios_of(rounds.medians(taken))
-    rounds.report(options, title="step time against size", panels=panels, figures=figures(ratios))
+    rounds.report(
+        options,
+        title="step time against size",
+        panels=panels,
+        figures=figures(ratios),
+        speeds=speeds,
+    )
 
 
 def ratios_of(taken: dict[str, float]) -> dict[str, float]:

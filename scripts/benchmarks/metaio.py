@@ -43,7 +43,8 @@ def main():
             )
         for name in ("conventional", "fields", "torch"):
             (folder / name).mkdir()
-        rates = rounds.values(rounds.in_turn(reading(folder), quick=options.quick))
+        results = rounds.in_turn(reading(folder), quick=options.quick)
+        rates = rounds.values(results)
         waits = {
             workload: rounds.run(
                 Side(
@@ -70,6 +71,8 @@ def main():
         title="reading and preparing task files",
         panels=panels,
         figures=made,
+        of_rounds=[rates_figures(of_round) for of_round in rounds.by_round(rates)],
+        speeds=rounds.speeds(results),
         torch=throughput.TORCH,
     )
 
@@ -128,6 +131,17 @@ def figures(
       prepared: what `preparations` returns.
     """
     a_row = {name: result["seconds"] / result["rows"] for name, result in prepared.items()}
+    return rates_figures(rates) | {
+        "input_wait_share": max(result["input_wait_share"] for result in waits.values()),
+        "prepare_rows_per_s": 1 / a_row["prepare"],
+        "prepare_peak_gib": prepared["prepare"]["peak_gib"],
+        "prepare_over_sql_export": prepared["prepare"]["seconds"] / prepared["export"]["seconds"],
+        "prepare_cost_growth": a_row["prepare"] / a_row["prepare_tenth"],
+    }
+
+
+def rates_figures(rates: dict[str, float]) -> dict[str, float]:
+    """The figures that follow from samples/s of each side."""
     return {
         "ingest_small_samples_per_s": rates["ingest_small"],
         "ingest_dlrm_samples_per_s": rates["ingest_dlrm"],
@@ -139,11 +153,6 @@ def figures(
         "train_from_files_over_cached_small": rates["train_files_small"]
         / rates["train_cached_small"],
         "train_from_files_over_cached_dlrm": rates["train_files_dlrm"] / rates["train_cached_dlrm"],
-        "input_wait_share": max(result["input_wait_share"] for result in waits.values()),
-        "prepare_rows_per_s": 1 / a_row["prepare"],
-        "prepare_peak_gib": prepared["prepare"]["peak_gib"],
-        "prepare_over_sql_export": prepared["prepare"]["seconds"] / prepared["export"]["seconds"],
-        "prepare_cost_growth": a_row["prepare"] / a_row["prepare_tenth"],
     }
 
 

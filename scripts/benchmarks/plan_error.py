@@ -100,6 +100,7 @@ def main():
         title="a step of two ranks: predicted and measured",
         panels=[panel],
         figures=made | constants(calibration),
+        speeds=rounds.speeds(results),
     )
 
 

@@ -37,6 +37,11 @@ def main():
         title="adapting to a new user and scoring 10 samples, two cores",
         panels=panels,
         figures=made,
+        of_rounds=[
+            figures(dict(zip(QUANTILES, of_round, strict=True)))
+            for of_round in zip(*map(rounds.by_round, taken.values()), strict=True)
+        ],
+        speeds=rounds.speeds(results),
     )
 
 

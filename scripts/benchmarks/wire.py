@@ -49,6 +49,7 @@ def main():
         title="wire and memory of two ranks",
         panels=panels,
         figures=figures(counted, memory),
+        speeds=[rounds.machine_speed()],
     )
 
 

@@ -1,11 +1,13 @@
-"""The benchmarks' workloads, sides, harness and arithmetic; the PyTorch peers have an environment
-of their own and are not run.
+"""The benchmarks' workloads, sides, harness and arithmetic; the peers of other frameworks run where
+their environment is.
 """
 
 import dataclasses
 import importlib
 import json
 import pathlib
+import pickle
+import subprocess
 import sys
 from unittest import mock
 
@@ -24,6 +26,20 @@ TINY = {
     "dim": 4,
     "hidden": (8, 6),
     "outer_lr": 1.0,
+}
+SMALL_DLRM = {
+    "tasks": 4,
+    "support": 3,
+    "query": 5,
+    "fields": 3,
+    "tables": (30, 2, 500),
+    "ids": "zipf",
+    "dim": 4,
+    "numeric": 2,
+    "bottom": (5,),
+    "hidden": (8, 6),
+    "outer_lr": 0.5,
+    "row_optimizer": "RowAdagrad",
 }
 TINY_DLRM = {"tasks": 3, "dim": 4, "numeric": 2, "bottom": (6,), "hidden": (8,)}
 
@@ -165,8 +181,12 @@ def test_sides_take_turns(monkeypatch):
         "run",
         lambda side: order.append((side.module, side.steps)) or {"samples_per_second": len(order)},
     )
+    monkeypatch.setattr(rounds, "machine_speed", lambda: 90.0)
     sides = {"a": rounds.Side("one", steps=8), "b": rounds.Side("two")}
-    rates = rounds.values(rounds.in_turn(sides))
+    results = rounds.in_turn(sides)
+    rates = rounds.values(results)
+    assert rounds.speeds(results) == [90.0] * rounds.ROUNDS
+    assert rounds.by_round(rates)[1] == {"a": 3, "b": 4}
     assert order == [("one", 8), ("two", None)] * rounds.ROUNDS
     assert rates == {"a": [1, 3, 5, 7, 9], "b": [2, 4, 6, 8, 10]}
     assert rounds.medians(rates) == {"a": 5, "b": 6}
@@ -186,18 +206,74 @@ def test_copies_run_at_once_and_are_added_up(tmp_path, monkeypatch):
     assert rounds.run(rounds.Side("fake", copies=2)) == {"samples_per_second": 3}
 
 
+def test_a_side_runs_from_another_checkout_with_its_package(tmp_path):
+    from harness import rounds
+
+    folder = tmp_path / "scripts" / "benchmarks"
+    folder.mkdir(parents=True)
+    (folder / "fake.py").write_text(
+        "import json, os, package\n"
+        "print(json.dumps({'own': os.environ['OWN'], 'package': package.__file__}))"
+    )
+    (tmp_path / "package.py").write_text("")
+    side = rounds.Side("fake", checkout=tmp_path, environment={"OWN": "1"})
+    assert rounds.run(side) == {"own": "1", "package": str(tmp_path / "package.py")}
+
+
+def test_a_side_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    from harness import rounds
+
+    (tmp_path / "fake.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(rounds, "HERE", tmp_path)
+    with pytest.raises(RuntimeError, match="fake must run to its end within 1 s"):
+        rounds.run(rounds.Side("fake", limit=1))
+
+
+def test_the_machine_has_a_speed():
+    from harness import rounds
+
+    assert rounds.machine_speed() > 0
+
+
+def test_quick_figures_stay_out_of_the_docs(tmp_path, monkeypatch, capsys):
+    from harness import rounds
+
+    def read(*options):
+        monkeypatch.setattr(sys, "argv", ["a.py", *options])
+        return rounds.read_options("a comparison")
+
+    in_docs = "--json=" + str(rounds.DOCS / "results" / "a.json")
+    for options in (["--quick", f"--json={tmp_path / 'a.json'}"], [in_docs], ["--quick"]):
+        assert read(*options).quick == ("--quick" in options)
+    with pytest.raises(SystemExit):
+        read("--quick", in_docs)
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "json must lie outside of docs for a quick run" in printed
+    assert "Leave out --quick" in printed
+
+
 def test_a_report_is_printed_written_and_drawn(tmp_path, capsys):
     from harness import rounds
 
     options = rounds.jsonargparse.Namespace(quick=True, json=tmp_path / "new" / "report.json")
     panels = [rounds.Panel("samples/s", {"fit": [100.0, 300.0], "peer": [20.0, 20.0]})]
     rounds.report(
-        options, title="a title", panels=panels, figures={"fit_over_peer": 9.99996}, torch="2"
+        options,
+        title="a title",
+        panels=panels,
+        figures={"fit_over_peer": 9.99996},
+        of_rounds=[{"fit_over_peer": 5.0}, {"fit_over_peer": 15.0}],
+        speeds=[90.0, 80.0],
+        torch="2",
     )
     printed = capsys.readouterr().out.split()
-    assert printed[-2:] == ["fit_over_peer", "10"]
+    assert printed[-4:] == ["fit_over_peer", "10", "5", "15"]
+    assert "machine 85 80 90" in " ".join(printed)
     written = json.loads(options.json.read_text())
+    assert written["quick"]
     assert written["figures"] == {"fit_over_peer": 10.0}
+    assert written["spread"] == {"fit_over_peer": [5.0, 15.0]}
+    assert written["environment"]["gigaflops"] == [90.0, 80.0]
     assert written["measured"] == {"samples/s": {"fit": [100.0, 300.0], "peer": [20.0, 20.0]}}
     assert written["environment"].items() >= {"quick": True, "torch": "2"}.items()
     assert options.json.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -210,7 +286,9 @@ def test_throughput_compares_with_the_faster_of_two_peers():
         "fit": 100.0,
         "tf_vectorized": 20.0,
         "tf_batched": 40.0,
+        "jax_each": 25.0,
         "gemm_bound": 200.0,
+        "fit_dlrm": 30.0,
     }
     ratios = {
         name: figure for name, figure in figures(rates).items() if not name.endswith("_per_second")
@@ -220,8 +298,12 @@ def test_throughput_compares_with_the_faster_of_two_peers():
         "fit_over_gemm_bound": 0.5,
         "fit_over_torch_loop": 10.0,
         "fit_over_torch_vmap": 10.0,
+        "fit_over_torch_compile": 10.0,
+        "fit_over_jax": 4.0,
         "fit_over_tf_map_fn": 10.0,
         "fit_over_tf_eager": 10.0,
+        "fit_dlrm_over_tf_vectorized": 3.0,
+        "fit_dlrm_over_torch_vmap": 3.0,
     }
 
 
@@ -383,6 +465,99 @@ def on_ranks():
         require_equal_steps(PEERS[-1:])
 
 
+def test_fit_and_the_peer_take_the_same_steps_of_dlrm():
+    from harness.workloads import Workload, random_batches
+    from peers import tf_dlrm
+    from sides import gmeta_fit
+
+    workload = Workload(**SMALL_DLRM)
+    model = gmeta_fit.compiled(gmeta_fit.build_model(workload), workload)
+    start = dlrm_start(workload)
+    layers = [w for part in start[1:] for layer in part for w in layer]
+    model.tower.set_weights(layers)
+    ours = gmeta_fit.runner(model, gmeta_fit.cached(random_batches(workload)))
+    with mock.patch.object(tf_dlrm, "first_dlrm_weights", return_value=start):
+        peer = tf_dlrm.make(workload)
+    require_equal_losses([[ours(1), peer(1)] for _ in range(6)])
+
+
+PEERS_PYTHON = BENCHMARKS.parents[1] / ".venv-bench" / "bin" / "python"
+OTHERS = """
+import json, os, pickle, sys
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+import importlib
+from harness import workloads
+sizes, start, module, options = pickle.load(sys.stdin.buffer)
+peer = importlib.import_module(module)
+for name in ("first_weights", "first_dlrm_weights"):
+    setattr(peer, name, lambda workload: start)
+run = peer.make(workloads.Workload(**sizes), **options)
+print(json.dumps([run(1) for _ in range(6)]))
+"""
+
+
+@pytest.mark.skipif(not PEERS_PYTHON.exists(), reason="throughput.py makes the peers' environment")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("torch_loops", {"how": "loop"}),
+        ("torch_loops", {"how": "vmap"}),
+        ("torch_loops", {"how": "compile", "resident": True}),
+        ("jax_loops", {"how": "each"}),
+        ("jax_loops", {"how": "each", "resident": True}),
+        ("jax_loops", {"how": "distinct"}),
+        ("torch_dlrm", {}),
+    ],
+)
+def test_peers_of_other_frameworks_take_the_same_steps(name, options):
+    from harness.workloads import Workload, first_weights
+    from peers import tf_dlrm, tf_loops
+
+    sizes = SMALL_DLRM if "dlrm" in name else TINY
+    workload = Workload(**sizes)
+    if "dlrm" in name:
+        start = dlrm_start(workload)
+        with mock.patch.object(tf_dlrm, "first_dlrm_weights", return_value=start):
+            expected = tf_dlrm.make(workload)
+    else:
+        start = first_weights(workload)
+        expected = tf_loops.make(workload, how="vectorized")
+    asked = pickle.dumps((sizes, start, f"peers.{name}", options))
+    command = [PEERS_PYTHON, "-c", OTHERS]
+    run = subprocess.run(command, input=asked, cwd=BENCHMARKS, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()[-2000:]
+    theirs = json.loads(run.stdout.decode().splitlines()[-1])
+    require_equal_losses([[expected(1), loss] for loss in theirs])
+
+
+def dlrm_start(workload):
+    """Weights to start from, as `first_dlrm_weights`: the rows that the model starts with, and a
+    kernel of the top MLP whose rows are equal, in whatever order a tower has its inputs.
+    """
+    from harness.workloads import first_dlrm_weights
+
+    from gmeta_tf.embedding.initial_rows import SMALL, initial_rows
+
+    _, bottom, top = first_dlrm_weights(workload)
+    kernel, bias = top[0]
+    top[0] = np.tile(kernel[:1], [len(kernel), 1]), bias
+    tables = [
+        values
+        for table, rows in enumerate(workload.tables)
+        for _, values in initial_rows(
+            np.arange(rows), dim=workload.dim, table=f"table_{table}", seed=0, distribution=SMALL
+        )
+    ]
+    return np.concatenate(tables), bottom, top
+
+
+def require_equal_losses(losses):
+    """Losses of two or more sides, step by step, are equal and fall."""
+    losses = np.array(losses)
+    np.testing.assert_allclose(losses, np.repeat(losses[:, :1], losses.shape[1], 1), rtol=1e-5)
+    assert losses[-1, 0] < losses[0, 0] - 0.01
+
+
 def require_equal_steps(peers):
     """Trains fit and peers from the same weights on each rank's first batch, step by step, and
     compares the losses.
@@ -406,9 +581,7 @@ def require_equal_steps(peers):
         peer = importlib.import_module(f"peers.{name}")
         with mock.patch.object(peer, "first_weights", return_value=start):
             runs.append(peer.make(workload, **options))
-    losses = np.array([[run(1) for run in runs] for _ in range(6)])
-    np.testing.assert_allclose(losses, np.repeat(losses[:, :1], len(runs), 1), rtol=1e-5)
-    assert losses[-1, 0] < losses[0, 0] - 0.01
+    require_equal_losses([[run(1) for run in runs] for _ in range(6)])
 
 
 def test_figures_of_task_files():
@@ -480,3 +653,42 @@ def test_figures_of_serving():
         match=r"the exported model must compute what the program does. Received: mean logits 0.1 and 0.2",
     ):
         require_equal_logits({"exported": [{"mean_logit": 0.1}], "program": [{"mean_logit": 0.2}]})
+
+
+def test_the_earlier_commit_runs_its_own_side(tmp_path):
+    import before
+
+    folder = tmp_path / "scripts" / "benchmarks"
+    folder.mkdir(parents=True)
+    assert before.module_in(tmp_path) == "sides.gmeta_fit"
+    (folder / "gmeta_fit.py").write_text("")
+    sides = before.sides(tmp_path)
+    assert list(sides) == [name for job in before.JOBS for name in (job, f"{job}_before")]
+    for name, side in sides.items():
+        earlier = name.endswith("_before")
+        assert side.checkout == (tmp_path if earlier else before.ROOT)
+        assert side.module == ("gmeta_fit" if earlier else "sides.gmeta_fit")
+        assert side.ranks == (2 if "ranks2" in name else 1)
+
+
+def test_figures_over_an_earlier_commit():
+    import before
+
+    rates = {
+        f"{name}{end}": rate
+        for name in before.JOBS
+        for end, rate in (("", 30.0), ("_before", 20.0))
+    } | {"ranks2_dlrm": 50.0}
+    assert before.figures(rates) == {
+        "fit_over_before_small": 1.5,
+        "fit_over_before_dlrm": 1.5,
+        "ranks2_over_before_small": 1.5,
+        "ranks2_over_before_dlrm": 2.5,
+    }
+
+
+def test_an_unknown_commit_is_refused(tmp_path):
+    import before
+
+    with pytest.raises(ValueError, match=r"commit must be one that git knows .*no-such.*unshallow"):
+        before.lay_out("no-such", tmp_path)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-import jsonargparse
 from harness.workloads import WORKLOADS, Workload
 
 CORES = 2
@@ -103,6 +102,8 @@ def show(result: dict):
 
 def parse(make: Callable, *, description: str) -> Setting:
     """Reads a side's options, those of `make` included, and takes its cores."""
+    import jsonargparse  # which peers in an environment of their own may lack
+
     parser = jsonargparse.ArgumentParser(description=description)
     parser.add_argument(
         "--workload",
