@@ -6,7 +6,7 @@
         and a file of all that was measured, with a picture
     python scripts/benchmarks/gpu.py --peers /opt/peers/bin/python
         peers that are installed for another interpreter than this one
-    python scripts/benchmarks/gpu.py --device CPU --small '[2]' --dlrm '[2]' --seconds 0.1
+    python scripts/benchmarks/gpu.py --device CPU --small '[8]' --dlrm '[]' --seconds 0.1
         the same program where there is no GPU: to try it, not to measure
 
 Workload `small` at 128, 1,024 and 8,192 tasks a step, `dlrm` at 64 and 1,024; batches from the
@@ -83,6 +83,7 @@ def main():
         "--peers_libraries", type=str, default="", help="LD_LIBRARY_PATH of that interpreter"
     )
     options = rounds.checked(parser, parser.parse_args())
+    options.peers = os.path.abspath(options.peers)  # links stay, as they name the environment
     if options.quick:
         options.seconds /= rounds.QUICK_SHARE
     card = card_of(options.device)
@@ -95,7 +96,9 @@ def main():
         "card": card,
         "figures": rounds.rounded(figures(measured)),
         "seconds": round(time.monotonic() - began),
-        "environment": rounds.environment(time=datetime.datetime.now().isoformat("minutes")),
+        "environment": rounds.environment(
+            time=datetime.datetime.now().isoformat(timespec="minutes")
+        ),
         "measured": measured,
     }
     show(made)
@@ -194,7 +197,7 @@ def variants(options, folder: pathlib.Path) -> list[Variant]:
 def peer_side(options, peer: str, tasks: int, cuda: str) -> Side:
     """A peer's program, by the interpreter that has its packages."""
     environment = {"CUDA_VISIBLE_DEVICES": cuda, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    if options.peers != sys.executable:  # what is meant for ours
+    if options.peers != os.path.abspath(sys.executable):  # what is meant for ours
         environment |= {"XLA_FLAGS": "", "PYTHONPATH": "", "LD_LIBRARY_PATH": ""}
     if options.peers_libraries:
         environment["LD_LIBRARY_PATH"] = options.peers_libraries
@@ -210,15 +213,18 @@ def peer_side(options, peer: str, tasks: int, cuda: str) -> Side:
 
 def run(side: Side, *, seconds: float) -> tuple[list[dict], str | None]:
     """The lines of JSON that a program printed, and why it ended early, if it did."""
-    program = subprocess.Popen(
-        side.command(),
-        cwd=side.folder,
-        env=side.variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    try:
+        program = subprocess.Popen(
+            side.command(),
+            cwd=side.folder,
+            env=side.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return [], str(error)
     problem = None
     try:
         output, errors = program.communicate(timeout=seconds)
@@ -290,7 +296,7 @@ def show(made: dict):
 
 
 def write(file: pathlib.Path, made: dict):
-    """Writes the file, and beside it a picture with a panel a size."""
+    """Writes the file, and beside it a picture with a panel a size, if any was measured."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(made, indent=1) + "\n")
     panels = {}
@@ -301,12 +307,9 @@ def write(file: pathlib.Path, made: dict):
             panel[f"{program} {given}"] = result["samples_per_second"]
     ratios = {name: value for name, value in made["figures"].items() if "_over_" in name}
     title = f"training on {made['card']}" + (" (quick)" if made["quick"] else "")
-    draw(
-        file.with_suffix(".png"),
-        title=title,
-        panels=[Panel(unit, values) for unit, values in panels.items()],
-        figures=ratios,
-    )
+    if panels:
+        drawn = [Panel(unit, values) for unit, values in panels.items()]
+        draw(file.with_suffix(".png"), title=title, panels=drawn, figures=ratios)
 
 
 if __name__ == "__main__":

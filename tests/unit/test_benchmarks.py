@@ -7,6 +7,7 @@ import importlib
 import json
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 from unittest import mock
@@ -692,3 +693,22 @@ def test_an_unknown_commit_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match=r"commit must be one that git knows .*no-such.*unshallow"):
         before.lay_out("no-such", tmp_path)
+
+
+def test_the_page_shows_the_results():
+    page = (BENCHMARKS.parents[1] / "docs" / "benchmarks.md").read_text()
+    rows = re.findall(r"^\| `(\w+)\.py` \| `(\w+)` \|.*\| ([\d.,]+) \|[^|]*\|$", page, re.M)
+    assert len(rows) > 30
+    for script, figure, measured in rows:
+        assert (BENCHMARKS / f"{script}.py").exists()
+        results = BENCHMARKS.parents[1] / "docs" / "results" / f"{script}.json"
+        value = json.loads(results.read_text())["figures"][figure]
+        shown = float(measured.replace(",", ""))
+        assert shown == pytest.approx(value, rel=0.006), (script, figure)
+
+
+def test_the_page_names_every_comparison():
+    page = (BENCHMARKS.parents[1] / "docs" / "benchmarks.md").read_text()
+    of_learning = {"method_statistics", "movielens_seeds", "world_size"}  # see docs/results.md
+    scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - of_learning
+    assert {name for name in scripts if f"{name}.py" not in page} == set()

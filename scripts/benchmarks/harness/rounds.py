@@ -377,7 +377,8 @@ def table(
         for name, of_side in panel.values.items():
             numbers = (statistics.median(of_side), min(of_side), max(of_side))
             lines.append(f"  {name:<46}" + "".join(f"{shown(number):>14}" for number in numbers))
-    lines += ["", f"{'figure':<62}{'lowest':>14}{'highest':>14}"] if spread else [""]
+    heads = f"{'figure':<48}{'of medians':>14}{'lowest':>14}{'highest':>14}"
+    lines += ["", heads] if spread else [""]
     for name, value in figures.items():
         ends = (spread or {}).get(name, {}).values()
         lines.append(f"{name:<48}{shown(value):>14}" + "".join(f"{shown(e):>14}" for e in ends))
