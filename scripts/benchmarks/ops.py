@@ -4,7 +4,7 @@
     python ops.py --workload small                      one rank, two cores
     python ops.py --workload dlrm --ids zipf --intra 1  ids as in life, one intra-op thread
     horovodrun -np 2 python ops.py --pin 0              two ranks, a core each; the first one's
-    python ops.py --gpu --cores 0 --tasks 1024          with a GPU: kernels and copies, too
+    python ops.py --gpu true --cores 0 --tasks 1024     with a GPU: kernels and copies, too
     python ops.py --json ../../runs/ops.json            and a file of all tables
 
 All columns are of a step. `ms` is the time on the thread that ran an operation (its work, and

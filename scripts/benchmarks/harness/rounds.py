@@ -6,6 +6,7 @@ A comparison names its `Side`s, calls `in_turn`, derives figures from the median
 the machine was (`machine.py`), measured at the begin of each round.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -282,10 +283,10 @@ def environment(**more) -> dict:
         for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
-    versions = {
-        package: importlib.metadata.version(package)
-        for package in ("tensorflow", "horovod", "numpy")
-    }
+    versions = {}
+    for package in ("tensorflow", "horovod", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
     return {
         "python": platform.python_version(),
         **versions,

@@ -44,8 +44,8 @@ def task_loss(workload: Workload, weights, embedded, support_label, query_label)
 def outer_step(workload: Workload, weights, table, taken, place, support_label, query_label):
     """Updates the weights and the table by plain SGD; returns them, and the mean query loss.
 
-    taken: [n] rows of the table to bring, any of them several times; place: [tasks, samples,
-    fields] of each id among them, or None where they are the ids in order.
+    taken: rows of the table to bring, any of them several times; place: [tasks, samples, fields] of
+    each id among them, or None where they are the ids themselves, in that shape.
     """
     shape = (workload.tasks, workload.support + workload.query, -1)
 
@@ -94,7 +94,7 @@ def make(
         batches = jax.tree.map(jnp.asarray, batches)
 
     def take(ids, support_label, query_label):
-        rows = (ids.reshape(-1), None) if how == "each" else distinct_rows(ids)
+        rows = (ids, None) if how == "each" else distinct_rows(ids)
         *state[:], loss = step(*state, *rows, support_label, query_label)
         return loss
 

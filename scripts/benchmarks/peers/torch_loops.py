@@ -85,8 +85,11 @@ def make(
     def on_device(samples):
         return {name: value.to(device, non_blocking=True) for name, value in samples.items()}
 
-    if resident:
-        batches = [tuple(map(on_device, pair)) for pair in batches]
+    def pinned(samples):
+        return {name: value.pin_memory() for name, value in samples.items()}
+
+    if resident or device != "cpu":
+        batches = [tuple(map(on_device if resident else pinned, pair)) for pair in batches]
     gradients = compiled_gradients(workload) if how == "compile" else None
 
     def step(support, query):
