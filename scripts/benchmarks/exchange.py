@@ -1,9 +1,12 @@
 """Compares the exchange of embedding rows and their update with TensorFlow Recommenders Addons', on
 two ranks of a core each.
 
-python scripts/benchmarks/exchange.py                            a table
-python scripts/benchmarks/exchange.py --json runs/exchange.json  and a file of the figures, with a
-picture python scripts/benchmarks/exchange.py --quick                    one short round
+    python scripts/benchmarks/exchange.py
+        a table
+    python scripts/benchmarks/exchange.py --json runs/exchange.json
+        and a file of the figures, with a picture
+    python scripts/benchmarks/exchange.py --quick
+        one short round; its file says so
 
 A step looks up 32,768 ids a rank (workload `small`), takes the gradient of the sum of squares of
 their rows, and updates the rows by Adagrad where they are kept. Both sides have to reach the same
@@ -15,9 +18,9 @@ import os
 import subprocess
 import sys
 
-import rounds
-from rounds import Panel, Side
-from workloads import SMALL
+from harness import rounds
+from harness.rounds import Panel, Side
+from harness.workloads import SMALL
 
 PEER_PYTHON = rounds.HERE.parents[1] / ".venv-bench-tfra" / "bin" / "python"
 TFRA = "0.8.1"  # as peers/environments.sh has it
@@ -27,7 +30,7 @@ SIDES = {
     f"{name}_{ids}": Side(module, {"ids": ids, "pin": 0}, steps=200, ranks=RANKS, python=python)
     for ids in IDS
     for name, module, python in (
-        ("gmeta", "gmeta_exchange", Side.python),
+        ("gmeta", "sides.gmeta_exchange", Side.python),
         ("tfra", "peers.tfra_exchange", str(PEER_PYTHON)),
     )
 }
@@ -51,6 +54,8 @@ def main():
         title=title,
         panels=panels,
         figures=figures(rounds.medians(taken)),
+        of_rounds=[figures(of_round) for of_round in rounds.by_round(taken)],
+        speeds=rounds.speeds(results),
         tensorflow_recommenders_addons=TFRA,
     )
 

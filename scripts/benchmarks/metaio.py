@@ -1,9 +1,11 @@
 """Reading and preparing task files, on two cores.
 
-python scripts/benchmarks/metaio.py                         a table
-python scripts/benchmarks/metaio.py --json runs/metaio.json and a file of the figures, with a
-picture python scripts/benchmarks/metaio.py --quick                 one short round, and a log of 10
-instead of 50 million rows
+    python scripts/benchmarks/metaio.py
+        a table
+    python scripts/benchmarks/metaio.py --json runs/metaio.json
+        and a file of the figures, with a picture
+    python scripts/benchmarks/metaio.py --quick
+        one short round, and a log of 10 instead of 50 million rows; its file says so
 
 Reading: batches of workload `small` and `dlrm` from files, shuffled and padded, beside the
 conventional pipeline (an Example a sample, grouped as it is read), the layout with a list a field,
@@ -17,9 +19,9 @@ import contextlib
 import pathlib
 import tempfile
 
-import rounds
 import throughput
-from rounds import Panel, Side
+from harness import rounds
+from harness.rounds import Panel, Side
 
 ROWS, QUICK_ROWS = 50_000_000, 10_000_000
 TASKS = {"small": 32_768, "dlrm": 8192}
@@ -34,15 +36,19 @@ def main():
         folder = pathlib.Path(scratch)
         for workload, count in TASKS.items():
             rounds.run(
-                Side("task_files", {"workload": workload, "out": folder / workload, "count": count})
+                Side(
+                    "sides.task_files",
+                    {"workload": workload, "out": folder / workload, "count": count},
+                )
             )
         for name in ("conventional", "fields", "torch"):
             (folder / name).mkdir()
-        rates = rounds.values(rounds.in_turn(reading(folder), quick=options.quick))
+        results = rounds.in_turn(reading(folder), quick=options.quick)
+        rates = rounds.values(results)
         waits = {
             workload: rounds.run(
                 Side(
-                    "input_wait",
+                    "sides.input_wait",
                     {"workload": workload, "data": folder / workload} | FIT,
                     steps=steps,
                 )
@@ -65,6 +71,8 @@ def main():
         title="reading and preparing task files",
         panels=panels,
         figures=made,
+        of_rounds=[rates_figures(of_round) for of_round in rounds.by_round(rates)],
+        speeds=rounds.speeds(results),
         torch=throughput.TORCH,
     )
 
@@ -73,8 +81,8 @@ def reading(folder: pathlib.Path) -> dict[str, Side]:
     """The sides that read or train."""
     small, dlrm = ({"workload": workload, "data": folder / workload} for workload in TASKS)
     return {
-        "ingest_small": Side("gmeta_ingest", small, steps=2000),
-        "ingest_dlrm": Side("gmeta_ingest", dlrm, steps=800),
+        "ingest_small": Side("sides.gmeta_ingest", small, steps=2000),
+        "ingest_dlrm": Side("sides.gmeta_ingest", dlrm, steps=800),
         "fields_small": Side("peers.fields_ingest", {"data": folder / "fields"}, steps=2000),
         "conventional": Side(
             "peers.conventional_ingest", {"data": folder / "conventional"}, steps=40
@@ -88,10 +96,10 @@ def reading(folder: pathlib.Path) -> dict[str, Side]:
             steps=100,
             python=str(throughput.PEERS_PYTHON),
         ),
-        "train_cached_small": Side("gmeta_fit", FIT, steps=400),
-        "train_files_small": Side("gmeta_fit", FIT | small, steps=400),
-        "train_cached_dlrm": Side("gmeta_fit", FIT | {"workload": "dlrm"}, steps=80),
-        "train_files_dlrm": Side("gmeta_fit", FIT | dlrm, steps=80),
+        "train_cached_small": Side("sides.gmeta_fit", FIT, steps=400),
+        "train_files_small": Side("sides.gmeta_fit", FIT | small, steps=400),
+        "train_cached_dlrm": Side("sides.gmeta_fit", FIT | {"workload": "dlrm"}, steps=80),
+        "train_files_dlrm": Side("sides.gmeta_fit", FIT | dlrm, steps=80),
     }
 
 
@@ -103,7 +111,9 @@ def preparations(folder: pathlib.Path, rows: int) -> dict[str, dict]:
         ("export", "export", rows),
         ("prepare_tenth", "prepare", rows // 10),
     ):
-        made[name] = rounds.run(Side("prepare_log", {"how": how, "rows": count, "data": folder}))
+        made[name] = rounds.run(
+            Side("sides.prepare_log", {"how": how, "rows": count, "data": folder})
+        )
         print(f"{name}: {made[name]}")
         with contextlib.suppress(FileNotFoundError):
             (folder / "sorted.parquet").unlink()
@@ -121,6 +131,17 @@ def figures(
       prepared: what `preparations` returns.
     """
     a_row = {name: result["seconds"] / result["rows"] for name, result in prepared.items()}
+    return rates_figures(rates) | {
+        "input_wait_share": max(result["input_wait_share"] for result in waits.values()),
+        "prepare_rows_per_s": 1 / a_row["prepare"],
+        "prepare_peak_gib": prepared["prepare"]["peak_gib"],
+        "prepare_over_sql_export": prepared["prepare"]["seconds"] / prepared["export"]["seconds"],
+        "prepare_cost_growth": a_row["prepare"] / a_row["prepare_tenth"],
+    }
+
+
+def rates_figures(rates: dict[str, float]) -> dict[str, float]:
+    """The figures that follow from samples/s of each side."""
     return {
         "ingest_small_samples_per_s": rates["ingest_small"],
         "ingest_dlrm_samples_per_s": rates["ingest_dlrm"],
@@ -132,11 +153,6 @@ def figures(
         "train_from_files_over_cached_small": rates["train_files_small"]
         / rates["train_cached_small"],
         "train_from_files_over_cached_dlrm": rates["train_files_dlrm"] / rates["train_cached_dlrm"],
-        "input_wait_share": max(result["input_wait_share"] for result in waits.values()),
-        "prepare_rows_per_s": 1 / a_row["prepare"],
-        "prepare_peak_gib": prepared["prepare"]["peak_gib"],
-        "prepare_over_sql_export": prepared["prepare"]["seconds"] / prepared["export"]["seconds"],
-        "prepare_cost_growth": a_row["prepare"] / a_row["prepare_tenth"],
     }
 
 

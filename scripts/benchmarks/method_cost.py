@@ -1,16 +1,18 @@
 """Compares what a training step of each method costs, in one process on two cores.
 
-python scripts/benchmarks/method_cost.py                               a table
-python scripts/benchmarks/method_cost.py --json runs/method_cost.json  and a file of the figures,
-with a picture python scripts/benchmarks/method_cost.py --quick                       one short
-round
+    python scripts/benchmarks/method_cost.py
+        a table
+    python scripts/benchmarks/method_cost.py --json runs/method_cost.json
+        and a file of the figures, with a picture
+    python scripts/benchmarks/method_cost.py --quick
+        one short round; its file says so
 
 Workload `small` with one inner step: 128 tasks of 16 + 16 samples. A figure is a ratio of medians
 over rounds.
 """
 
-import rounds
-from rounds import Side
+from harness import rounds
+from harness.rounds import Side
 
 METHODS = (
     "joint",
@@ -25,7 +27,7 @@ METHODS = (
     "cbml",
     "metaemb",
 )
-SIDES = {method: Side("gmeta_method", {"method": method}, steps=200) for method in METHODS}
+SIDES = {method: Side("sides.gmeta_method", {"method": method}, steps=200) for method in METHODS}
 SAMPLES = 128 * 32  # a step
 
 

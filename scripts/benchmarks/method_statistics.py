@@ -1,13 +1,16 @@
 """How well methods predict for newcomers: every method and baseline on every protocol, several
 seeds, in processes of one thread.
 
-    python scripts/benchmarks/method_statistics.py                                        # hours on
-    two cores python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml
-    ridge --seeds 3 python scripts/benchmarks/method_statistics.py --only ratings_recbole --methods
-    "maml --adapt head"  # with options over its file python scripts/benchmarks/method_statistics.py
-    --only clicks_last --json trial.json   # leaves the docs alone and prints tables python
-    scripts/benchmarks/method_statistics.py --render                               # the tables of
-    the docs from the results
+    python scripts/benchmarks/method_statistics.py
+        everything: hours on two cores
+    python scripts/benchmarks/method_statistics.py --only clicks_recbole --methods maml ridge
+        some methods on one protocol; --seeds 3 for fewer seeds
+    python scripts/benchmarks/method_statistics.py --methods "maml --adapt head"
+        with options over the method's file
+    python scripts/benchmarks/method_statistics.py --only clicks_last --json trial.json
+        leaves the docs alone and prints tables
+    python scripts/benchmarks/method_statistics.py --render
+        the tables of the docs from the results
 
 Results are kept by protocol, method and seed in docs/results/statistics.json, of which the docs'
 tables are rendered; what is run again is replaced. A protocol's training options stand in
@@ -26,8 +29,7 @@ import sys
 import zipfile
 
 import jsonargparse
-import method_picture
-import method_tables
+from drawing import method_picture, method_tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "scripts/configs"
@@ -137,7 +139,8 @@ def main():
         "--methods",
         type=str,
         nargs="+",
-        help=f"of {', '.join(METHODS)}, each with options over its file, if any; default: the protocol's",
+        help=f"of {', '.join(METHODS)}, each with options over its file, if any; "
+        "default: the protocol's",
     )
     parser.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them")
@@ -279,7 +282,7 @@ def run(
         json.dumps(protocol.partitions),
     ]
     call(
-        ROOT / "scripts/benchmarks/method_run.py",
+        ROOT / "scripts/benchmarks/sides/method_run.py",
         *(part for config in configs for part in ("--config", config)),
         *where,
         *own,

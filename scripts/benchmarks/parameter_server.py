@@ -1,24 +1,26 @@
 """Compares training through `fit` with an asynchronous parameter server, as DMAML's, on the same
 two cores.
 
-python scripts/benchmarks/parameter_server.py                                    a table
-python scripts/benchmarks/parameter_server.py --json runs/parameter_server.json  and a file of the
-figures, with a picture python scripts/benchmarks/parameter_server.py --quick
-one short round
+    python scripts/benchmarks/parameter_server.py
+        a table
+    python scripts/benchmarks/parameter_server.py --json runs/parameter_server.json
+        and a file of the figures, with a picture
+    python scripts/benchmarks/parameter_server.py --quick
+        one short round; its file says so
 
 Workload `small`. The peer has one server and one or two workers, whose inner loop runs task by task
 as DMAML's, by `tf.map_fn`, or beside it vectorized. Ours has two ranks of a core each, which the
 figures are about, or one process.
 """
 
-import rounds
-from rounds import Side
+from harness import rounds
+from harness.rounds import Side
 
 HOWS = {"": "map_fn", "_vectorized": "vectorized"}
 WORKERS = {"": 2, "_1_worker": 1}
 SIDES = {
-    "fit_2_ranks": Side("gmeta_fit", {"pin": 0}, steps=400, ranks=2),
-    "fit_1_process": Side("gmeta_fit", steps=400),
+    "fit_2_ranks": Side("sides.gmeta_fit", {"pin": 0}, steps=400, ranks=2),
+    "fit_1_process": Side("sides.gmeta_fit", steps=400),
 } | {
     f"parameter_server{how}{workers}": Side(
         "peers.parameter_server", {"how": HOWS[how], "workers": WORKERS[workers]}, steps=200

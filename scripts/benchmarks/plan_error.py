@@ -1,21 +1,22 @@
 """How far `gmeta plan` is off: its step time for two ranks, calibrated on one rank and raw
 collectives, against the measured one.
 
-python scripts/benchmarks/plan_error.py                               a table
-python scripts/benchmarks/plan_error.py --json runs/plan_error.json   and a file of the figures,
-with a picture and the
-                                                                      calibration, which `gmeta plan
-                                                                      --calibration` takes
-python scripts/benchmarks/plan_error.py --quick                       one short round
+    python scripts/benchmarks/plan_error.py
+        a table
+    python scripts/benchmarks/plan_error.py --json runs/plan_error.json
+        and a file of the figures, with a picture, and the calibration (runs/plan_error.yaml), which
+        `gmeta plan --calibration` takes
+    python scripts/benchmarks/plan_error.py --quick
+        one short round; its file says so
 
 Every rank keeps to a core of its own. What is calibrated on:
 
-- alone     a step of one rank, `gmeta_fit`
-- beside    the same on both cores at once, each in a process that has joined a job of two but works
-            as a job of one: what it costs to share memory, and that Horovod's thread polls
-- raw       alltoalls and grouped all-reduces of several sizes, one after another, and the processor
+- alone: a step of one rank, `gmeta_fit`
+- beside: the same on both cores at once, each in a process that has joined a job of two but works
+  as a job of one: what it costs to share memory, and that Horovod's thread polls
+- raw: alltoalls and grouped all-reduces of several sizes, one after another, and the processor
   time they take
-- packing   the exchange of rows as one of two ranks does it, less that of one rank: its messages go
+- packing: the exchange of rows as one of two ranks does it, less that of one rank: its messages go
   to itself
 
 The step of two ranks enters nowhere but in the comparison.
@@ -29,10 +30,10 @@ import time
 from collections.abc import Callable
 from unittest import mock
 
-import rounds
-from rounds import Panel, Side
-from side import WARM_UP_STEPS, Setting, measure, parse, show
-from workloads import SMALL, WORKLOADS, ZIPF_EXPONENT, Workload
+from harness import rounds
+from harness.rounds import Panel, Side
+from harness.side import WARM_UP_STEPS, Setting, measure, parse, show
+from harness.workloads import SMALL, WORKLOADS, ZIPF_EXPONENT, Workload
 
 from gmeta_tf import comm
 from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
@@ -62,9 +63,9 @@ SIDES = {
     )
     for name in WORKLOADS
     for part, module, options, ranks in (
-        ("alone", "gmeta_fit", {}, 1),
+        ("alone", "sides.gmeta_fit", {}, 1),
         ("beside", "plan_error", {"part": "beside"}, RANKS),
-        ("two_ranks", "gmeta_fit", {}, RANKS),
+        ("two_ranks", "sides.gmeta_fit", {}, RANKS),
     )
 } | {
     part: Side("plan_error", {"part": part, "pin": 0}, steps=CALLS, ranks=RANKS)
@@ -99,6 +100,7 @@ def main():
         title="a step of two ranks: predicted and measured",
         panels=[panel],
         figures=made | constants(calibration),
+        speeds=rounds.speeds(results),
     )
 
 
@@ -147,8 +149,9 @@ def calibrate(seconds: dict[str, float], results: dict[str, list[dict]]) -> Cali
         for name, workload in WORKLOADS.items()
     ]
     machine = rounds.environment()
+    job = f"{RANKS} ranks of a core each, Horovod {machine['horovod']} with Gloo"
     return Calibration(
-        machine=f"{machine['cpu']}, {RANKS} ranks of a core each, Horovod {machine['horovod']} with Gloo",
+        machine=f"{machine['cpu']}, {job}",
         steps=tuple(steps),
         alltoall=fitted(results["raw"], "alltoall"),
         allreduce=fitted(results["raw"], "allreduce"),
@@ -203,7 +206,7 @@ def idle_communicator():
 def beside(workload: Workload, *, part: str):
     """`gmeta_fit`'s step (see `side.measure`)."""
     del part
-    import gmeta_fit
+    from sides import gmeta_fit
 
     return gmeta_fit.make(workload)
 
@@ -239,7 +242,7 @@ def messages(workload: Workload) -> float:
 
 def packing_seconds(workload: Workload, steps: int) -> float:
     """Seconds a step; what a rank would send comes back to it."""
-    import gmeta_exchange
+    from sides import gmeta_exchange
 
     def to_itself(tensor, splits, *, name):
         del name

@@ -1,22 +1,25 @@
 """Compares the latency of a new user in an exported model with that in the program that has the
 model, on two cores.
 
-python scripts/benchmarks/serving.py                           a table
-python scripts/benchmarks/serving.py --json runs/serving.json  and a file of the figures, with a
-picture python scripts/benchmarks/serving.py --quick                   one short round
+    python scripts/benchmarks/serving.py
+        a table
+    python scripts/benchmarks/serving.py --json runs/serving.json
+        and a file of the figures, with a picture
+    python scripts/benchmarks/serving.py --quick
+        one short round; its file says so
 
-A user adapts a model of MovieLens-100K's sizes to 20 samples and scores 10 (`serve_users.py`). Both
-sides have to compute the same.
+A user adapts a model of MovieLens-100K's sizes to 20 samples and scores 10
+(`sides/serve_users.py`). Both sides have to compute the same.
 """
 
 import math
 
-import rounds
-from rounds import Panel, Side
+from harness import rounds
+from harness.rounds import Panel, Side
 
 SIDES = {
-    "exported": Side("serve_users", {"how": "exported"}, steps=2000),
-    "program": Side("serve_users", {"how": "program"}, steps=400),
+    "exported": Side("sides.serve_users", {"how": "exported"}, steps=2000),
+    "program": Side("sides.serve_users", {"how": "program"}, steps=400),
 }
 QUANTILES = ("median", "p95")
 
@@ -34,6 +37,11 @@ def main():
         title="adapting to a new user and scoring 10 samples, two cores",
         panels=panels,
         figures=made,
+        of_rounds=[
+            figures(dict(zip(QUANTILES, of_round, strict=True)))
+            for of_round in zip(*map(rounds.by_round, taken.values()), strict=True)
+        ],
+        speeds=rounds.speeds(results),
     )
 
 

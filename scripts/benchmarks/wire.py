@@ -1,28 +1,31 @@
 """Bytes on the wire and memory of a rank, against what they have to be, on two ranks.
 
-python scripts/benchmarks/wire.py                        a table
-python scripts/benchmarks/wire.py --json runs/wire.json  and a file of the figures, with a picture
-python scripts/benchmarks/wire.py --quick                fewer steps
+    python scripts/benchmarks/wire.py
+        a table
+    python scripts/benchmarks/wire.py --json runs/wire.json
+        and a file of the figures, with a picture
+    python scripts/benchmarks/wire.py --quick
+        fewer steps; its file says so
 
 `wire_bytes_over_theory` is the worst over workloads and ids of: bytes that the ranks hand to the
 collectives in a step, over (remote distinct ids) × (id + 2 rows) + dense and replicated gradients
-(`wire_bytes.py`). What the loopback interface counted, with headers, Horovod's control messages and
-whatever else runs, stands beside it. `peak_memory_over_shard` is (a rank's peak memory from
-start-up to training - 1.5 GiB) over its rows and slots (`peak_memory.py`).
+(`sides/wire_bytes.py`). What the loopback interface counted, with headers, Horovod's control
+messages and whatever else runs, stands beside it. `peak_memory_over_shard` is (a rank's peak memory
+from start-up to training - 1.5 GiB) over its rows and slots (`sides/peak_memory.py`).
 """
 
-import rounds
-from rounds import Panel, Side
+from harness import rounds
+from harness.rounds import Panel, Side
 
 STEPS = {"small": 400, "dlrm": 160}
 BYTES = {
     f"{workload}_{ids}": Side(
-        "wire_bytes", {"workload": workload, "ids": ids, "pin": 0}, steps=steps, ranks=2
+        "sides.wire_bytes", {"workload": workload, "ids": ids, "pin": 0}, steps=steps, ranks=2
     )
     for workload, steps in STEPS.items()
     for ids in ("uniform", "zipf")
 }
-MEMORY = Side("peak_memory", {"pin": 0}, ranks=2)
+MEMORY = Side("sides.peak_memory", {"pin": 0}, ranks=2)
 
 
 def main():
@@ -46,6 +49,7 @@ def main():
         title="wire and memory of two ranks",
         panels=panels,
         figures=figures(counted, memory),
+        speeds=[rounds.machine_speed()],
     )
 
 

@@ -2,8 +2,8 @@
 float32 and with a bfloat16 wire.
 
     gmeta prepare movielens raw/ml-100k --out data/ml-100k-ratings --label rating
-    python scripts/benchmarks/world_size.py --clicks data/ml-100k --ratings data/ml-100k-ratings
-    --json docs/results/world_size.json
+    python scripts/benchmarks/world_size.py --clicks data/ml-100k \\
+        --ratings data/ml-100k-ratings --json docs/results/world_size.json
 
 The global batches are the same, so metrics on new users should be, too: to rounding, which a whole
 training amplifies. Prints the AUC of clicks and the MAE of ratings for every training, and the
@@ -106,7 +106,7 @@ def scores(metric: str, precision: str, ranks: int, options) -> dict:
     command = [
         *launcher,
         sys.executable,
-        HERE / "method_run.py",
+        HERE / "sides" / "method_run.py",
         *training,
         "--scores",
         f"{run}.json",

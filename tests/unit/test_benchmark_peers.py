@@ -26,7 +26,7 @@ SIZES = {
 }
 PEER = """
 from peers.parameter_server import make
-from workloads import Workload
+from harness.workloads import Workload
 run = make(Workload(**{sizes}), workers={workers}, how={how!r})
 print([run(4) for _ in range({repeats})], flush=True)  # a worker alone takes each batch once, and returns the last one's loss
 input()
@@ -61,8 +61,8 @@ def parameter_server(**options):
 
 
 def test_a_worker_takes_the_steps_of_the_loop_written_by_hand():
+    from harness.workloads import Workload
     from peers import tf_loops
-    from workloads import Workload
 
     run = tf_loops.make(Workload(**SIZES), how="vectorized")
     expected = [run(4) for _ in range(8)]
@@ -109,8 +109,8 @@ def test_figures_of_the_parameter_server():
 
 
 def test_exchange_takes_adagrad_steps():
-    from gmeta_exchange import FIRST_VALUE, make
-    from workloads import Workload, random_batches
+    from harness.workloads import Workload, random_batches
+    from sides.gmeta_exchange import FIRST_VALUE, make
 
     workload = Workload(**SIZES)
     rows, accumulator = np.full((300, 4), FIRST_VALUE), np.full((300, 4), 0.1)

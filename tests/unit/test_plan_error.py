@@ -13,9 +13,9 @@ def _on_path(monkeypatch):
 
 
 def test_a_job_has_the_sizes_of_the_real_model():
-    import gmeta_fit
+    from harness.workloads import SMALL, Workload
     from plan_error import job_of
-    from workloads import SMALL, Workload
+    from sides import gmeta_fit
 
     from gmeta_tf.planning.memory import memory
 
@@ -42,8 +42,8 @@ def test_a_job_has_the_sizes_of_the_real_model():
 
 
 def test_a_step_is_predicted_from_the_calibration_alone():
+    from harness.workloads import SMALL
     from plan_error import calibrate, constants, figures, job_of, predict
-    from workloads import SMALL
 
     seconds = {"small_alone": 0.010, "small_beside": 0.012, "dlrm_alone": 0.1, "dlrm_beside": 0.1}
     raw = {
@@ -82,7 +82,7 @@ def test_constants_are_medians_over_rounds():
 def test_packing_is_measured_by_a_program():
     import dataclasses
 
-    import rounds
+    from harness import rounds
     from plan_error import PACKED, SIDES
 
     result = rounds.run(dataclasses.replace(SIDES["packing"], steps=10))

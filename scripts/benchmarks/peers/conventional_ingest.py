@@ -10,8 +10,8 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import numpy as np
 import tensorflow as tf
-from side import drawing, measure
-from workloads import Workload
+from harness.side import drawing, measure
+from harness.workloads import Workload
 
 TASKS = 1024  # in the file, which is read over and over
 

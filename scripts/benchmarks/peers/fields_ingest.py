@@ -11,8 +11,8 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import numpy as np
 import tensorflow as tf
-from side import drawing, measure
-from workloads import Workload
+from harness.side import drawing, measure
+from harness.workloads import Workload
 
 TASKS, FILES = 8192, 8
 

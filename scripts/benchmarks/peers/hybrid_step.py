@@ -6,8 +6,8 @@ python -m peers.hybrid_step --steps 200 --pin 0
 horovodrun -np 2 python -m peers.hybrid_step --steps 200 --pin 0
 """
 
-from side import RANK, RANKS, in_order, measure
-from workloads import Workload, first_weights, random_batches
+from harness.side import RANK, RANKS, in_order, measure
+from harness.workloads import Workload, first_weights, random_batches
 
 if RANKS > 1:
     import horovod.tensorflow as hvd

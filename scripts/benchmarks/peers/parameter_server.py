@@ -14,9 +14,9 @@ import socket
 from typing import Literal
 
 import tensorflow as tf
+from harness.side import CORES, measure
+from harness.workloads import Workload, first_weights, random_batches
 from peers.tf_loops import outer_step
-from side import CORES, measure
-from workloads import Workload, first_weights, random_batches
 
 HOST = "127.0.0.1"
 

@@ -13,8 +13,8 @@ import functools
 from typing import Literal
 
 import tensorflow as tf
-from side import in_order, measure
-from workloads import Workload, first_weights, random_batches
+from harness.side import in_order, measure
+from harness.workloads import Workload, first_weights, random_batches
 
 
 def mlp(inputs, kernels, biases):

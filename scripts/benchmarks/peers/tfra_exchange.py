@@ -1,8 +1,9 @@
 """The same lookup and update by TensorFlow Recommenders Addons: `HvdAllToAllEmbedding` and its
 wrapper around Keras's Adagrad.
 
-cd scripts/benchmarks && PATH=../../.venv-bench-tfra/bin:$PATH horovodrun -np 2 python -m
-peers.tfra_exchange --ids zipf --steps 200 --pin 0
+    cd scripts/benchmarks
+    PATH=../../.venv-bench-tfra/bin:$PATH horovodrun -np 2 \\
+        python -m peers.tfra_exchange --ids zipf --steps 200 --pin 0
 
 Runs in `.venv-bench-tfra`, which peers/environments.sh makes.
 """
@@ -16,12 +17,12 @@ os.environ.setdefault(
 
 import horovod.tensorflow as hvd
 import tensorflow as tf
-from side import in_order, measure
+from harness.side import in_order, measure
+from harness.workloads import FIRST_VALUE, Workload, random_ids
 from tensorflow_recommenders_addons import dynamic_embedding
 from tensorflow_recommenders_addons.dynamic_embedding.python.keras.layers import (
     HvdAllToAllEmbedding,
 )
-from workloads import FIRST_VALUE, Workload, random_ids
 
 
 def make(workload: Workload):

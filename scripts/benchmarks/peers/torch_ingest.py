@@ -1,16 +1,16 @@
 """PyTorch's DataLoader over tensors of each task, with two workers: in memory, or a file each, as
 MeLU's programs keep them.
 
-cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_ingest --steps 200
-cd scripts/benchmarks && ../../.venv-bench/bin/python -m peers.torch_ingest --data /tmp/folder
---steps 100
+    cd scripts/benchmarks
+    ../../.venv-bench/bin/python -m peers.torch_ingest --steps 200
+    ../../.venv-bench/bin/python -m peers.torch_ingest --data /tmp/folder --steps 100
 """
 
 import pathlib
 
 import torch
-from side import drawing, measure
-from workloads import Workload
+from harness.side import drawing, measure
+from harness.workloads import Workload
 
 TASKS, WORKERS = 8192, 2
 

@@ -47,7 +47,7 @@ def test_wide_kernels_are_not_formed():
     assert [low_rank(job, op) for op in tower] == [True, True, False]
     formed = (
         246_528 * job.samples
-    )  # as the plain algorithm has it (scripts/benchmarks/gemm_bound.py)
+    )  # as the plain algorithm has it (scripts/benchmarks/sides/gemm_bound.py)
     assert 0.5 * formed < step_flops(job) < 0.95 * formed
 
 

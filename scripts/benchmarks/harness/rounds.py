@@ -2,9 +2,11 @@
 table, a file, a picture.
 
 A comparison names its `Side`s, calls `in_turn`, derives figures from the medians and hands all to
-`report`.
+`report`. A figure's spread is that of the same figure of each round. Beside them stands how fast
+the machine was (`machine.py`), measured at the begin of each round.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -15,15 +17,18 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jsonargparse
-from picture import draw, shown
+from drawing.picture import draw, shown
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parents[1]  # whose rooms are on the path
+DOCS = HERE.parents[1] / "docs"
 ROUNDS, QUICK_SHARE = 5, 4  # a quick comparison has one round, with a fourth of the steps
 TIME_LIMIT = 900  # s, for one side
-RATE = "samples_per_second"
+PATIENCE = 20  # s, for a side that was told to end
+RATE, SPEED = "samples_per_second", "gigaflops"
+MACHINE = "machine"  # its name among results
 QUIET = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -40,6 +45,10 @@ class Side:
       copies: programs of one rank each that run at once, pinned to a core each; their rates are
         added up.
       python: interpreter that has its packages.
+      arguments: without a name, before its options.
+      checkout: folder of the project that it runs from, if another; its package is used, too.
+      environment: variables of its own.
+      limit: seconds that it may take.
     """
 
     module: str
@@ -48,6 +57,10 @@ class Side:
     ranks: int = 1
     copies: int = 1
     python: str = sys.executable
+    arguments: tuple[str, ...] = ()
+    checkout: pathlib.Path | None = None
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    limit: int = TIME_LIMIT
 
     def command(self, *, copy: int = 0) -> list[str]:
         """The command that runs it."""
@@ -60,6 +73,7 @@ class Side:
             self.python,
             "-m",
             self.module,
+            *self.arguments,
             *(f"--{name}={value}" for name, value in options.items()),
         ]
         launcher = [
@@ -69,6 +83,19 @@ class Side:
             str(self.ranks),
         ]
         return python if self.ranks == 1 else launcher + python
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where it runs."""
+        return self.checkout / "scripts" / "benchmarks" if self.checkout else HERE
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its whole environment."""
+        path = {"PATH": f"{pathlib.Path(self.python).parent}:{os.environ['PATH']}"}
+        if self.checkout:
+            path["PYTHONPATH"] = str(self.checkout)
+        return os.environ | QUIET | path | self.environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,21 +111,43 @@ class Panel:
     values: Mapping[str, list[float]]
 
 
-def read_options(description: str) -> jsonargparse.Namespace:
-    """The options that all comparisons share: `quick` and `json`."""
+def parser_of(description: str) -> jsonargparse.ArgumentParser:
+    """A parser of the options that all comparisons share: `quick` and `json`."""
     parser = jsonargparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="one round of fewer steps")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of fewer steps: no figures for the docs"
+    )
     parser.add_argument(
         "--json", type=pathlib.Path | None, help="file for the figures; a picture goes beside it"
     )
-    return parser.parse_args()
+    return parser
+
+
+def read_options(description: str) -> jsonargparse.Namespace:
+    """The options of a comparison that has no others."""
+    parser = parser_of(description)
+    return checked(parser, parser.parse_args())
+
+
+def checked(parser: jsonargparse.ArgumentParser, options: jsonargparse.Namespace):
+    """The options, or an error of the parser's."""
+    if options.quick and options.json and DOCS in options.json.resolve().parents:
+        parser.error(
+            "json must lie outside of docs for a quick run, whose figures are of one round. "
+            f"Received: json={options.json}. Leave out --quick, or write into runs/."
+        )
+    return options
 
 
 def in_turn(sides: Mapping[str, Side], *, quick: bool = False) -> dict[str, list[dict]]:
-    """The results of every side in every round; a round takes the sides one after another."""
-    results = {name: [] for name in sides}
+    """The results of every side in every round; a round takes the sides one after another.
+
+    The machine's speed is measured before each round, and is among them as `MACHINE`.
+    """
+    results: dict[str, list[dict]] = {name: [] for name in (MACHINE, *sides)}
     rounds = 1 if quick else ROUNDS
     for number in range(1, rounds + 1):
+        results[MACHINE].append({SPEED: machine_speed()})
         for name, side in sides.items():
             results[name].append(run(shortened(side) if quick else side))
             print(
@@ -132,9 +181,16 @@ def compare(
     options = read_options(description)
     if prepare:
         prepare()
-    rates = values(in_turn(sides, quick=options.quick))
+    results = in_turn(sides, quick=options.quick)
+    rates = values(results)
     report(
-        options, title=title, panels=[Panel(unit, rates)], figures=figures(medians(rates)), **more
+        options,
+        title=title,
+        panels=[Panel(unit, rates)],
+        figures=figures(medians(rates)),
+        of_rounds=[figures(of_round) for of_round in by_round(rates)],
+        speeds=speeds(results),
+        **more,
     )
 
 
@@ -151,11 +207,10 @@ def run(side: Side) -> dict:
     Raises:
       RuntimeError: it failed or took too long; holds the end of what it printed.
     """
-    path = f"{pathlib.Path(side.python).parent}:{os.environ['PATH']}"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     commands = [side.command(copy=copy) for copy in range(side.copies)]
     programs = [
-        subprocess.Popen(command, cwd=HERE, env=os.environ | QUIET | {"PATH": path}, **pipes)
+        subprocess.Popen(command, cwd=side.folder, env=side.variables, **pipes)
         for command in commands
     ]
     results = [_result(side, program) for program in programs]
@@ -164,16 +219,20 @@ def run(side: Side) -> dict:
 
 def _result(side, program):
     try:
-        output, errors = program.communicate(timeout=TIME_LIMIT)
+        output, errors = program.communicate(timeout=side.limit)
     except subprocess.TimeoutExpired:
         program.terminate()  # horovodrun then ends its ranks
-        output, errors = program.communicate()
+        try:
+            output, errors = program.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            output, errors = program.communicate()
     lines = [
         line[line.index("{") :] for line in output.splitlines() if "{" in line
     ]  # horovodrun puts the rank before it
     if program.returncode or not lines:
         raise RuntimeError(
-            f"{side.module} must run to its end within {TIME_LIMIT} s and print JSON. Received: "
+            f"{side.module} must run to its end within {side.limit} s and print JSON. Received: "
             f"code {program.returncode}. "
             f"It printed: {output[-1000:]}{errors[-2000:]}"
         )
@@ -181,8 +240,30 @@ def _result(side, program):
 
 
 def values(results: Mapping[str, list[dict]], key: str = RATE) -> dict[str, list[float]]:
-    """Per side, one value a round."""
-    return {name: [result[key] for result in rounds] for name, rounds in results.items()}
+    """Per side that has them, one value a round."""
+    return {
+        name: [result[key] for result in of_side]
+        for name, of_side in results.items()
+        if of_side and key in of_side[0]
+    }
+
+
+def machine_speed() -> float:
+    """GFLOP/s of one large product, now."""
+    return run(Side("harness.machine"))[SPEED]
+
+
+def speeds(results: Mapping[str, list[dict]]) -> list[float]:
+    """The machine's speed in each round."""
+    return values(results, SPEED)[MACHINE]
+
+
+def by_round(measured: Mapping[str, list[float]]) -> list[dict[str, float]]:
+    """Per round, each side's value."""
+    return [
+        dict(zip(measured, of_round, strict=True))
+        for of_round in zip(*measured.values(), strict=True)
+    ]
 
 
 def medians(measured: Mapping[str, list[float]]) -> dict[str, float]:
@@ -202,10 +283,10 @@ def environment(**more) -> dict:
         for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
-    versions = {
-        package: importlib.metadata.version(package)
-        for package in ("tensorflow", "horovod", "numpy")
-    }
+    versions = {}
+    for package in ("tensorflow", "horovod", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
     return {
         "python": platform.python_version(),
         **versions,
@@ -222,19 +303,24 @@ def report(
     title: str,
     panels: list[Panel],
     figures: Mapping[str, float],
+    of_rounds: Sequence[Mapping[str, float]] = (),
+    speeds: Sequence[float] = (),
     **more,
 ):
-    """Prints what was measured; with `--json` writes figures, measurements and environment, and
-    draws them.
+    """Prints what was measured; with `--json` writes figures, their spread, measurements and
+    environment, and draws them.
 
     Args:
       options: of `read_options`.
       title: of the picture.
       panels: what was measured.
       figures: what follows from it.
+      of_rounds: the figures of each round alone.
+      speeds: of the machine, GFLOP/s, as `in_turn` measured it.
       **more: into the environment.
     """
-    print(table(panels, figures))
+    spread = spread_of(of_rounds)
+    print(table(panels, figures, spread=spread, speeds=speeds))
     if not options.json:
         return
     measured = {
@@ -244,23 +330,57 @@ def report(
         for panel in panels
     }
     made = {
+        "quick": options.quick,
         "figures": rounded(figures),
-        "environment": environment(quick=options.quick, **more),
+        "spread": {name: list(rounded(ends).values()) for name, ends in spread.items()},
+        "environment": environment(
+            quick=options.quick, gigaflops=[float(f"{speed:.4g}") for speed in speeds], **more
+        ),
         "measured": measured,
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(made, indent=1) + "\n")
-    draw(options.json.with_suffix(".png"), title=title, panels=panels, figures=figures)
+    draw(
+        options.json.with_suffix(".png"),
+        title=title + (" (quick)" if options.quick else ""),
+        panels=panels,
+        figures=figures,
+    )
 
 
-def table(panels: list[Panel], figures: Mapping[str, float]) -> str:
+def spread_of(of_rounds: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Per figure that every round has, its lowest and highest value."""
+    names = (
+        [name for name in of_rounds[0] if all(name in of for of in of_rounds)] if of_rounds else []
+    )
+    return {
+        name: {
+            "lowest": min(of_round[name] for of_round in of_rounds),
+            "highest": max(of_round[name] for of_round in of_rounds),
+        }
+        for name in names
+    }
+
+
+def table(
+    panels: list[Panel],
+    figures: Mapping[str, float],
+    *,
+    spread: Mapping[str, Mapping[str, float]] | None = None,
+    speeds: Sequence[float] = (),
+) -> str:
     """Measurements and figures as text, a line each."""
     lines = []
+    if speeds:
+        panels = [*panels, Panel("GFLOP/s of one product", {MACHINE: list(speeds)})]
     for panel in panels:
         lines.append(f"{panel.unit:<48}{'median':>14}{'lowest':>14}{'highest':>14}")
         for name, of_side in panel.values.items():
             numbers = (statistics.median(of_side), min(of_side), max(of_side))
             lines.append(f"  {name:<46}" + "".join(f"{shown(number):>14}" for number in numbers))
-    return "\n".join(
-        ["", *lines, "", *(f"{name:<48}{shown(value):>14}" for name, value in figures.items())]
-    )
+    heads = f"{'figure':<48}{'of medians':>14}{'lowest':>14}{'highest':>14}"
+    lines += ["", heads] if spread else [""]
+    for name, value in figures.items():
+        ends = (spread or {}).get(name, {}).values()
+        lines.append(f"{name:<48}{shown(value):>14}" + "".join(f"{shown(e):>14}" for e in ends))
+    return "\n".join(["", *lines])

@@ -1,11 +1,12 @@
 """This library's side of `exchange`: rows fetched from the ranks that own them, gradients sent
 home, Adagrad there.
 
-cd scripts/benchmarks && horovodrun -np 2 python -m gmeta_exchange --ids zipf --steps 200 --pin 0
+    cd scripts/benchmarks
+    horovodrun -np 2 python -m sides.gmeta_exchange --ids zipf --steps 200 --pin 0
 """
 
-from side import in_order, measure
-from workloads import FIRST_VALUE, Workload, random_ids
+from harness.side import in_order, measure
+from harness.workloads import FIRST_VALUE, Workload, random_ids
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf

@@ -1,13 +1,13 @@
 """This library's side: `MetaModel.fit`, with its metrics and input pipeline.
 
 cd scripts/benchmarks
-python -m gmeta_fit --workload small --steps 200
-python -m gmeta_fit --data /tmp/small --steps 200                           from task files (see
-task_files) horovodrun -np 2 python -m gmeta_fit --workload dlrm --ids zipf --steps 100 --pin 0
+python -m sides.gmeta_fit --workload small --steps 200
+python -m sides.gmeta_fit --data /tmp/small --steps 200     from task files (see task_files)
+horovodrun -np 2 python -m sides.gmeta_fit --workload dlrm --ids zipf --steps 100 --pin 0
 """
 
-from side import measure
-from workloads import Workload, random_batches
+from harness.side import measure
+from harness.workloads import Workload, random_batches
 
 from gmeta_tf import Reader, comm
 from gmeta_tf._tensorflow import tf

@@ -15,7 +15,8 @@ SPREAD = 8  # largest over smallest value from which a panel is logarithmic
 def draw(file: pathlib.Path, *, title: str, panels, figures):
     """Draws `rounds.Panel`s, a row each, and the figures below them, to a file."""
     ratios = {name: value for name, value in figures.items() if not name.endswith(UNITS)}
-    heights = [len(panel.values) + 1.5 for panel in panels] + [len(ratios) + 1.5]
+    heights = [len(panel.values) + 1.5 for panel in panels]
+    heights += [len(ratios) + 1.5] if ratios else []
     canvas, rows = pyplot.subplots(
         len(heights),
         1,
@@ -23,12 +24,13 @@ def draw(file: pathlib.Path, *, title: str, panels, figures):
         height_ratios=heights,
         squeeze=False,
     )
-    for axes, panel in zip(rows[:, 0], panels, strict=False):
+    for axes, panel in zip(rows[:, 0], panels, strict=False):  # the last one is for the ratios
         _bars(axes, {name: statistics.median(of_side) for name, of_side in panel.values.items()})
         for place, of_side in enumerate(panel.values.values()):
             axes.plot(of_side, [place] * len(of_side), "|", color="black", markersize=7)
         axes.set_xlabel(panel.unit)
-    _bars(rows[-1, 0], ratios)
+    if ratios:
+        _bars(rows[-1, 0], ratios)
     canvas.suptitle(title)
     canvas.tight_layout()
     canvas.savefig(file, dpi=110)

@@ -1,23 +1,23 @@
 """This library's side, by any method of scripts/configs/methods.
 
 cd scripts/benchmarks
-python -m gmeta_method --method cbml --steps 200
+python -m sides.gmeta_method --method cbml --steps 200
 """
 
 import dataclasses
 import pathlib
 
 import yaml
-from gmeta_fit import STEPS_PER_EXECUTION, cached, runner, schema_of
-from side import measure
-from workloads import Workload, random_batches
+from harness.side import measure
+from harness.workloads import Workload, random_batches
+from sides.gmeta_fit import STEPS_PER_EXECUTION, cached, runner, schema_of
 
 from gmeta_tf import MLP, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import optimizers
 from gmeta_tf.training.experiment import MODELS, Experiment
 
-METHODS = pathlib.Path(__file__).parents[1] / "configs" / "methods"
+METHODS = pathlib.Path(__file__).parents[2] / "configs" / "methods"
 
 
 def make(workload: Workload, method: str = "maml"):

@@ -1,7 +1,7 @@
 """Preparation of a synthetic log, or the SQL engine's own sort and export of it: seconds, and peak
 memory.
 
-cd scripts/benchmarks && python -m prepare_log --how prepare --rows 10000000 --data /tmp/log
+cd scripts/benchmarks && python -m sides.prepare_log --how prepare --rows 10000000 --data /tmp/log
 """
 
 import pathlib
@@ -9,8 +9,8 @@ import time
 from typing import Literal
 
 import duckdb
-import side
-from peak_memory import peak
+from harness import side
+from sides.peak_memory import peak
 
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.prepare import prepare

@@ -1,10 +1,10 @@
 """This library's side: `Reader.stream`, shuffled, to padded batches; nothing is trained.
 
-cd scripts/benchmarks && python -m gmeta_ingest --data /tmp/small --steps 500
+cd scripts/benchmarks && python -m sides.gmeta_ingest --data /tmp/small --steps 500
 """
 
-from side import drawing, measure
-from workloads import Workload
+from harness.side import drawing, measure
+from harness.workloads import Workload
 
 from gmeta_tf import Reader
 

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-import jsonargparse
-from workloads import WORKLOADS, Workload
+from harness.workloads import WORKLOADS, Workload
 
 CORES = 2
 WARM_UP_STEPS = 20
@@ -28,11 +27,13 @@ class Setting:
     """What a side is asked to do.
 
     Attributes:
+      name: of the workload.
       workload: what to train.
       steps: outer steps to time.
       own: the side's own options.
     """
 
+    name: str
     workload: Workload
     steps: int
     own: dict
@@ -101,6 +102,8 @@ def show(result: dict):
 
 def parse(make: Callable, *, description: str) -> Setting:
     """Reads a side's options, those of `make` included, and takes its cores."""
+    import jsonargparse  # which peers in an environment of their own may lack
+
     parser = jsonargparse.ArgumentParser(description=description)
     parser.add_argument(
         "--workload",
@@ -123,9 +126,12 @@ def parse(make: Callable, *, description: str) -> Setting:
     parser.add_argument(
         "--intra", type=int | None, help="intra-op threads; by default as many as cores"
     )
+    parser.add_argument(
+        "--cores", type=int, default=CORES, help="cores to keep to, unless pinned; 0: all"
+    )
     own = parser.add_function_arguments(make, skip={"workload", "steps"})
     options = parser.parse_args()
-    take_cores(options.pin)
+    take_cores(options.pin, cores=options.cores)
     if options.intra is not None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(
             options.intra
@@ -133,16 +139,19 @@ def parse(make: Callable, *, description: str) -> Setting:
     workload = dataclasses.replace(WORKLOADS[options.workload], ids=options.ids)
     if options.tasks is not None:
         workload = dataclasses.replace(workload, tasks=options.tasks)
-    return Setting(workload, options.steps, {name: options[name] for name in own})
+    own = {name: options[name] for name in own}
+    return Setting(options.workload, workload, options.steps, own)
 
 
-def take_cores(pin: int | None):
-    """Keeps this process on `CORES` cores, or on one; TensorFlow sizes its pools by them at its
-    first operation.
+def take_cores(pin: int | None, *, cores: int = CORES):
+    """Keeps this process on the first `cores` cores (0: on all), or on one; TensorFlow sizes its
+    pools by them at its first operation.
     """
     allowed = sorted(os.sched_getaffinity(0))
-    cores = allowed[:CORES] if pin is None else [allowed[(pin + LOCAL_RANK) % len(allowed)]]
+    taken = (
+        allowed[: cores or None] if pin is None else [allowed[(pin + LOCAL_RANK) % len(allowed)]]
+    )
     if pin is not None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
     for thread in os.listdir("/proc/self/task"):  # libraries start some when they are imported
-        os.sched_setaffinity(int(thread), cores)
+        os.sched_setaffinity(int(thread), taken)

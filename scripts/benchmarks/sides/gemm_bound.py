@@ -1,16 +1,15 @@
 """The bound of the plain algorithm: `steps` of it in the time of as many floating-point operations
 of one large product.
 
-cd scripts/benchmarks && python -m gemm_bound --steps 400
+    cd scripts/benchmarks && python -m sides.gemm_bound --steps 400
 
 The plain algorithm forms each task's adapted weights. Per sample and layer, of a inputs and b
 outputs, every matrix product takes 2ab operations:
 
-  support  forward, gradient of the kernel, gradient of the inputs (not in the first layer: rows do
-  not adapt);
-           then the outer gradient passes through each of these, by one product for each of its two
-           factors
-  query    forward, gradient of the kernel, gradient of the inputs
+- support: forward, gradient of the kernel, gradient of the inputs (not in the first layer: rows do
+  not adapt); then the outer gradient passes through each of these, by one product for each of its
+  two factors
+- query: forward, gradient of the kernel, gradient of the inputs
 
 With P = Σ ab and P₁ that of the first layer that is 18 P - 6 P₁ and 6 P; for `small` 246,528 a
 sample on average, as the shapes of the products in the graph of peers/tf_loops.py add up to.
@@ -19,8 +18,8 @@ product xᵀδ.) Elementwise work, about 2 % more, is left out.
 """
 
 import tensorflow as tf
-from side import measure
-from workloads import Workload
+from harness.side import measure
+from harness.workloads import Workload
 
 SIDE = 2048  # rows and columns of the large product
 

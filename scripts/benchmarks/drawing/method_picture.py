@@ -5,7 +5,7 @@ import pathlib
 
 import matplotlib
 import numpy as np
-from method_tables import NAMES, trained
+from drawing.method_tables import NAMES, trained
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -2,8 +2,8 @@
 and random weights.
 
 cd scripts/benchmarks
-python -m serve_users --how exported --steps 400        the SavedModel's `adapt_and_predict`
-python -m serve_users --how program --steps 100         `MetaModel.adapt` and `predict`
+python -m sides.serve_users --how exported --steps 400        the SavedModel's `adapt_and_predict`
+python -m sides.serve_users --how program --steps 100         `MetaModel.adapt` and `predict`
 
 Both begin at encoded columns and end at logits in NumPy.
 """
@@ -15,7 +15,7 @@ from typing import Literal
 
 import jsonargparse
 import numpy as np
-import side
+from harness import side
 
 from gmeta_tf import DLRM, Categorical, InnerLoop, Manifest, MetaModel, MultiHot, Numeric, Schema
 from gmeta_tf._tensorflow import tf

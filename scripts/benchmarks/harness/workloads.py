@@ -87,6 +87,26 @@ class Workload:
         return list(range(self.fields)) if len(self.tables) > 1 else [0] * self.fields
 
     @property
+    def first_rows(self) -> list[int]:
+        """The number of each field's first row, where all tables lie below each other in one."""
+        begins = list(itertools.accumulate(self.tables, initial=0))
+        return [begins[table] for table in self.table_of_field]
+
+    @property
+    def dlrm_shapes(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """(inputs, outputs) of each layer of DLRM's bottom MLP, and of its top MLP.
+
+        The top's inputs are the dot products of all pairs of vectors, then the fields' vectors and
+        that of the numbers.
+        """
+        vectors = self.fields + 1
+        inputs = vectors * (vectors - 1) // 2 + vectors * self.dim
+        return (
+            list(itertools.pairwise([self.numeric, *self.bottom, self.dim])),
+            list(itertools.pairwise([inputs, *self.hidden, 1])),
+        )
+
+    @property
     def kernel_shapes(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each layer of the MLP.
 
@@ -96,7 +116,7 @@ class Workload:
         if self.numeric or len(self.tables) > 1:
             raise ValueError(
                 f"workload must be an MLP over one table. Received: {self}. Peers know no other: "
-                "use --workload small."
+                "use --workload small, or the peers written for dlrm."
             )
         return list(itertools.pairwise([self.fields * self.dim, *self.hidden, 1]))
 
@@ -182,3 +202,33 @@ def first_weights(
         kernels,
         [np.zeros(k.shape[1], np.float32) for k in kernels],
     )
+
+
+def first_dlrm_weights(workload: Workload, *, seed: int = 0) -> tuple[np.ndarray, list, list]:
+    """Weights for a peer of a workload with numeric features to start from.
+
+    Returns:
+      (all tables below each other [rows, dim], layers of the bottom MLP, layers of the top MLP); a
+      layer is (kernel, bias of zeros); all float32.
+    """
+    random = np.random.default_rng(seed)
+
+    def layers(shapes):
+        return [
+            (
+                random.normal(0, 1 / np.sqrt(shape[0]), shape).astype(np.float32),
+                np.zeros(shape[1], np.float32),
+            )
+            for shape in shapes
+        ]
+
+    bottom, top = map(layers, workload.dlrm_shapes)
+    table = random.standard_normal((sum(workload.tables), workload.dim), np.float32)
+    table *= 0.05
+    return table, bottom, top
+
+
+def pairs_of(vectors: int) -> np.ndarray:
+    """Numbers of the pairs of different vectors, each once, in a matrix of all pairs."""
+    first, second = np.tril_indices(vectors, -1)
+    return (first * vectors + second).astype(np.int32)

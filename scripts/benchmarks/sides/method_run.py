@@ -1,9 +1,10 @@
 """One part of method_statistics.py: trains an experiment, or fits the baselines, and writes metrics
 by partition.
 
-python scripts/benchmarks/method_run.py --config scripts/configs/methods/maml.yaml --data
-data/ml-100k --run runs/x --scores runs/x.json horovodrun -np 2 python
-scripts/benchmarks/method_run.py …                  the same on two ranks
+    python scripts/benchmarks/sides/method_run.py --config scripts/configs/methods/maml.yaml \\
+        --data data/ml-100k --run runs/x --scores runs/x.json
+
+With `horovodrun -np 2` before it, the same on two ranks.
 """
 
 import json

@@ -1,13 +1,13 @@
 """A workload's samples as task files, made by preparation: what the input benchmarks read.
 
-cd scripts/benchmarks && python -m task_files --workload small --out /tmp/small --tasks 32768
+cd scripts/benchmarks && python -m sides.task_files --workload small --out /tmp/small --tasks 32768
 """
 
 import dataclasses
 
-import side
-from gmeta_fit import schema_of
-from workloads import Workload
+from harness import side
+from harness.workloads import Workload
+from sides.gmeta_fit import schema_of
 
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.prepare import prepare

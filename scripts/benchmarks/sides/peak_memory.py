@@ -1,15 +1,15 @@
 """The most memory that a rank ever takes, with a large table and Adagrad, from start-up to
 training.
 
-cd scripts/benchmarks && horovodrun -np 2 python -m peak_memory --pin 0
+cd scripts/benchmarks && horovodrun -np 2 python -m sides.peak_memory --pin 0
 """
 
 import dataclasses
 import pathlib
 
-import gmeta_fit
-import side
-from workloads import Workload, random_batches
+from harness import side
+from harness.workloads import Workload, random_batches
+from sides import gmeta_fit
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf

@@ -2,8 +2,8 @@
 in turn.
 
 cd scripts/benchmarks
-python -m growth_pair --pair rows --workload small --steps 40
-python -m growth_pair --pair tables --workload dlrm --steps 20 --rounds 3
+python -m sides.growth_pair --pair rows --workload small --steps 40
+python -m sides.growth_pair --pair tables --workload dlrm --steps 20 --rounds 3
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ import time
 from typing import Literal
 
 import numpy as np
-import side
-from gmeta_fit import build_model, cached, compiled, runner
-from workloads import CRITEO, Workload, random_batches
+from harness import side
+from harness.workloads import CRITEO, Workload, random_batches
+from sides.gmeta_fit import build_model, cached, compiled, runner
 
 OPTIMIZERS = ("RowSGD", "RowAdagrad", "RowwiseAdagrad", "RowAdam", "RowFTRL")
 ROWS, GROWTH = 100_000, 100

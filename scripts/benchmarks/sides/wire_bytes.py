@@ -1,7 +1,7 @@
 """Counts the bytes that training moves between ranks, and works out how many it has to.
 
-cd scripts/benchmarks && horovodrun -np 2 python -m wire_bytes --workload dlrm --ids zipf --steps
-200 --pin 0
+    cd scripts/benchmarks
+    horovodrun -np 2 python -m sides.wire_bytes --workload dlrm --ids zipf --steps 200 --pin 0
 
 Bytes are counted where the library hands tensors to its collectives, only what is for other ranks;
 an all-reduce of b bytes sends 2 b (N - 1) / N from each of N ranks. The difference between a long
@@ -12,9 +12,9 @@ step, over all ranks.
 import pathlib
 
 import numpy as np
-import side
-from gmeta_fit import build_model, cached, compiled, runner
-from workloads import Workload, random_batches
+from harness import side
+from harness.workloads import Workload, random_batches
+from sides.gmeta_fit import build_model, cached, compiled, runner
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf

@@ -1,14 +1,14 @@
 """How long a training step waits for its batch of task files.
 
-cd scripts/benchmarks && python -m input_wait --data /tmp/small --steps 200
+cd scripts/benchmarks && python -m sides.input_wait --data /tmp/small --steps 200
 
 Between two steps the loop itself takes a while, whatever the input: so much is measured with
 batches in memory, and taken off.
 """
 
-import side
-from gmeta_fit import build_model, cached, compiled, files
-from workloads import Workload, random_batches
+from harness import side
+from harness.workloads import Workload, random_batches
+from sides.gmeta_fit import build_model, cached, compiled, files
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.step import PHASES
