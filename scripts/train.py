@@ -22,7 +22,7 @@ import jsonargparse
 from gmeta_tf import comm, launch
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training.experiment import Experiment, train, training_data
-from gmeta_tf.watchdog import EARLIER_REPORT, REPORT
+from gmeta_tf.report import EARLIER_REPORT, REPORT
 
 
 def main():
