@@ -6,7 +6,6 @@ call that needs it. Every collective has a name and is called by every rank in t
 call that waits for other ranks is watched (see `watchdog`).
 """
 
-import builtins
 import contextlib
 import functools
 import hashlib
@@ -303,50 +302,46 @@ def alike(what: str):
       what: names the body in the errors of the other ranks, such as "opening the run".
 
     Raises:
-      Exception: of the body; on the other ranks one of the same type, if it is Python's own, else
-        RuntimeError, with the first failing rank's message.
+      Exception: of the body; on the other ranks one of the same type, if it is this library's or
+        Python's own, else RuntimeError, with the first failing rank's message.
     """
     failed = None
     try:
         yield
     except Exception as error:  # noqa: BLE001  raised below
         failed = error
-    if size() == 1:
+    if size() > 1:
+        rows = np.zeros([size(), ERROR_BYTES], np.int32)
         if failed:
-            raise failed
-        return
-    message = f"{type(failed).__name__}\0{failed}".encode() if failed else b""
-    texts = np.zeros([size(), ERROR_BYTES], np.int32)
-    texts[rank(), : len(message)] = list(message[:ERROR_BYTES])
-    with watchdog.watch(what):
-        (texts,) = allreduce_sum([tf.constant(texts)], name="alike")
+            kind = type(failed)
+            text = f"{kind.__module__}\0{kind.__qualname__}\0{failed}".encode()[:ERROR_BYTES]
+            rows[rank(), : len(text)] = list(text)
+        with watchdog.watch(what):
+            (rows,) = allreduce_sum([tf.constant(rows)], name="alike")
+        if not failed:
+            _raise_as_another(what, np.asarray(rows))
     if failed:
         raise failed
-    for other, row in enumerate(np.asarray(texts)):
-        kind, _, text = bytes(row.tolist()).rstrip(b"\0").decode(errors="ignore").partition("\0")
-        if kind:
-            raise _error_type(kind)(f"{what} failed on rank {other} of {size()}: {text}")
 
 
-def _error_type(name: str) -> type[Exception]:
-    """Python's exception of that name, made of a message alone; RuntimeError for any other."""
-    found = getattr(builtins, name, None)
+def _raise_as_another(what, rows):
+    """Raises what the first of the failing ranks has raised."""
+    for other, row in enumerate(rows):
+        if row.any():
+            text = bytes(row.tolist()).rstrip(b"\0").decode(errors="ignore")
+            module, name, message = text.split("\0", 2)
+            error = _error_type(module, name)(f"{what} failed on rank {other}: {message}")
+            error.add_note(report.ANOTHERS)
+            raise error
+
+
+def _error_type(module: str, name: str) -> type[Exception]:
+    """An exception that is made of a message alone, by its name; RuntimeError for any other."""
+    known = module == "builtins" or module.partition(".")[0] == __package__
+    found = getattr(sys.modules.get(module), name, None) if known else None
     if not isinstance(found, type) or not issubclass(found, ValueError | OSError):
         return RuntimeError
     return RuntimeError if issubclass(found, UnicodeError) else found
-
-
-def stop_agreed() -> bool:
-    """Whether any rank wishes to stop (see `stop`): the same answer on every rank. Collective,
-    eager.
-    """
-    if size() == 1:
-        return stop.requested()
-    with watchdog.watch("asking who wishes to stop"):
-        (wishes,) = allreduce_sum([tf.constant(float(stop.requested()))], name="stop")
-    if wishes > 0:
-        stop.request("stopped, as another rank was asked to")
-    return bool(wishes > 0)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ NOISE = re.compile(
 TEMPLATE = re.compile(r"\bmust\b.*\bReceived: ", re.DOTALL)  # of the library's own messages
 ASSERTED = re.compile(r"assertion failed: \[(.*?)\](?=$| \[| *\n)", re.MULTILINE)
 OTHERS = (sysconfig.get_paths()["stdlib"], "site-packages", "<frozen", "<string>")
+ANOTHERS = "raised on every rank, since it was raised on one"  # a note of such errors
 OF_A_LOST_PEER = (
     "HorovodInternalError",
     "Horovod has been shut down",
@@ -103,6 +104,11 @@ def lost_a_peer(error: BaseException) -> bool:
     """Whether an exception is Horovod's way to say that another rank has gone."""
     text = f"{type(error).__name__}: {error}"
     return any(word in text for word in OF_A_LOST_PEER)
+
+
+def is_anothers(error: BaseException) -> bool:
+    """Whether another rank has failed, and tells."""
+    return ANOTHERS in getattr(error, "__notes__", ())
 
 
 def in_one_line(error: BaseException) -> str:

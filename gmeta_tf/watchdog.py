@@ -171,6 +171,8 @@ class Watchdog:
             time.sleep(1)  # the rank that failed first may still be writing
             cause = "another rank was lost (killed, out of memory, or its host unreachable)"
             self._end(f"{cause}: {report.in_one_line(error)}", error=error, told=True)
+        if report.is_anothers(error):
+            time.sleep(1)
         self._end(report.headline(error), error=error, told=report.is_told(error))
 
     def _run(self):

@@ -39,7 +39,11 @@ def command(ranks, *arguments):
 def environment(**extra):
     """That of a user's shell, with one thread a rank: two cores are shared by all ranks."""
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PATH": path, "PYTHONPATH": f"{HERE}:{HERE}/equivalence"}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PATH": path,
+        "PYTHONPATH": f"{HERE.parent}:{HERE}:{HERE}/equivalence",
+    }
     return os.environ | quiet | {name: str(value) for name, value in extra.items()}
 
 

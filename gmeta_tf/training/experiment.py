@@ -28,8 +28,10 @@ from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import TOWERS, make_tower
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
-from gmeta_tf.training.callbacks import Checkpoints, Progress, RequireFinite
+from gmeta_tf.training.callbacks import Checkpoints, Progress
+from gmeta_tf.training.finite import RequireFinite
 from gmeta_tf.training.profile import Profile
+from gmeta_tf.training.run_folder import only_writer, require_mounted
 
 METHODS = ("meta", "joint")
 MODELS: dict[str, type[MetaModel]] = {"meta": MetaModel, "cbml": CBML, "metaemb": MetaEmb}
@@ -55,6 +57,8 @@ RANGES = (
     ("dropout cold_share average_decay", lambda v: 0 <= v < 1, "in [0, 1)"),
     ("cold_rate fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
 )
+OF_A_RESUMED_RUN = ("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps")
+CHECKPOINTS = "checkpoints"  # a run's folder of them
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
@@ -227,6 +231,7 @@ class Experiment:
                 "gates all dense weights. Received: "
                 f"adapt={self.adapt!r}, inner_steps={self.inner_steps}. Adapt them all."
             )
+        require_mounted(self.run, name="run")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         object.__setattr__(self, "sizes", tuple(self.sizes))
@@ -270,6 +275,17 @@ class Experiment:
         (pathlib.Path(self.run) / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
         (pathlib.Path(self.run) / DIGEST).write_text(f"{manifest.digest}\n")
 
+    def require_resumable(self, before: "Experiment"):
+        """Raises ValueError unless a run of another configuration may go on with this one, which
+        differs in learning rates, clipping and saving at most.
+        """
+        own = {name: getattr(self, name) for name in OF_A_RESUMED_RUN}
+        if dataclasses.replace(before, **own) != self:
+            raise ValueError(
+                f"configuration must be that of the run to resume, {before}, but for "
+                f"{OF_A_RESUMED_RUN}. Received: {self}. Give the same options."
+            )
+
     @classmethod
     def load(cls, run) -> "Experiment":
         """The configuration of a run.
@@ -301,7 +317,16 @@ class Experiment:
 def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
     """The compiled model of an experiment; steps: of its whole training, over which a schedule
     runs.
+
+    Raises:
+      ValueError: Keras's policy is mixed_float16, whose scaled losses no outer step would have.
     """
+    policy = tf.keras.mixed_precision.global_policy().name
+    if policy == "mixed_float16":
+        raise ValueError(
+            f"Keras's policy must be float32 or mixed_bfloat16. Received: {policy!r}, which scales "
+            "losses, as the meta step does not. Set mixed_precision: true for bfloat16."
+        )
     tf.keras.utils.set_random_seed(experiment.seed)
     if not experiment.mixed_precision:
         return _built(experiment, schema, steps)
@@ -422,7 +447,7 @@ def train(
     data: Reader,
     validation: Reader,
     *,
-    resume: bool = False,
+    resume: str | None = None,
     profile: bool = False,
 ):
     """Trains until the best validation metric stays the best, or resumes a run; leaves a summary in
@@ -434,50 +459,60 @@ def train(
       experiment: the configuration.
       data: reader of training tasks, as `training_data` gives it.
       validation: reader of validation tasks.
-      resume: go on from the run's last checkpoint.
+      resume: go on from the run's checkpoint of this name, "last" or "best".
       profile: profile some steps into the run's folder (see `training.profile`).
+
+    Raises:
+      gmeta_tf.stop.Stopped: the job was asked to stop, and has saved.
     """
+    run = require_mounted(experiment.run, name="run")
+    with only_writer(run / CHECKPOINTS):
+        saving = _trained(experiment, data, validation, resume=resume, profile=profile)
+    if comm.rank() == 0:
+        (run / "train.json").write_text(json.dumps(_summary(run, saving.position), indent=1))
+
+
+def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
+    """Trains; returns what knows how far."""
     run = pathlib.Path(experiment.run)
     model = build_model(experiment, data.schema, steps=experiment.epochs * data.steps_per_epoch)
     if comm.rank() == 0:
         Console().print(comm.describe(), placement_table(model), sep="\n")
     average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
-    last = checkpoint.find(run / "checkpoints") if resume else None
-    position = checkpoint.load(last, model) if last else None
+    found = checkpoint.find(run / CHECKPOINTS, resume) if resume else None
+    position = checkpoint.load(found, model) if found else None
+    if experiment.schedule == "constant":
+        model.optimizer.learning_rate = experiment.learning_rate  # which a resumed run may change
     metric, mode = MONITORED[experiment.measured_by]
     stop = tf.keras.callbacks.EarlyStopping(
         f"val_{metric}", mode=mode, patience=experiment.patience
     )
     saving = Checkpoints(
-        run / "checkpoints",
+        run / CHECKPOINTS,
         steps_per_epoch=data.steps_per_epoch,
         monitor=f"val_{metric}",
         mode=mode,
         stateful=[stop],
         every_steps=experiment.checkpoint_every_steps or None,
-        resume=last,
+        resume=found,
         position=position,
     )
-    epoch, step = saving.position["epoch"], saving.position["step"]
     if not saving.position["finished"]:
-        model.fit(
-            data.stream(epoch=epoch, step=step),
+        saving.fit(
+            model,
+            data.stream(epoch=saving.position["epoch"], step=saving.position["step"]),
             epochs=experiment.epochs,
-            initial_epoch=epoch,
-            steps_per_epoch=data.steps_per_epoch,
             validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
             callbacks=[
                 RequireFinite(),
                 Progress(data.samples),
                 *average,
                 stop,
-                *_loggers(run, resume=resume, profile=profile),
-                saving,
+                *_loggers(run, resume=bool(resume), profile=profile),
             ],
             verbose=0,
         )
-    if comm.rank() == 0:
-        (run / "train.json").write_text(json.dumps(_summary(run, saving.position), indent=1))
+    return saving
 
 
 def _summary(run, position):

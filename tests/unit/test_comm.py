@@ -9,6 +9,7 @@ import pytest
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.stop import Stopped
+from gmeta_tf.training.finite import NotFiniteError
 
 
 def test_one_rank_is_the_identity():
@@ -108,7 +109,7 @@ def test_a_session_that_was_asked_to_stop_has_a_code_of_its_own(tmp_path, capsys
     def body():
         with comm.session(tmp_path):
             comm.stop.request("the budget is spent")
-            assert comm.stop_agreed()
+            assert comm.stop.requested()
             raise Stopped(f"{comm.stop.reason}; saved")
 
     with pytest.raises(SystemExit) as caught:
@@ -117,7 +118,7 @@ def test_a_session_that_was_asked_to_stop_has_a_code_of_its_own(tmp_path, capsys
     assert capsys.readouterr().err == "the budget is spent; saved\n"
     assert not (tmp_path / "error.txt").exists()
     with comm.session(tmp_path):
-        assert not comm.stop_agreed()
+        assert not comm.stop.requested()
 
 
 def test_what_fails_alone_is_raised_as_it_is():
@@ -126,18 +127,20 @@ def test_what_fails_alone_is_raised_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("module", "name", "kind"),
     [
-        ("FileExistsError", FileExistsError),
-        ("ValueError", ValueError),
-        ("UnicodeDecodeError", RuntimeError),  # which takes more than a message
-        ("KeyError", RuntimeError),
-        ("NotFiniteError", RuntimeError),
-        ("print", RuntimeError),
+        ("builtins", "FileExistsError", FileExistsError),
+        ("builtins", "ValueError", ValueError),
+        ("builtins", "UnicodeDecodeError", RuntimeError),  # which takes more than a message
+        ("builtins", "KeyError", RuntimeError),
+        ("builtins", "print", RuntimeError),
+        ("gmeta_tf.training.finite", "NotFiniteError", NotFiniteError),
+        ("gmeta_tf.nowhere", "NotFiniteError", RuntimeError),
+        ("json", "JSONDecodeError", RuntimeError),
     ],
 )
-def test_an_error_of_another_rank_is_of_pythons_type(name, kind):
-    assert comm._error_type(name) is kind
+def test_an_error_of_another_rank_has_its_type_if_it_can(module, name, kind):
+    assert comm._error_type(module, name) is kind
 
 
 def test_it_tells_how_it_runs():

@@ -88,6 +88,23 @@ def test_what_moves_is_waited_for(tmp_path, what, body):
     assert done.stdout == "done\n", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("listening", "cause"),
+    [
+        (True, "stopped at once by a second signal, SIGTERM, before it had saved"),
+        (False, "stopped by SIGTERM"),
+    ],
+)
+def test_a_signal_that_is_no_wish_ends_a_native_call(tmp_path, listening, cause):
+    send = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    if listening:
+        send = f"dog._stop.listening().__enter__(); {send}; time.sleep(1); {send}"
+    done = wait(tmp_path, "watch('step')", f"{send}; threading.Lock().acquire(); lock.acquire()")
+    assert done.returncode == 143
+    assert done.stderr.strip() == f"error: rank 1 of 2: {cause}"
+    assert (tmp_path / "error.txt").read_text() == f"rank 1 of 2: {cause}\n"
+
+
 class Heart:
     """A heartbeat that hears what it is told."""
 
