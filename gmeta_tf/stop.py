@@ -56,9 +56,15 @@ class Stop:
         if self.reason is None:
             self._when, self.reason = time.monotonic(), reason
 
-    def grant(self):
-        """Notes that what had to be saved is saved: further signals change nothing."""
-        self._granted = True
+    def grant(self) -> str:
+        """Fulfils the wish, what had to be saved being saved: until somebody listens again, signals
+        change nothing.
+
+        Returns:
+          Its reason.
+        """
+        reason, self.reason, self._granted = self.reason or "stopped", None, True
+        return reason
 
     def clear(self):
         """Forgets the wish, as at the start of a session."""
@@ -67,7 +73,7 @@ class Stop:
     @contextlib.contextmanager
     def listening(self):
         """While the body runs, a first signal is a wish."""
-        self._listeners += 1
+        self._listeners, self._granted = self._listeners + 1, False
         try:
             yield
         finally:

@@ -117,6 +117,7 @@ class Watchdog:
         if threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(-1)
             self._stop.release()
+        os.write(self._signals, b"\0")  # wakes it
         self._runner.join()
         os.close(self._wake)
         os.close(self._signals)

@@ -66,9 +66,10 @@ def run(ranks, *arguments, seconds=240, **extra):
 
 def kill(job):
     """Kills a job with all its ranks, which horovodrun starts in sessions of their own."""
-    for process in [*psutil.Process(job.pid).children(recursive=True), job]:
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            process.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended
+        for process in [*psutil.Process(job.pid).children(recursive=True), job]:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                process.kill()
 
 
 def start(ranks, *arguments, **extra):

@@ -157,9 +157,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
         return self._agreement.after(steps) if carried is None else bool(carried)
 
     def _stop(self, where):
-        comm.stop.grant()
         saved = checkpoint.find(self.folder).name
-        raise Stopped(f"{comm.stop.reason} at {where}; {saved} is saved, go on with --resume")
+        raise Stopped(f"{comm.stop.grant()} at {where}; {saved} is saved, go on with --resume")
 
     def _save(self, pointers, *, epoch, step):
         now = time.perf_counter()
@@ -233,9 +232,12 @@ class Progress(tf.keras.callbacks.Callback):
         terminal = os.environ.get(TERMINAL_VARIABLE)
         self.screen = open(terminal, "w") if terminal else sys.stderr  # noqa: SIM115  open as long as the line
         self.live = self.screen.isatty()
+        self.line: tqdm | None = None
 
     def on_train_begin(self, logs=None):
-        """Opens the line."""
+        """Opens the line, and closes that of a call that was interrupted."""
+        if self.line:
+            self.line.close()
         total = self.params["epochs"] * self.params["steps"]
         self.line = tqdm(
             total=total,

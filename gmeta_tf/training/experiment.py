@@ -26,7 +26,7 @@ from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import TOWERS, make_tower
-from gmeta_tf.training import checkpoint
+from gmeta_tf.training import checkpoint, durable
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints, Progress
 from gmeta_tf.training.finite import RequireFinite
@@ -272,8 +272,9 @@ class Experiment:
         plain = {
             k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
         }
-        (pathlib.Path(self.run) / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
-        (pathlib.Path(self.run) / DIGEST).write_text(f"{manifest.digest}\n")
+        run = pathlib.Path(self.run)
+        durable.replace_text(run / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
+        durable.replace_text(run / DIGEST, f"{manifest.digest}\n")
 
     def require_resumable(self, before: "Experiment"):
         """Raises ValueError unless a run of another configuration may go on with this one, which
@@ -292,8 +293,9 @@ class Experiment:
 
         Raises:
           FileNotFoundError: the folder holds none.
+          ValueError: it lies in an object store.
         """
-        path = pathlib.Path(run) / "config.yaml"
+        path = require_mounted(run, name="run") / "config.yaml"
         if not path.exists():
             raise FileNotFoundError(
                 f"run must be the folder of a training. Received: {run}, without config.yaml. "
@@ -469,7 +471,8 @@ def train(
     with only_writer(run / CHECKPOINTS):
         saving = _trained(experiment, data, validation, resume=resume, profile=profile)
     if comm.rank() == 0:
-        (run / "train.json").write_text(json.dumps(_summary(run, saving.position), indent=1))
+        summary = json.dumps(_summary(run, saving.position), indent=1)
+        durable.replace_text(run / "train.json", summary)
 
 
 def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:

@@ -102,6 +102,7 @@ def main(folder, out, how, *rest):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has none
     with comm.session(sys.argv[2]):
         tf.keras.backend.set_floatx("float64")
         main(sys.argv[1], pathlib.Path(sys.argv[2]), *sys.argv[3:])

@@ -32,8 +32,12 @@ def test_a_signal_is_a_wish_where_somebody_listens(clock):
         assert wish.take(signal.SIGTERM) == (
             "stopped at once by a second signal, SIGTERM, before it had saved"
         )
-    wish.grant()
+    assert wish.grant() == "stopped by SIGINT"
+    assert not wish.requested()  # a later call begins without
     assert wish.take(signal.SIGTERM) is None  # it ends as it is
+    with wish.listening():
+        assert wish.take(signal.SIGTERM) is None
+        assert wish.requested()
     wish.clear()
     assert wish.take(signal.SIGINT) == "stopped by SIGINT"
 
