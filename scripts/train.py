@@ -17,15 +17,12 @@ ranks agree on, and end with code 75; a second one ends at once.
 
 import json
 import pathlib
-import shutil
 
 import jsonargparse
 
 from gmeta_tf import comm, launch
-from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.report import EARLIER_REPORT, REPORT
-from gmeta_tf.training.experiment import CHECKPOINTS, Experiment, train, training_data
-from gmeta_tf.training.run_folder import locked
+from gmeta_tf.training.experiment import Experiment, training_data
+from gmeta_tf.training.train import open_run, train
 
 
 def main():
@@ -69,41 +66,6 @@ def main():
         if comm.rank() == 0:
             summary = json.loads((run / "train.json").read_text())
             print(f"{run}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
-
-
-def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwrite: bool):
-    """Makes the run's folder, or checks that it fits.
-
-    Raises:
-      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or
-        something else than a run.
-      FileNotFoundError: there is no run to resume.
-      NotADirectoryError: it is a file.
-      ValueError: it holds a run of another configuration or data than those to resume.
-    """
-    run = pathlib.Path(experiment.run)
-    if run.exists() and not run.is_dir():
-        raise NotADirectoryError(f"run must be a folder. Received: {run}, a file. Name another.")
-    if resume:
-        experiment.require_resumable(Experiment.load(run))
-        experiment.require_same_data(manifest)
-        experiment.save(manifest)
-        return
-    if run.exists() and any(path.name not in (REPORT, EARLIER_REPORT) for path in run.iterdir()):
-        if not overwrite:
-            raise FileExistsError(
-                f"run must be a new or empty folder. Received: {run}, which holds something. Pass "
-                "--overwrite or --resume."
-            )
-        if not (run / "config.yaml").exists():
-            raise FileExistsError(
-                f"run must be the folder of a run to overwrite. Received: {run}, without "
-                "config.yaml. Name another."
-            )
-        with locked(run / CHECKPOINTS):
-            shutil.rmtree(run)
-    run.mkdir(parents=True, exist_ok=True)
-    experiment.save(manifest)
 
 
 if __name__ == "__main__":

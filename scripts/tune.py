@@ -25,14 +25,9 @@ from gmeta_tf import comm
 from gmeta_tf.metrics.named import MONITORED
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.evaluation import evaluate, load_run
-from gmeta_tf.training.experiment import (
-    CHECKPOINTS,
-    Experiment,
-    reader,
-    train,
-    training_data,
-)
+from gmeta_tf.training.experiment import CHECKPOINTS, Experiment, reader, training_data
 from gmeta_tf.training.finite import NotFiniteError
+from gmeta_tf.training.train import train
 
 
 def main():

@@ -1,14 +1,10 @@
-"""An experiment: its configuration, and the model, data and callbacks that follow from it."""
+"""An experiment: its configuration, and the model and data that follow from it."""
 
-import csv
 import dataclasses
-import json
 import math
 import pathlib
-import statistics
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from gmeta_tf import comm
@@ -21,17 +17,13 @@ from gmeta_tf.meta.inner_loop import InnerLoop, policy_and_tables
 from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
-from gmeta_tf.metrics.named import METRICS, MONITORED, default_metrics, require_fitting
+from gmeta_tf.metrics.named import METRICS, default_metrics, require_fitting
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import TOWERS, make_tower
-from gmeta_tf.training import checkpoint, durable
-from gmeta_tf.training.average import AverageWeights
-from gmeta_tf.training.callbacks import Checkpoints, Progress
-from gmeta_tf.training.finite import RequireFinite
-from gmeta_tf.training.profile import Profile
-from gmeta_tf.training.run_folder import only_writer, require_mounted
+from gmeta_tf.training import durable
+from gmeta_tf.training.run_folder import require_mounted
 
 METHODS = ("meta", "joint")
 MODELS: dict[str, type[MetaModel]] = {"meta": MetaModel, "cbml": CBML, "metaemb": MetaEmb}
@@ -60,7 +52,6 @@ RANGES = (
 OF_A_RESUMED_RUN = ("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps")
 CHECKPOINTS = "checkpoints"  # a run's folder of them
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
-CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -442,107 +433,3 @@ def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
         "fewer_support": 0.0 if own["joined"] else experiment.fewer_support,
     }
     return reader(experiment, "train", **own), reader(experiment, "validation")
-
-
-def train(
-    experiment: Experiment,
-    data: Reader,
-    validation: Reader,
-    *,
-    resume: str | None = None,
-    profile: bool = False,
-):
-    """Trains until the best validation metric stays the best, or resumes a run; leaves a summary in
-    the run's `train.json`.
-
-    Collective.
-
-    Args:
-      experiment: the configuration.
-      data: reader of training tasks, as `training_data` gives it.
-      validation: reader of validation tasks.
-      resume: go on from the run's checkpoint of this name, "last" or "best".
-      profile: profile some steps into the run's folder (see `training.profile`).
-
-    Raises:
-      gmeta_tf.stop.Stopped: the job was asked to stop, and has saved.
-    """
-    run = require_mounted(experiment.run, name="run")
-    with only_writer(run / CHECKPOINTS):
-        saving = _trained(experiment, data, validation, resume=resume, profile=profile)
-    if comm.rank() == 0:
-        summary = json.dumps(_summary(run, saving.position), indent=1)
-        durable.replace_text(run / "train.json", summary)
-
-
-def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
-    """Trains; returns what knows how far."""
-    run = pathlib.Path(experiment.run)
-    model = build_model(experiment, data.schema, steps=experiment.epochs * data.steps_per_epoch)
-    if comm.rank() == 0:
-        Console().print(comm.describe(), placement_table(model), sep="\n")
-    average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
-    found = checkpoint.find(run / CHECKPOINTS, resume) if resume else None
-    position = checkpoint.load(found, model) if found else None
-    if experiment.schedule == "constant":
-        model.optimizer.learning_rate = experiment.learning_rate  # which a resumed run may change
-    metric, mode = MONITORED[experiment.measured_by]
-    stop = tf.keras.callbacks.EarlyStopping(
-        f"val_{metric}", mode=mode, patience=experiment.patience
-    )
-    saving = Checkpoints(
-        run / CHECKPOINTS,
-        steps_per_epoch=data.steps_per_epoch,
-        monitor=f"val_{metric}",
-        mode=mode,
-        stateful=[stop],
-        every_steps=experiment.checkpoint_every_steps or None,
-        resume=found,
-        position=position,
-    )
-    if not saving.position["finished"]:
-        saving.fit(
-            model,
-            data.stream(epoch=saving.position["epoch"], step=saving.position["step"]),
-            epochs=experiment.epochs,
-            validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-            callbacks=[
-                RequireFinite(),
-                Progress(data.samples),
-                *average,
-                stop,
-                *_loggers(run, resume=bool(resume), profile=profile),
-            ],
-            verbose=0,
-        )
-    return saving
-
-
-def _summary(run, position):
-    """`ranks`, `train_seconds`, `samples_per_second` (but for the first epoch, which traces) and
-    `epochs` of a whole run.
-    """
-    with (run / "history.csv").open() as file:  # a resumed epoch may stand in it twice
-        rates = list(
-            {
-                row["epoch"]: float(row["samples_per_second"]) for row in csv.DictReader(file)
-            }.values()
-        )
-    return {
-        "ranks": comm.size(),
-        "train_seconds": round(position["seconds"], 2),
-        "samples_per_second": round(statistics.harmonic_mean(rates[1:] or rates), 1),
-        "epochs": len(rates),
-    }
-
-
-def _loggers(run, *, resume, profile):
-    """TensorBoard and CSV logs, on rank 0; a profile, on every rank."""
-    profiles = [Profile(run / "profile")] if profile else []
-    if comm.rank():
-        return profiles
-    return [
-        *profiles,
-        tf.keras.callbacks.CSVLogger(str(run / "history.csv"), append=resume),
-        tf.keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
-    ]

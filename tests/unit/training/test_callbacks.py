@@ -1,8 +1,7 @@
-"""The progress line and the position of `fit`; checkpoints and resumption are tested by whole jobs
-in `equivalence/`.
+"""The position of `fit`, and when it saves; resumption and signals are tested by whole jobs in
+`equivalence/` and `failures/`.
 """
 
-import io
 import json
 import types
 
@@ -13,7 +12,7 @@ import training_job
 from gmeta_tf import Reader, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.stop import Stopped
-from gmeta_tf.training import callbacks, checkpoint
+from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints
 
@@ -23,44 +22,9 @@ def data(tiny):
     return Reader(tiny, "train", global_batch_tasks=8)
 
 
-def test_progress_logs_the_rate_and_prints_every_tenth_epoch(data, monkeypatch):
-    screen = io.StringIO()
-    monkeypatch.setattr("sys.stderr", screen)
-    model = training_job.build(data.schema, "dlrm_dense", steps_per_execution=1)
-    progress = callbacks.Progress(data.samples)
-    history = model.fit(
-        data.stream(), steps_per_epoch=2, epochs=11, callbacks=[progress], verbose=0
-    ).history
-    lines = screen.getvalue().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("epoch 10  loss 0.")
-    assert lines[0].endswith(" samples/s")
-    assert all(rate > 0 for rate in history["samples_per_second"])
-
-
-def test_progress_draws_a_live_line_on_a_terminal(data, tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    model = training_job.build(data.schema, "dlrm_dense", steps_per_execution=1)
-    model.fit(
-        data.stream(),
-        steps_per_epoch=2,
-        epochs=2,
-        callbacks=[callbacks.Progress(data.samples)],
-        verbose=0,
-    )
-    assert "\r" in terminal.getvalue()
-    assert "samples/s" in terminal.getvalue()
-    assert "4/4" in terminal.getvalue()
-
-
 def test_checkpoints_point_at_the_best_and_the_last(data, tmp_path):
     model = training_job.build(data.schema, "dlrm_dense", steps_per_execution=1)
-    saving = callbacks.Checkpoints(tmp_path, steps_per_epoch=2, monitor="made_up")
+    saving = Checkpoints(tmp_path, steps_per_epoch=2, monitor="made_up")
     values = iter([0.5, 0.7, 0.6])
     original = saving.on_epoch_end
     saving.on_epoch_end = lambda epoch, logs: original(epoch, logs | {"made_up": next(values)})

@@ -251,7 +251,6 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
         2,
     ]
     train = ["scripts/train.py", *small, "--run", run]
-    other = jobs.tiny_data(tmp_path, seed=1)
     printed = jobs.succeed(2, *train)
     assert "ranks 2" in printed
     assert json.loads((run / "train.json").read_text())["epochs"] == 2
@@ -267,22 +266,11 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
             ["--data", tmp_path / "typo", "--overwrite"],
             r"FileNotFoundError: data must be a folder that preparation completed",
         ),
-        (
-            ["--data", other, "--resume"],
-            r"ValueError: configuration must be that of the run to resume",
-        ),
-        (
-            ["--run", tmp_path, "--overwrite"],
-            r"FileExistsError: run must be the folder of a run to overwrite. Received: .*, without config.yaml",
-        ),
-        (
-            ["--run", run / "train.json"],
-            r"NotADirectoryError: run must be a folder. Received: .*train.json, a file",
-        ),
     ):
         code, printed = jobs.run(1, *train, *options)
         assert code != 0
         assert re.search(message, printed), printed
+        assert "Traceback" not in printed
     assert (run / "checkpoints" / "best").exists()  # whatever was refused destroyed nothing
     (run / "train.json").unlink()
     jobs.succeed(1, *train, "--resume")  # it is finished already, but for the summary
