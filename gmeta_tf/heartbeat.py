@@ -38,6 +38,9 @@ class Pulse:
     leaving: bool = False
 
 
+QUIET = Pulse()
+
+
 class Heartbeat:
     """One rank's end. Rank 0 makes it without an address; the others take rank 0's `address`.
 
@@ -61,14 +64,14 @@ class Heartbeat:
         self._beat = self._looked = time.monotonic()
         if address is None:
             self.socket.bind(("127.0.0.1" if one_host else "", 0))
-            host = "127.0.0.1" if one_host else own_address()
+            host = "127.0.0.1" if one_host else _own_address()
             self.address = f"{host} {self.socket.getsockname()[1]} {secrets.token_hex(8)}"
         else:
             self.address = address
         host, port, token = self.address.split()
         self._home, self._token = (host, int(port)), bytes.fromhex(token)
 
-    def beat(self, pulse: Pulse):
+    def beat(self, pulse: Pulse = QUIET):
         """Sends what is due and takes in what came; to be called more often than once a second."""
         now = time.monotonic()
         if now - self._looked > 5 * EVERY:
@@ -145,7 +148,7 @@ class Heartbeat:
                 yield rank, back, Pulse(still, waiting, doing, leaving)
 
 
-def own_address() -> str:
+def _own_address() -> str:
     """This host's address as other hosts see it.
 
     Raises:

@@ -32,7 +32,8 @@ class Agreement:
         """The answer now. Collective, eager."""
         if comm.size() == 1:
             return comm.stop.requested()
-        seconds = time.monotonic() - self._since
+        now = time.monotonic()
+        seconds = now - self._since  # with the wait for others, the last time
         wishes = [0.0] * comm.size()
         wishes[comm.rank()] = float(comm.stop.requested())
         with comm.watchdog.watch("asking who wishes to stop"):
@@ -41,7 +42,7 @@ class Agreement:
         if self._steps:  # else it is an epoch's end, behind a step that has asked
             pace = seconds / comm.size() / self._steps
             self._until = min(MOST_STEPS, max(1, int(EVERY_SECONDS / max(pace, 1e-9))))
-        self._steps, self._since = 0, time.monotonic()
+        self._steps, self._since = 0, now
         asked = [rank for rank, wish in enumerate(wishes) if wish]
         if asked:
             comm.stop.request(f"stopped, as rank {asked[0]} was asked to")

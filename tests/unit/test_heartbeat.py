@@ -33,7 +33,7 @@ def go(clock, ranks, seconds):
     for _ in range(seconds):
         clock(1)
         for rank in [*ranks[1:], *ranks[:1], *ranks[1:]]:
-            rank.beat(Pulse())
+            rank.beat()
 
 
 def test_ranks_that_beat_are_heard(clock, ranks):
@@ -62,7 +62,7 @@ def test_a_rank_never_heard_of_is_not_silent(clock, ranks):
 def test_a_process_that_was_stopped_itself_blames_nobody(clock, ranks):
     go(clock, ranks, 3)
     clock(1000)
-    ranks[1].beat(Pulse())
+    ranks[1].beat()
     assert ranks[1].silent(3) is None
 
 
@@ -70,7 +70,7 @@ def test_a_rank_that_took_its_leave_is_not_silent(clock, ranks):
     go(clock, ranks, 3)
     ranks[1].leave()
     go(clock, ranks[:1] + ranks[2:], 4)
-    ranks[1].beat(Pulse())  # one that was under way
+    ranks[1].beat()  # one that was under way
     go(clock, ranks[:1] + ranks[2:], 4)
     assert ranks[0].silent(3) is None
     assert sorted(ranks[0].heard) == [2]
@@ -94,7 +94,7 @@ def test_a_flood_of_foreign_datagrams_is_dropped(ranks):
         for junk in [b"", b"x", b"y" * 500] * 2000:
             stranger.sendto(junk, (host, int(port)))
     for _ in range(10):
-        ranks[0].beat(Pulse())
+        ranks[0].beat()
     assert ranks[0].heard == {}
 
 
@@ -140,13 +140,13 @@ def test_the_address_of_a_host_is_one_that_others_know(monkeypatch, launcher, ho
         lambda way: ({launcher: launcher} if launcher == address else hosts).get(way),
     )
     monkeypatch.setenv(heartbeat.LAUNCHER_VARIABLE, launcher or "")
-    assert heartbeat.own_address() == address
+    assert heartbeat._own_address() == address
 
 
 def test_a_host_without_an_address_is_told(monkeypatch):
     monkeypatch.setattr(heartbeat, "_source", lambda way: None)
     with pytest.raises(OSError, match=r"this host has no IPv4 address that other hosts could"):
-        heartbeat.own_address()
+        heartbeat._own_address()
     assert heartbeat._source("no-such-host.invalid") is None
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from gmeta_tf.watchdog import PATIENCE, Watchdog
 
 LIMIT = 0.2  # so that patience is 3 s
 WAIT = """
-import threading, time
+import sys, threading, time, types
+package = sys.modules["gmeta_tf"] = types.ModuleType("gmeta_tf")  # without TensorFlow, which takes long
+package.__path__ = [{package!r}]
 from gmeta_tf.stop import Stop
 from gmeta_tf.watchdog import Watchdog
 
@@ -49,7 +52,8 @@ print("done")
 
 def wait(folder, what, body):
     """Runs a body that is watched."""
-    script = WAIT.format(folder=str(folder), what=what, body=body)
+    package = str(pathlib.Path(watchdog.__file__).parent)
+    script = WAIT.format(folder=str(folder), what=what, body=body, package=package)
     return subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -98,7 +102,7 @@ def test_what_moves_is_waited_for(tmp_path, what, body):
 def test_a_signal_that_is_no_wish_ends_a_native_call(tmp_path, listening, cause):
     send = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
     if listening:
-        send = f"dog._stop.listening().__enter__(); {send}; time.sleep(1); {send}"
+        send = f"own = dog._stop.listening(); own.__enter__(); {send}; time.sleep(1); {send}"
     done = wait(tmp_path, "watch('step')", f"{send}; threading.Lock().acquire(); lock.acquire()")
     assert done.returncode == 143
     assert done.stderr.strip() == f"error: rank 1 of 2: {cause}"
