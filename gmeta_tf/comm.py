@@ -10,18 +10,22 @@ import contextlib
 import functools
 import hashlib
 import os
+import sys
 from typing import Any
 
 import numpy as np
 
-from gmeta_tf import launch
+from gmeta_tf import launch, report
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.heartbeat import Heartbeat
+from gmeta_tf.stop import EXIT_CODE, Stop, Stopped
 from gmeta_tf.watchdog import Watchdog
 
 ADDRESS_BYTES = 64
+ERROR_BYTES = 2000  # of an error's message, that other ranks get to read
 GATHERED_BYTES = 1 << 20  # of all ranks together, up to which Gloo gathers instead of reducing
-watchdog = Watchdog()
+stop = Stop()
+watchdog = Watchdog(stop)
 
 
 @functools.cache
@@ -56,25 +60,39 @@ def init() -> Any:
             f"horovod must join the {launched} ranks that were launched. Received: "
             f"size={horovod.size()}, so this build does not "
             "know the launcher. Start the job with horovodrun, or build with HOROVOD_WITH_MPI=1 "
-            "(scripts/install.sh)."
+            f"(scripts/install.sh); unset {launch.launcher()} for processes that have nothing to "
+            "do with each other."
         )
-    launch.take_devices(horovod.local_rank(), horovod.local_size())
-    watchdog.start(horovod.rank(), horovod.size())
-    with watchdog.watch("the first exchange"):
-        watchdog.heartbeat = _heartbeat(horovod)
+    launch.take_devices(horovod.local_rank(), horovod.local_size(), ranks=launched)
+    _watch(horovod)
     return horovod
 
 
-def _heartbeat(horovod) -> Heartbeat:
-    """This rank's heartbeat, whose address rank 0 gives to all. Collective."""
+def _watch(horovod):
+    """Starts the watchdog, unless it runs. Collective."""
+    if watchdog.running:
+        return
+    watchdog.start(horovod.rank(), horovod.size())
+    with watchdog.watch("the first exchange"):
+        watchdog.heartbeat = _heartbeat(horovod)
+
+
+def _heartbeat(horovod) -> Heartbeat | None:
+    """This rank's heartbeat, whose address rank 0 gives to all; None where rank 0 has no address.
+    Collective.
+    """
     one_host = horovod.local_size() == horovod.size()
-    own = Heartbeat(0, one_host=one_host) if horovod.rank() == 0 else None
+    own = None
+    if horovod.rank() == 0:
+        with contextlib.suppress(OSError):  # a job without heartbeats is a job; `describe` tells
+            own = Heartbeat(0, one_host=one_host)
     text = np.zeros(ADDRESS_BYTES, np.uint8)
     if own:
         text[: len(own.address)] = list(own.address.encode())
-    address = (
-        bytes(horovod.broadcast(text, root_rank=0, name="heartbeat").numpy()).rstrip(b"\0").decode()
-    )
+    sent = horovod.broadcast(text, root_rank=0, name="heartbeat").numpy()
+    address = bytes(sent).rstrip(b"\0").decode()
+    if not address:
+        return None
     return own or Heartbeat(horovod.rank(), one_host=one_host, address=address)
 
 
@@ -90,6 +108,7 @@ def describe() -> str:
         hosts=horovod.cross_size(),
         neighbours=horovod.local_size(),
         backend=_backend(horovod),
+        heartbeat=watchdog.heartbeat is not None,
     )
 
 
@@ -273,30 +292,108 @@ def require_equal(value: Any, *, what: str):
 
 
 @contextlib.contextmanager
+def alike(what: str):
+    """Runs a body that may fail on some ranks only, and has it fail on all of them alike.
+
+    So that no rank goes on to a collective that another one never reaches. Collective, eager, but
+    for the body.
+
+    Args:
+      what: names the body in the errors of the other ranks, such as "opening the run".
+
+    Raises:
+      Exception: of the body; on the other ranks one of the same type, if it is this library's or
+        Python's own, else RuntimeError, with the first failing rank's message.
+    """
+    failed = None
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  raised below
+        failed = error
+    if size() > 1:
+        rows = np.zeros([size(), ERROR_BYTES], np.int32)
+        if failed:
+            kind = type(failed)
+            text = f"{kind.__module__}\0{kind.__qualname__}\0{failed}".encode()[:ERROR_BYTES]
+            rows[rank(), : len(text)] = list(text)
+        with watchdog.watch(what):
+            (rows,) = allreduce_sum([tf.constant(rows)], name="alike")
+        if not failed:
+            _raise_as_another(what, np.asarray(rows))
+    if failed:
+        raise failed
+
+
+def _raise_as_another(what, rows):
+    """Raises what the first of the failing ranks has raised."""
+    for other, row in enumerate(rows):
+        if row.any():
+            text = bytes(row.tolist()).rstrip(b"\0").decode(errors="ignore")
+            module, name, message = text.split("\0", 2)
+            error = _error_type(module, name)(f"{what} failed on rank {other}: {message}")
+            error.add_note(report.ANOTHERS)
+            raise error
+
+
+def _error_type(module: str, name: str) -> type[Exception]:
+    """An exception that is made of a message alone, by its name; RuntimeError for any other."""
+    known = module == "builtins" or module.partition(".")[0] == __package__
+    found = getattr(sys.modules.get(module), name, None) if known else None
+    if not isinstance(found, type) or not issubclass(found, ValueError | OSError):
+        return RuntimeError
+    return RuntimeError if issubclass(found, UnicodeError) else found
+
+
+@contextlib.contextmanager
 def session(run_dir=None):
     """Runs a script's body as one rank of a job, so that no failure leaves a rank waiting.
 
-    Whatever ends the body other than its end is written to `run_dir`/error.txt by the rank that
-    failed first, is the last line that any rank prints, and ends every rank with a code other than
-    0. Collective.
+    Whatever ends the body other than its end is written to `run_dir`/error.txt, with its traceback,
+    by the rank that failed first. In a job of several ranks it is the last line that any rank
+    prints, and ends every rank with a code other than 0; one process raises it. A job that was
+    asked to stop, by a signal or by `stop.request`, ends with the code of `gmeta_tf.stop.Stopped`.
+    Collective.
 
     Args:
       run_dir: folder for error.txt, shared by the ranks of a host; None: the cause is printed only.
     """
-    init()
-    ended = None
+    horovod = init()
+    stop.clear()
+    if horovod:
+        _watch(horovod)
+    else:
+        stop.catch(stop.raise_at_once)
+    ended: SystemExit | None = None
     try:
-        watchdog.report_to(run_dir)
+        watchdog.report.open(run_dir, first=local_rank() == 0)
         barrier()
         try:
             yield
         except SystemExit as ending:
-            if ending.code not in (None, 0):
+            if not isinstance(ending, Stopped) and ending.code not in (None, 0):
                 raise
             ended = ending
-        barrier()
-    except BaseException as error:  # noqa: BLE001  the process ends here, whatever it was
-        watchdog.fail(error)
+        if not isinstance(ended, Stopped):
+            barrier()
+    except BaseException as error:
+        if horovod:
+            watchdog.fail(error)
+        watchdog.report.claim(report.headline(error), error)
+        if sys.excepthook is sys.__excepthook__ and report.is_told(error):
+            sys.excepthook = report.show_uncaught
+        raise
+    finally:
+        stop.release()
+    if isinstance(ended, Stopped):
+        _tell(ended)
     watchdog.stop()
     if ended:
         raise ended
+
+
+def _tell(ended: Stopped):
+    """Says once why a job ends that was asked to."""
+    if ended.code != EXIT_CODE:
+        watchdog.report.claim(str(ended))
+    if rank() == 0:
+        print(f"{ended}", file=sys.stderr, flush=True)

@@ -4,7 +4,10 @@ What the user has set stands: TF_NUM_INTRAOP_THREADS, TF_NUM_INTEROP_THREADS and
 variables in the environment (`horovodrun` has options for them), or `tf.config` in the program.
 """
 
+import math
 import os
+import pathlib
+import warnings
 
 from gmeta_tf._tensorflow import tf
 
@@ -12,20 +15,41 @@ LAUNCHERS = {  # a launcher's variables of the job's size and of the ranks on th
     "HOROVOD_SIZE": "HOROVOD_LOCAL_SIZE",
     "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_LOCAL_SIZE",
     "PMI_SIZE": "MPI_LOCALNRANKS",
+    "SLURM_STEP_NUM_TASKS": "",  # srun with PMIx, which says no more before MPI starts
 }
+PMIX = "PMIX_RANK"
+CHOSEN_GPUS = "CUDA_VISIBLE_DEVICES"
+CGROUPS = pathlib.Path("/sys/fs/cgroup")
 INTRA, INTER = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 CYCLE, TIMELINE = "HOROVOD_CYCLE_TIME", "HOROVOD_TIMELINE"
 CYCLE_OF_ONE_CORE, SHORTEST_CYCLE = 1.0, 0.1  # ms
 
 
+def launcher() -> str | None:
+    """The variable by which a launcher tells the job's size, None without a launcher."""
+    return next((name for name in LAUNCHERS if name in os.environ), None)
+
+
 def launched_size() -> int:
-    """Number of ranks that a launcher started; 1 without a launcher."""
-    return next((int(os.environ[name]) for name in LAUNCHERS if name in os.environ), 1)
+    """Number of ranks that a launcher started; 1 without a launcher.
+
+    Raises:
+      RuntimeError: a launcher started this process that does not say of how many it is one.
+    """
+    known = launcher()
+    if known is None and PMIX in os.environ:
+        raise RuntimeError(
+            f"launcher must be one of horovodrun, mpirun and srun. Received: {PMIX}="
+            f"{os.environ[PMIX]}, of another, so that each process would train alone. Start the "
+            f"job with horovodrun, or unset {PMIX} for processes that have nothing to do with each "
+            "other."
+        )
+    return int(os.environ[known]) if known else 1
 
 
 def own_cores(neighbours: int) -> int:
     """Cores that a rank should use: those of its affinity mask, or its share of them where ranks
-    share a mask.
+    share a mask, and no more than its share of what a container may use.
 
     A launcher or `taskset` may have bound the rank to cores of its own, so the share is one of the
     parent's mask.
@@ -38,7 +62,37 @@ def own_cores(neighbours: int) -> int:
         launchers = max(mask, len(os.sched_getaffinity(os.getppid())))
     except OSError:
         launchers = mask
-    return max(1, min(mask, launchers // neighbours))
+    return max(1, int(min(mask, launchers // neighbours, quota() / neighbours)))
+
+
+def quota() -> float:
+    """Cores' worth of time that this process's control groups allow it; infinite where no limit is
+    set.
+    """
+    try:
+        lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    limits = [math.inf]
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / controllers if controllers else CGROUPS
+        inner = pathlib.Path(path.lstrip("/"))
+        limits += [_limit_of(root / folder) for folder in (inner, *inner.parents)]
+    return max(1.0, min(limits))
+
+
+def _limit_of(group: pathlib.Path) -> float:
+    """Cores that one control group allows, of version 2 (cpu.max) or 1."""
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            used, period = " ".join((group / file).read_text() for file in files).split()
+        except (OSError, ValueError):
+            continue
+        if used.isdecimal():  # neither "max" nor -1
+            return int(used) / int(period)
+    return math.inf
 
 
 def prepare_horovod():
@@ -51,16 +105,11 @@ def prepare_horovod():
     = 20 ms and n = 4 on one core give about 1 ms.
     """
     os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")  # a lost peer is told by the watchdog, once
-    local = next(
-        (
-            os.environ[local]
-            for size, local in LAUNCHERS.items()
-            if size in os.environ and local in os.environ
-        ),
-        launched_size(),
-    )
+    known = launcher()
+    local = os.environ.get(LAUNCHERS[known]) if known else None
     os.environ.setdefault(
-        CYCLE, f"{max(SHORTEST_CYCLE, CYCLE_OF_ONE_CORE / own_cores(int(local))):.2g}"
+        CYCLE,
+        f"{max(SHORTEST_CYCLE, CYCLE_OF_ONE_CORE / own_cores(int(local or launched_size()))):.2g}",
     )
 
 
@@ -71,33 +120,43 @@ def request_timeline():
     os.environ.setdefault(TIMELINE, "DYNAMIC")
 
 
-def take_devices(place: int, neighbours: int):
+def take_devices(place: int, neighbours: int, *, ranks: int = 1):
     """Sees one GPU of the host's, if it has any, and uses this rank's cores.
 
     Args:
       place: number of this rank among those of its host.
       neighbours: how many these are.
+      ranks: of the job.
 
     Raises:
-      RuntimeError: TensorFlow already runs with other devices or threads, in a job of several
-        ranks.
+      RuntimeError: the host has fewer GPUs than ranks, or TensorFlow already runs with other
+        devices or threads, in a job of several ranks. In a job of one it warns.
     """
+    gpus = tf.config.list_physical_devices("GPU")
+    given = len(gpus) == 1 and CHOSEN_GPUS in os.environ  # by the launcher, to this rank
+    if gpus and neighbours > len(gpus) and not given:
+        raise RuntimeError(
+            f"ranks of a host must have a GPU each. Received: {neighbours} ranks, {len(gpus)} "
+            f"GPUs. Start no more ranks than GPUs, or hide these with {CHOSEN_GPUS}=''."
+        )
     try:
-        gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             mine = gpus[place % len(gpus)]
             tf.config.set_visible_devices(mine, "GPU")
             tf.config.experimental.set_memory_growth(mine, True)
-        if neighbours > 1:
+        if neighbours > 1 or own_cores(1) < len(os.sched_getaffinity(0)):
             intra, inter = threads(neighbours)
             tf.config.threading.set_intra_op_parallelism_threads(intra)
             tf.config.threading.set_inter_op_parallelism_threads(inter)
     except RuntimeError as error:
-        if neighbours > 1:
-            raise RuntimeError(
-                f"comm.init must come before TensorFlow's first operation. Received: {error}. Call "
-                "it first."
-            ) from error
+        told = (
+            f"comm.init must come before TensorFlow's first operation. Received: {error}. Call "
+            "it first, before any optimizer is made."
+        )
+        if ranks > 1:
+            raise RuntimeError(told) from error
+        if gpus:
+            warnings.warn(told, stacklevel=2)
 
 
 def threads(neighbours: int) -> tuple[int, int]:
@@ -122,7 +181,9 @@ def _number(variable: str) -> int:
     return int(text)
 
 
-def describe(*, ranks: int, hosts: int, neighbours: int, backend: str | None) -> str:
+def describe(
+    *, ranks: int, hosts: int, neighbours: int, backend: str | None, heartbeat: bool = True
+) -> str:
     """One line on how a rank runs, such as "2 ranks on 1 host, 1 of 2 cores each, Gloo, threads
     1/1, cycle 1 ms".
 
@@ -131,6 +192,7 @@ def describe(*, ranks: int, hosts: int, neighbours: int, backend: str | None) ->
       hosts: that they are on.
       neighbours: ranks of this host.
       backend: what carries the messages; None in a job of one rank.
+      heartbeat: whether the ranks can tell one that is stopped from a busy one.
     """
     cores, intra_inter = own_cores(neighbours), "{}/{}".format(*threads(neighbours))
     device = "a GPU and " if tf.config.get_visible_devices("GPU") else ""
@@ -140,4 +202,6 @@ def describe(*, ranks: int, hosts: int, neighbours: int, backend: str | None) ->
     where = f"{ranks} ranks on {hosts} host{plural}, {device}{cores} of {os.cpu_count()} cores each"
     affinity = os.environ.get("HOROVOD_THREAD_AFFINITY")
     pinned = f", Horovod on core {affinity}" if affinity else ""
-    return f"{where}, {backend}, threads {intra_inter}, cycle {os.environ[CYCLE]} ms{pinned}"
+    silent = "" if heartbeat else ", no heartbeat: rank 0's host has no address for other hosts"
+    how = f"{backend}, threads {intra_inter}, cycle {os.environ[CYCLE]} ms"
+    return f"{where}, {how}{pinned}{silent}"

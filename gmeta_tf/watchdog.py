@@ -1,201 +1,309 @@
 """Ends a rank that would wait for ever, and says why once for the whole job.
 
 Horovod's own stall check does not see a rank that is stopped inside a collective. So a thread
-watches the other ranks' heartbeats, and every call that waits for them: past its time limit the
-process ends. The first rank that fails writes the cause to error.txt and prints it; ranks that end
-as a consequence find the file and end without a word.
+watches the other ranks' heartbeats, and every call that waits for them. A rank whose heart does not
+beat for a limit ends the job. Ranks that only wait are patient: after a limit rank 0 tells for whom
+they wait and what that one does, and only where nothing has moved on any rank for many limits the
+job ends. What moves is a rank that begins or ends a watched call, reports `progress`, or whose
+thread computes, as in a trace; one that waits in a collective does not.
+
+The first rank that fails writes the cause to error.txt and prints it; ranks that end as a
+consequence find the file and end without a word.
 """
 
 import atexit
 import contextlib
+import dataclasses
+import math
 import os
 import pathlib
-import re
 import select
 import signal
 import sys
 import threading
 import time
-import traceback
 
-from gmeta_tf.heartbeat import Heartbeat
+from gmeta_tf import report
+from gmeta_tf.heartbeat import EVERY, Heartbeat, Pulse
+from gmeta_tf.stop import SIGNALS, Stop
 
 LIMIT_VARIABLE = "GMETA_WATCHDOG_SECONDS"
 DEFAULT_LIMIT = 40.0
-LONG_PHASE = 15  # times the limit: tracing, start-up, checkpoints
-NOISE = re.compile(
-    r"Graph execution error|Detected at node|Stack trace for|\s+File \""
-    r"|\s*\[\[\{\{node|\d+ root error"
-)
-REPORT, EARLIER_REPORT = "error.txt", "error.earlier.txt"
-EXPECTED = (
-    ValueError,
-    OSError,
-    KeyboardInterrupt,
-)  # their message says all; others come with a traceback
+PATIENCE = 15  # limits without progress on any rank, until waiting ends
+COMPUTING_COUNTS = 6  # such times for which computing alone counts as progress
+COMPUTES = 0.05  # share of a core, from which on a thread does so
+SLOWEST = 20e6  # bytes a second that a long phase may rely on
+LOOK_EVERY = 0.5  # seconds
+TICKS = os.sysconf("SC_CLK_TCK")  # a second, in which Linux counts the time of threads
+
+
+@dataclasses.dataclass
+class _Wait:
+    """A body that waits for other ranks.
+
+    Attributes:
+      name: what it is, for messages.
+      since: when it began.
+      extra: seconds beyond the patience.
+      works: whether the rank itself may be what the others wait for.
+    """
+
+    name: str
+    since: float
+    extra: float = 0.0
+    works: bool = False
 
 
 class Watchdog:
-    """A time limit on calls that wait for other ranks; idle until `start`."""
+    """Patience with calls that wait for other ranks; idle until `start`."""
 
-    def __init__(self):
+    def __init__(self, stop: Stop):
         self.rank, self.size = 0, 1
-        self._limit = float(os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT))
-        self._error_file = None
-        self._watched: list[tuple[float, str]] = []  # (deadline, name), innermost last
-        self._seen: set[object] = set()
-        self._running = False
+        self.report = report.Report()
         self.heartbeat: Heartbeat | None = None
+        self._stop = stop
+        self._waits: list[_Wait] = []  # innermost last
+        self._moved = self._computed = self._looked = time.monotonic()
+        self._thread = threading.main_thread()  # that waits
+        self._spent = 0.0  # its time on a core
+        self._warned = 0.0
+        self.running = False
 
-    def start(self, rank: int, size: int):
-        """Starts the thread; also listens for SIGTERM, which Python cannot handle inside a native
-        call.
+    @property
+    def limit(self) -> float:
+        """Seconds for which a heart may be silent.
+
+        Raises:
+          ValueError: the environment asks for something else than a time.
         """
-        self.rank, self.size, self._running = rank, size, True
-        wake, self._signals = os.pipe()
+        text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT))
+        try:
+            limit = float(text)
+        except ValueError:
+            limit = math.nan
+        if not 0 < limit < math.inf:
+            raise ValueError(
+                f"{LIMIT_VARIABLE} must be a number of seconds above 0. Received: "
+                f"{LIMIT_VARIABLE}={text!r}. Unset it for {DEFAULT_LIMIT:g}."
+            )
+        return limit
+
+    def start(self, rank: int, size: int, heartbeat: Heartbeat | None = None):
+        """Starts the thread, unless it runs; also listens for SIGTERM and SIGINT, which Python
+        cannot handle inside a native call.
+        """
+        if self.running:
+            return
+        self.rank, self.size, self._limit = rank, size, self.limit
+        self.heartbeat, self.running = heartbeat, True
+        self._waits, self._moved = [], time.monotonic()
+        self._wake, self._signals = os.pipe()
         os.set_blocking(self._signals, False)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: None)
+            self._stop.catch(lambda *_: None)
             signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
         atexit.register(self.stop)
-        threading.Thread(target=self._run, args=(wake,), name="gmeta watchdog", daemon=True).start()
-
-    def report_to(self, run_dir):
-        """Sets the folder of error.txt; one of an earlier session becomes error.earlier.txt."""
-        if run_dir is not None:
-            self._error_file = pathlib.Path(run_dir) / REPORT
-            if self.rank == 0 and self._error_file.exists():
-                os.replace(self._error_file, self._error_file.with_name(EARLIER_REPORT))
+        self._runner = threading.Thread(target=self._run, name="gmeta watchdog", daemon=True)
+        self._runner.start()
 
     def stop(self):
         """Ends the watch, and the others' of this rank: it is done, as at the end of a session or
         of the process.
         """
-        if not self._running:
+        if not self.running:
             return
-        self._running = False
-        if self.heartbeat:
-            self.heartbeat.leave()
+        self.running = False
+        atexit.unregister(self.stop)
         if threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self._stop.release()
+        os.write(self._signals, b"\0")  # wakes it
+        self._runner.join()
+        os.close(self._wake)
+        os.close(self._signals)
+        if self.heartbeat:
+            self.heartbeat.leave()
+            self.heartbeat.close()
+            self.heartbeat = None
 
     @contextlib.contextmanager
-    def watch(self, name: str, *, key: object = None):
-        """Limits the body's time; the first body of a key (default: the name) may trace, and has a
-        long phase's time.
+    def watch(self, name: str, *, key: object = None, steps: int = 1):
+        """Watches the body, which waits for other ranks.
+
+        Args:
+          name: what it is, for messages.
+          key: of no effect any more: a trace is known by its computing.
+          steps: collective steps of the body, each of which may take a limit.
         """
-        times = 1 if (key or name) in self._seen else LONG_PHASE
-        self._seen.add(key or name)
-        with self._deadline(name, times):
+        del key
+        with self._wait(name, extra=(steps - 1) * self.limit):
             yield
 
     @contextlib.contextmanager
-    def long_phase(self, name: str):
-        """Limits the body's time to a long phase's: every rank enters it, and waits there for the
-        slowest.
+    def long_phase(self, name: str, *, num_bytes: int = 0):
+        """Watches a body that every rank enters, and in which some work while others wait.
+
+        Args:
+          name: as for `watch`.
+          num_bytes: that all ranks together read or write, for which there is more patience.
         """
-        with self._deadline(name, LONG_PHASE):
+        with self._wait(name, extra=num_bytes / SLOWEST, works=True):
             yield
 
+    def progress(self):
+        """Reports progress of a long phase, such as a chunk that is written."""
+        self._moved = time.monotonic()
+
     @contextlib.contextmanager
-    def _deadline(self, name, times):
-        deadline = time.monotonic() + times * self._limit
-        enclosing, _ = self._watched[-1] if self._watched else (deadline, "")
-        self._watched.append((max(deadline, enclosing), name))
+    def _wait(self, name, **options):
+        self._thread = threading.current_thread()
+        wait = _Wait(name, time.monotonic(), **options)
+        self.progress()
+        self._waits.append(wait)
         try:
             yield
         finally:
-            self._watched.pop()
+            self._waits.remove(wait)
+            self.progress()
 
     def fail(self, error: BaseException):
         """Reports an exception that ends this rank, and ends the process."""
-        if _lost_a_peer(error):
+        if report.lost_a_peer(error):
             time.sleep(1)  # the rank that failed first may still be writing
             cause = "another rank was lost (killed, out of memory, or its host unreachable)"
-            self._end(f"{cause}: {_in_one_line(error)}", details="")
-        details = "" if isinstance(error, EXPECTED) else "".join(traceback.format_exception(error))
-        self._end(f"{type(error).__name__}: {_in_one_line(error)}", details=details)
+            self._end(f"{cause}: {report.in_one_line(error)}", error=error, told=True)
+        if report.is_anothers(error):
+            time.sleep(1)
+        self._end(report.headline(error), error=error, told=report.is_told(error))
 
-    def _run(self, wake):
-        while self._running:
-            if select.select([wake], [], [], 0.5)[0] and signal.SIGTERM in os.read(wake, 64):
-                time.sleep(1)  # as above
-                self._end(
-                    "stopped by SIGTERM, most likely since another rank was lost (killed or out of "
-                    "memory)",
-                    details="",
-                )
-            raising = f"raise {LIMIT_VARIABLE} (now {self._limit:g})"
-            if self.heartbeat:
-                self.heartbeat.beat()
-                silent = self.heartbeat.silent(self._limit)
-                if silent is not None:
-                    told = "no answer: it is stopped, or its host is down or unreachable"
-                    self._end(
-                        f"rank {silent} must answer within its time limit. Received: {told}. Look "
-                        f"there, or {raising}",
-                        details="",
-                    )
-            deadline, name = min(self._watched, default=(float("inf"), ""))
-            if time.monotonic() > deadline:
-                told = "no end: some other rank is stuck, or slower than the limit"
-                self._end(
-                    f"{name} must end within its time limit. Received: {told}. Look there, or "
-                    f"{raising}",
-                    details="",
-                )
+    def _run(self):
+        while self.running:
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001  a watch that ends silently would be none
+                self._end(f"the watchdog failed: {report.headline(error)}", error=error)
 
-    def _end(self, cause, *, details):
+    def _look(self):
+        """One look at everything."""
+        if select.select([self._wake], [], [], LOOK_EVERY)[0]:
+            for number in os.read(self._wake, 64):
+                if number in SIGNALS:
+                    self._signal(number)
+        now = time.monotonic()
+        self._notice_computing(now)
+        pulse = self._pulse(now)
+        if self.heartbeat:
+            self.heartbeat.beat(pulse)
+            self._end_where_silent()
+            if self.rank == 0:
+                self._warn(now, pulse)
+        self._end_where_still(now, pulse)
+
+    def _signal(self, number):
+        told = self._stop.take(number)
+        if told:
+            time.sleep(1)  # as in `fail`
+            lost = self.heartbeat.silent(3 * EVERY) if self.heartbeat else None
+            if lost is not None:
+                told += f", while rank {lost} did not answer: most likely it was lost"
+            self._end(told, code=128 + number)
+
+    def _notice_computing(self, now):
+        """A thread that uses its core is no thread that waits."""
+        spent = _seconds_on_a_core(self._thread.native_id)
+        if spent - self._spent > COMPUTES * (now - self._looked):
+            self._computed = now
+        self._spent, self._looked = spent, now
+
+    def _pulse(self, now):
+        """What this rank says of itself."""
+        counts = min(self._computed, self._moved + COMPUTING_COUNTS * self._patience)
+        moved = max(self._moved, counts)
+        waits = list(self._waits)
+        if not waits:
+            return Pulse(now - moved, 0.0, self._place())
+        computes = now - self._computed < 2 * LOOK_EVERY
+        doing = f"{waits[0].name} ({self._place()})" if computes else waits[0].name
+        works = computes or any(wait.works for wait in waits)
+        waiting = 0.0 if works else now - waits[0].since
+        return Pulse(now - moved, waiting, doing)
+
+    @property
+    def _patience(self):
+        return PATIENCE * self._limit
+
+    def _place(self):
+        return report.place(sys._current_frames().get(self._thread.ident))
+
+    def _raising(self):
+        return f"raise {LIMIT_VARIABLE} (now {self._limit:g})"
+
+    def _end_where_silent(self):
+        silent = self.heartbeat.silent(self._limit)
+        if silent is not None:
+            self._end(
+                f"rank {silent} must answer within its time limit. Received: no answer: it is "
+                f"stopped, or its host is down or unreachable. Look there, or {self._raising()}"
+            )
+
+    def _warn(self, now, own):
+        """Rank 0 says for whom the others wait, at one limit and then after twice the time."""
+        pulses = {0: own} | self.heartbeat.pulses()
+        longest = max(pulse.waiting for pulse in pulses.values())
+        if longest < self._limit:
+            self._warned = 0.0
+        elif longest >= max(self._limit, 2 * self._warned):
+            self._warned = longest
+            waiting = [rank for rank, pulse in pulses.items() if pulse.waiting]
+            left = self._patience - min(pulse.still for pulse in pulses.values())
+            print(
+                f"warning: {_ranks(waiting)} of {self.size} waited for {longest:.0f} s in "
+                f"{pulses[waiting[0]].doing}. {self._awaited(pulses)} All hearts beat; unless "
+                f"something moves, the job ends in {max(left, 0):.0f} s ({self._raising()}).",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _awaited(self, pulses):
+        """What those do who do not wait."""
+        busy = {rank: pulse for rank, pulse in pulses.items() if not pulse.waiting} or pulses
+        return "; ".join(f"rank {rank} is in {pulse.doing}" for rank, pulse in busy.items()) + "."
+
+    def _end_where_still(self, now, own):
+        waits = list(self._waits)
+        if not waits:
+            return
+        patience = self._patience + max(wait.extra for wait in waits)
+        heard = self.heartbeat.pulses() if self.heartbeat else {}
+        still = min([own.still, *(pulse.still for pulse in heard.values())])
+        if min(still, now - waits[0].since) > patience:
+            self._end(
+                f"{waits[-1].name} must end within its time limit. Received: no progress on any "
+                f"rank for {still:.0f} s: {self._awaited({self.rank: own} | heard)} Look there, "
+                f"or {self._raising()}"
+            )
+
+    def _end(self, cause, *, error=None, told=True, code=1):
         """Prints and writes the cause unless another rank already did, and ends the process at
         once.
         """
         where = f"rank {self.rank} of {self.size}: " if self.size > 1 else ""
         try:
-            if self._claim_report(f"{where}{cause}\n{details}"):
-                sys.stdout.flush()
-                sys.stderr.write(f"{details}\nerror: {where}{cause}\n")
-                sys.stderr.flush()
+            if self.report.claim(f"{where}{cause}", error):
+                report.show(f"{where}{cause}", None if told else error)
         finally:
-            os._exit(1)
-
-    def _claim_report(self, text):
-        """Writes error.txt as the first rank to do so; True if this rank is the one to speak."""
-        if self._error_file is None:
-            return True
-        try:
-            self._error_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._error_file.open("x") as file:
-                file.write(text)
-        except FileExistsError:
-            return not self._error_file.is_file()
-        except (
-            OSError
-        ):  # a full disk, a folder that cannot be written: the cause is printed at least
-            return True
-        return True
+            os._exit(code)
 
 
-def _lost_a_peer(error):
-    """Whether an exception is Horovod's way to say that another rank has gone."""
-    text = f"{type(error).__name__}: {error}"
-    return any(
-        word in text
-        for word in (
-            "HorovodInternalError",
-            "Horovod has been shut down",
-            "gloo/transport",
-            "Connection closed by peer",
-        )
-    )
+def _seconds_on_a_core(thread: int | None) -> float:
+    """Time for which a thread of this process has run; 0 where the system does not tell."""
+    try:
+        text = pathlib.Path(f"/proc/self/task/{thread}/stat").read_text()
+    except OSError:
+        return 0.0
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICKS
 
 
-def _in_one_line(error):
-    """The message; of TensorFlow's many lines, the one that tells what failed."""
-    asserted = re.search(r"assertion failed: \[(.*?)\](?=$| \[| *\n)", str(error), re.MULTILINE)
-    if asserted:
-        return asserted.group(1).replace('\\"', '"')
-    lines = [
-        line.strip() for line in str(error).splitlines() if line.strip() and not NOISE.match(line)
-    ]
-    return lines[-1] if "Graph execution error" in str(error) and lines else " ".join(lines)
+def _ranks(ranks):
+    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))

@@ -10,19 +10,19 @@ scripts/prepare.py, whose --lanes (default 8) is the largest number of ranks tha
 prepare for 16 ranks with --lanes 16.
 
 A run that was stopped goes on with --resume and the same options, and equals one that was not, but
-for the masks of dropout.
+for the masks of dropout; --resume best goes on from its best epoch, and with other learning rates
+if these are given, as after a run that diverged. SIGTERM and SIGINT save at the next step that all
+ranks agree on, and end with code 75; a second one ends at once.
 """
 
 import json
 import pathlib
-import shutil
 
 import jsonargparse
 
 from gmeta_tf import comm, launch
-from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.training.experiment import Experiment, train, training_data
-from gmeta_tf.watchdog import EARLIER_REPORT, REPORT
+from gmeta_tf.training.experiment import Experiment, training_data
+from gmeta_tf.training.train import open_run, train
 
 
 def main():
@@ -30,7 +30,11 @@ def main():
     parser = jsonargparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", action="config", help="YAML file of options")
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the run's last checkpoint"
+        "--resume",
+        nargs="?",
+        const="last",
+        choices=["last", "best"],
+        help="go on from the run's last checkpoint, or from its best",
     )
     parser.add_argument(
         "--profile", action="store_true", help="profile some steps into the run's folder"
@@ -55,51 +59,13 @@ def main():
         comm.require_equal(
             (experiment, resume, overwrite, data.manifest.digest), what="configuration and data"
         )
-        if comm.rank() == 0:
-            open_run(experiment, data.manifest, resume=resume, overwrite=overwrite)
-        comm.barrier()
+        with comm.alike("opening the run"):
+            if comm.rank() == 0:
+                open_run(experiment, data.manifest, resume=bool(resume), overwrite=overwrite)
         train(experiment, data, validation, resume=resume, profile=profile)
         if comm.rank() == 0:
             summary = json.loads((run / "train.json").read_text())
             print(f"{run}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
-
-
-def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwrite: bool):
-    """Makes the run's folder, or checks that it fits.
-
-    Raises:
-      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or
-        something else than a run.
-      FileNotFoundError: there is no run to resume.
-      NotADirectoryError: it is a file.
-      ValueError: it holds a run of another configuration or data than those to resume.
-    """
-    run = pathlib.Path(experiment.run)
-    if run.exists() and not run.is_dir():
-        raise NotADirectoryError(f"run must be a folder. Received: {run}, a file. Name another.")
-    if resume:
-        before = Experiment.load(run)
-        if before != experiment:
-            raise ValueError(
-                f"configuration must be that of the run to resume, {before}. Received: "
-                f"{experiment}. Give the same options."
-            )
-        experiment.require_same_data(manifest)
-        return
-    if run.exists() and any(path.name not in (REPORT, EARLIER_REPORT) for path in run.iterdir()):
-        if not overwrite:
-            raise FileExistsError(
-                f"run must be a new or empty folder. Received: {run}, which holds something. Pass "
-                "--overwrite or --resume."
-            )
-        if not (run / "config.yaml").exists():
-            raise FileExistsError(
-                f"run must be the folder of a run to overwrite. Received: {run}, without "
-                "config.yaml. Name another."
-            )
-        shutil.rmtree(run)
-    run.mkdir(parents=True, exist_ok=True)
-    experiment.save(manifest)
 
 
 if __name__ == "__main__":

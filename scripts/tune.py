@@ -24,9 +24,10 @@ import yaml
 from gmeta_tf import comm
 from gmeta_tf.metrics.named import MONITORED
 from gmeta_tf.training import checkpoint
-from gmeta_tf.training.callbacks import NotFiniteError
 from gmeta_tf.training.evaluation import evaluate, load_run
-from gmeta_tf.training.experiment import Experiment, reader, train, training_data
+from gmeta_tf.training.experiment import CHECKPOINTS, Experiment, reader, training_data
+from gmeta_tf.training.finite import NotFiniteError
+from gmeta_tf.training.train import train
 
 
 def main():
@@ -75,7 +76,10 @@ def main():
             seeds = [at_seed(base, seed, options) for seed in range(options.seeds)]
             scores = [score(experiment_of(dataclasses.asdict(one) | drawn)) for one in seeds]
             trials.append((sum(scores) / len(seeds), drawn))
-            print(f"{trials[-1][0]:.4f}  {json.dumps(drawn)}", flush=True)
+            if comm.rank() == 0:
+                print(f"{trials[-1][0]:.4f}  {json.dumps(drawn)}", flush=True)
+    if comm.rank():
+        return
     print("\nfrom the worst to the best:")
     least = MONITORED[base.measured_by][1] == "min"
     for value, drawn in sorted(trials, key=lambda trial: trial[0], reverse=least):
@@ -111,21 +115,26 @@ def score(experiment: Experiment) -> float:
     try:
         return _score(experiment, metric)
     except NotFiniteError as error:
-        print(f"a trial diverged: {error}", flush=True)
+        if comm.rank() == 0:
+            print(f"a trial diverged: {error}", flush=True)
         return math.inf if mode == "min" else -math.inf
 
 
 def _score(experiment, metric):
     run = pathlib.Path(experiment.run)
-    if experiment.method == "meta" or not trained_alike(experiment):
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir(parents=True)
+    trained = experiment.method != "meta" and trained_alike(experiment)
+    comm.barrier()  # all have looked
+    if not trained:
         data, validation = training_data(experiment)
-        experiment.save(data.manifest)
+        with comm.alike("making the run's folder"):
+            if comm.rank() == 0:
+                shutil.rmtree(run, ignore_errors=True)
+                run.mkdir(parents=True)
+                experiment.save(data.manifest)
         train(experiment, data, validation)
     if experiment.method == "meta":
         return json.loads(
-            (checkpoint.find(run / "checkpoints", "best") / "checkpoint.json").read_text()
+            (checkpoint.find(run / CHECKPOINTS, "best") / "checkpoint.json").read_text()
         )["state"]["best"]
     _, model = load_run(run)
     model.adapt_by(experiment.adaptation)

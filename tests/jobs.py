@@ -39,7 +39,11 @@ def command(ranks, *arguments):
 def environment(**extra):
     """That of a user's shell, with one thread a rank: two cores are shared by all ranks."""
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PATH": path, "PYTHONPATH": f"{HERE}:{HERE}/equivalence"}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PATH": path,
+        "PYTHONPATH": f"{HERE.parent}:{HERE}:{HERE}/equivalence",
+    }
     return os.environ | quiet | {name: str(value) for name, value in extra.items()}
 
 
@@ -62,9 +66,10 @@ def run(ranks, *arguments, seconds=240, **extra):
 
 def kill(job):
     """Kills a job with all its ranks, which horovodrun starts in sessions of their own."""
-    for process in [*psutil.Process(job.pid).children(recursive=True), job]:
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            process.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended
+        for process in [*psutil.Process(job.pid).children(recursive=True), job]:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                process.kill()
 
 
 def start(ranks, *arguments, **extra):

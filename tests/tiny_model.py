@@ -6,9 +6,9 @@ from gmeta_tf._tensorflow import tf
 BATCH = 8
 
 
-def make(data, **options):
+def make(data, *, tower=None, **options):
     tf.keras.utils.set_random_seed(2)
-    model = MetaModel(data.schema, MLP((6,)), embedding_dim=4)
+    model = MetaModel(data.schema, tower or MLP((6,)), embedding_dim=4)
     model.compile(
         **({"row_optimizer": RowSGD(0.1), "inner_loop": InnerLoop(1, 0.5, adapt="all")} | options)
     )

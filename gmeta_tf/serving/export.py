@@ -70,15 +70,22 @@ def export(
     embedding = model.embedding
     tables = [table for stack in embedding.stacks for table in stack.tables]
     require_room(tables, max_table_gib=max_table_gib, value_bytes=embedding.shards[0].dtype.size)
-    place = whole_folder(out, overwrite=overwrite) if comm.rank() == 0 else contextlib.nullcontext()
-    with comm.watchdog.long_phase("exporting"):
-        with place as folder:
-            whole = WholeTables(embedding)
+    num_bytes = 3 * sum(table.rows * table.dim for table in tables) * embedding.shards[0].dtype.size
+    with (
+        comm.watchdog.long_phase("exporting", num_bytes=num_bytes),
+        contextlib.ExitStack() as place,
+    ):
+        folder = None
+        with comm.alike("making the folder to export to"):
+            if comm.rank() == 0:
+                folder = place.enter_context(whole_folder(out, overwrite=overwrite))
+        whole = WholeTables(embedding)
+        with comm.alike("exporting"):
             if folder:
                 served = ServedModel(model, whole, **sizes)
                 tf.saved_model.save(served, folder, signatures=served.functions)
                 _write_extra(join(folder, EXTRA), manifest, sizes)
-        comm.barrier()
+            place.close()
 
 
 def request_order(schema: Schema) -> dict[str, list[str]]:

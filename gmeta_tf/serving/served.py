@@ -94,7 +94,8 @@ def _one_task(name, ids, numeric, label, *, size=None):
     """A batch of one task; with a size, padded to so many samples by ones of weight 0."""
     count = tf.shape(ids)[0]
     parts = {"ids": ids, "numeric": numeric, "label": label, "weight": tf.ones([count])}
-    checks = [_require_alike(name, parts)] + ([_require_at_most(name, count, size)] if size else [])
+    checks = [_require_alike(name, parts), _require_finite(name.replace("ids", "numeric"), numeric)]
+    checks += [_require_at_most(name, count, size)] if size else []
     with tf.control_dependencies(checks):
         behind = tf.maximum(size - count, 0) if size else tf.zeros([], tf.int32)
     return {
@@ -128,6 +129,14 @@ def _require_at_most(name, count, size):
         "Send fewer, or export for more."
     )
     return _require(count <= size, rule, count)
+
+
+def _require_finite(name, numeric):
+    rule = (
+        f"{name} must be finite, as in training. Received: {{}}. Send the mean for what is missing."
+    )
+    finite = tf.math.is_finite(numeric)
+    return _require(tf.reduce_all(finite), rule, tf.boolean_mask(numeric, ~finite))
 
 
 def _require_label(label, *, chances):

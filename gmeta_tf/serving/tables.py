@@ -127,6 +127,7 @@ def gathered_rows(embedding) -> Iterator[tuple[partition.Table, int, np.ndarray]
                     own = comm.allreduce_sum([tf.constant(own)], name="export.rows")[
                         0
                     ].numpy()  # each row is at its owner only
+                comm.watchdog.progress()
                 yield table, start, own
 
 

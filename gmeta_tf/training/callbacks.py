@@ -1,20 +1,18 @@
-"""Callbacks of our own: checkpoints and resumption, one line of progress, an end to training that
-went wrong.
-"""
+"""Training that saves, resumes, and stops when it is asked to."""
 
-import math
-import os
-import sys
+import contextlib
+import dataclasses
 import time
 
-from tqdm import tqdm
+import numpy as np
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.stop import Stopped
 from gmeta_tf.training import checkpoint
+from gmeta_tf.training.agreement import Agreement
+from gmeta_tf.training.run_folder import only_writer, require_mounted, require_shared
 
-TERMINAL_VARIABLE = "GMETA_TTY"
-LINE_EVERY = 10  # epochs, where there is no terminal
 START: dict = {
     "epoch": 0,
     "step": 0,
@@ -25,36 +23,15 @@ START: dict = {
 }
 
 
-class NotFiniteError(ValueError):
-    """A training that has diverged, or cannot be measured."""
-
-
-class RequireFinite(tf.keras.callbacks.Callback):
-    """Raises at the end of an epoch whose logs, merged over ranks and so the same on all, are not
-    finite.
-    """
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Raises NotFiniteError."""
-        remedies = {
-            "loss": "Lower the learning rates",
-            "val_loss": "Lower the learning rates",
-            "val_auc": "Validate on tasks whose queries have labels of both classes",
-            "val_mae": "Lower the learning rates",
-        }
-        for name, remedy in remedies.items():
-            if name in logs and not math.isfinite(logs[name]):
-                raise NotFiniteError(
-                    f"{name} must be finite. Received: {name}={float(logs[name])} in epoch "
-                    f"{epoch + 1}. {remedy}."
-                )
-
-
 class Checkpoints(tf.keras.callbacks.Callback):
     """Saves the last state, and the best one by a monitored value; resumes from a state.
 
+    `Checkpoints.fit` trains from the position that is resumed, keeps other jobs out of the folder,
+    and answers a wish to stop (`gmeta_tf.stop`: SIGTERM, SIGINT, or `comm.stop.request`): all ranks
+    save at one step, and raise `Stopped`. As a callback of `model.fit` alone it saves.
+
     Args:
-      folder: where checkpoints go.
+      folder: where checkpoints go, on a file system that all ranks see.
       steps_per_epoch: of `fit`.
       monitor: epoch log whose best value is the best epoch's.
       mode: "max" or "min": which of its values is the best.
@@ -63,6 +40,14 @@ class Checkpoints(tf.keras.callbacks.Callback):
       every_steps: saves within an epoch as well, every so many steps.
       resume: checkpoint folder to go on from, already loaded into the model.
       position: the state that loading it gave, at which `fit` then begins.
+
+    Raises:
+      ValueError: the folder lies in an object store, or as training begins, other ranks do not see
+        it or `fit` begins elsewhere than at the position.
+
+    Attributes:
+      position: where training stands: `epoch` and `step` within it, `best` value, whether it has
+        `finished`, `seconds` of training, counters of `callbacks`.
     """
 
     def __init__(
@@ -78,43 +63,70 @@ class Checkpoints(tf.keras.callbacks.Callback):
         position=None,
     ):
         super().__init__()
-        self.folder, self.steps_per_epoch, self.monitor, self.sign = (
-            folder,
-            steps_per_epoch,
-            monitor,
-            -1 if mode == "min" else 1,
-        )
+        self.folder, self.steps_per_epoch = require_mounted(folder), steps_per_epoch
+        self.monitor, self.sign = monitor, -1 if mode == "min" else 1
         self.stateful, self.every_steps, self.resume = stateful, every_steps, resume
-        self.position = position or dict(START)
+        self._begin = dict(position or START)
+        self.position = dict(self._begin)
+
+    def fit(self, model, x, *, callbacks=(), **options):
+        """As `model.fit`, from the position on, with this callback behind the others.
+
+        Collective.
+
+        Args:
+          model: loaded from `resume`, where there is one.
+          x: batches from the position on.
+          callbacks: others.
+          **options: of `model.fit`, but `initial_epoch` and `steps_per_epoch`.
+
+        Raises:
+          Stopped: the job was asked to stop, and has saved.
+        """
+        options |= {"steps_per_epoch": self.steps_per_epoch, "callbacks": [*callbacks, self]}
+        epoch, step = self._begin["epoch"], self._begin["step"]
+        with only_writer(self.folder), comm.stop.listening(), _beginning_at(model, epoch, step):
+            return model.fit(x, initial_epoch=epoch, **options)
 
     def on_train_begin(self, logs=None):
-        """Makes `fit` begin at the resumed position, by the hook that Keras's BackupAndRestore
-        uses.
-        """
-        self.model._training_state = self
-        self._clock = time.perf_counter()
-
-    def maybe_load_initial_counters_from_ckpt(self, steps_per_epoch, initial_epoch, mode):
-        """(epoch, step) at which `fit` begins."""
-        del steps_per_epoch, initial_epoch, mode
-        return self.position["epoch"], self.position["step"]
+        """Stands at the position again, whatever became of an earlier call. Collective."""
+        require_shared(self.folder)
+        # the folder's pointer names the best of earlier calls, too
+        self.position = self._begin | {"best": self.position["best"]}
+        self._restores, self._first = self.resume is not None, True
+        self._clock, self._agreement = time.perf_counter(), Agreement()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Restores, once, the metrics of a half-trained epoch and the callbacks' counters."""
-        self.position["epoch"] = epoch
-        if self.resume is None:
-            return
-        for callback, counters in zip(self.stateful, self.position["callbacks"], strict=True):
-            vars(callback).update(counters)
-        if self.position["step"]:
-            checkpoint.load_metrics(self.resume, self.model)
-        self.resume, self.position["step"] = None, 0
+        self.position["epoch"], self._done = epoch, self.position["step"]
+        if self._restores:
+            for callback, counters in zip(self.stateful, self.position["callbacks"], strict=True):
+                vars(callback).update(counters)
+            if self.position["step"]:
+                checkpoint.load_metrics(self.resume, self.model)
+        self._restores, self.position["step"] = False, 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Raises ValueError where a resumed epoch begins elsewhere than it was left."""
+        if self._first and batch != self._done:
+            raise ValueError(
+                f"fit must begin where the checkpoint was saved, at step {self._done} of epoch "
+                f"{self.position['epoch']}. Received: step {batch}. Train by Checkpoints.fit."
+            )
+        self._first = False
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves within the epoch. Collective."""
-        done = batch + 1
-        if self.every_steps and done % self.every_steps == 0 and done < self.steps_per_epoch:
-            self._save(("last",), epoch=self.position["epoch"], step=done)
+        """Saves within the epoch, and stops there if any rank wishes to. Collective."""
+        before, self._done = self._done, batch + 1
+        stops = self._stop_agreed(self._done - before)
+        if self._done >= self.steps_per_epoch:
+            return  # the epoch's end saves
+        if stops or (
+            self.every_steps and self._done // self.every_steps > before // self.every_steps
+        ):
+            self._save(("last",), epoch=self.position["epoch"], step=self._done)
+        if stops:
+            self._stop(f"epoch {self.position['epoch'] + 1}, step {self._done}")
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves. Collective: the logs are merged over ranks, so every rank takes the same
@@ -126,22 +138,28 @@ class Checkpoints(tf.keras.callbacks.Callback):
         )
         if better:
             self.position["best"] = float(value)
-        self.position["finished"] = self.model.stop_training or epoch + 1 == self.params["epochs"]
+        finished = self.model.stop_training or epoch + 1 == self.params["epochs"]
+        self.position["finished"] = bool(finished)
         self._save(("last", "best") if better else ("last",), epoch=epoch + 1, step=0)
+        if self._agreement.now() and not finished:
+            self._stop(f"the end of epoch {epoch + 1}")
 
-    def on_train_end(self, logs=None):
-        """Releases the hook."""
-        self.model._training_state = None
+    def _stop_agreed(self, steps):
+        """Whether the ranks have agreed to stop: the engine's own message says so where it carries
+        the wish, as `model.stop_agreed`.
+        """
+        carried = getattr(self.model, "stop_agreed", None)
+        return self._agreement.after(steps) if carried is None else bool(carried)
+
+    def _stop(self, where):
+        saved = checkpoint.find(self.folder).name
+        raise Stopped(f"{comm.stop.grant()} at {where}; {saved} is saved, go on with --resume")
 
     def _save(self, pointers, *, epoch, step):
         now = time.perf_counter()
         self.position["seconds"] += now - self._clock
         self._clock = now
-        counters = [
-            {k: v for k, v in vars(c).items() if isinstance(v, bool | int | float)}
-            for c in self.stateful
-        ]
-        state = self.position | {"epoch": epoch, "step": step, "callbacks": counters}
+        state = self.position | {"epoch": epoch, "step": step, "callbacks": self._counters()}
         checkpoint.save(
             self.folder,
             self.model,
@@ -150,89 +168,42 @@ class Checkpoints(tf.keras.callbacks.Callback):
             state=state,
         )
 
+    def _counters(self):
+        """What the stateful callbacks count, as JSON has it."""
+        return [
+            {
+                name: value.item() if isinstance(value, np.generic) else value
+                for name, value in vars(callback).items()
+                if isinstance(value, bool | int | float | np.number)
+            }
+            for callback in self.stateful
+        ]
 
-class Progress(tf.keras.callbacks.Callback):
-    """One live line on rank 0: loss, AUC or MAE, samples a second. Adds `samples_per_second` to the
-    epoch's logs.
 
-    The line goes to the terminal that the variable GMETA_TTY names (a launcher's pipe passes whole
-    lines only), or to stderr where that is a terminal; otherwise every tenth epoch is a line of its
-    own.
+@contextlib.contextmanager
+def _beginning_at(model, epoch, step):
+    """Has `fit` begin within an epoch, which Keras has no argument for, and leaves no trace of it.
 
-    Args:
-      samples_per_epoch: real samples of both sets, over all ranks.
+    An average that validation had put into the model when it was interrupted is taken out.
     """
-
-    def __init__(self, samples_per_epoch: int):
-        super().__init__()
-        self.samples_per_epoch = samples_per_epoch
-        terminal = os.environ.get(TERMINAL_VARIABLE)
-        self.screen = open(terminal, "w") if terminal else sys.stderr  # noqa: SIM115  open as long as the line
-        self.live = self.screen.isatty()
-
-    def on_train_begin(self, logs=None):
-        """Opens the line."""
-        total = self.params["epochs"] * self.params["steps"]
-        self.line = tqdm(
-            total=total,
-            disable=comm.rank() != 0 or not self.live,
-            unit="step",
-            ncols=120,
-            file=self.screen,
-        )
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clock."""
-        self.epoch, self.began, self.steps = epoch, time.perf_counter(), 0
-        self.first_step = None
-
-    def on_train_batch_begin(self, batch, logs=None):
-        """Notes where a resumed epoch begins."""
-        self.first_step = batch if self.first_step is None else self.first_step
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Moves the line."""
-        done = batch + 1
-        self.steps = done - self.first_step
-        if self.live and comm.rank() == 0:
-            rate = (
-                self.samples_per_epoch
-                * self.steps
-                / self.params["steps"]
-                / (time.perf_counter() - self.began)
-            )
-            self.line.set_postfix_str(f"{_shown(logs)}  {rate:,.0f} samples/s", refresh=False)
-        self.line.update(self.epoch * self.params["steps"] + done - self.line.n)
-
-    def on_test_begin(self, logs=None):
-        """Stops the clock of training."""
-        if self.steps:
-            self._stop_clock()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Logs the rate; without a live line, prints the epoch."""
-        if self.steps:
-            self._stop_clock()
-        logs["samples_per_second"] = self.rate
-        if not self.live and comm.rank() == 0 and (epoch + 1) % LINE_EVERY == 0:
-            self.screen.write(f"epoch {epoch + 1}  {_shown(logs)}  {self.rate:,.0f} samples/s\n")
-            self.screen.flush()
-
-    def on_train_end(self, logs=None):
-        """Closes the line."""
-        self.line.close()
-
-    def _stop_clock(self):
-        self.rate = (
-            self.samples_per_epoch
-            * self.steps
-            / self.params["steps"]
-            / (time.perf_counter() - self.began)
-        )
-        self.steps = 0
+    if step:
+        model._training_state = _Beginning(epoch, step)
+    try:
+        yield
+    finally:
+        model._training_state = None
+        if model.average:
+            model.average.restore()
 
 
-def _shown(logs):
-    """The loss and what epochs are monitored by."""
-    names = ("loss", *(f"{prefix}{name}" for prefix in ("", "val_") for name in ("auc", "mae")))
-    return "  ".join(f"{name} {logs[name]:.4f}" for name in names if name in logs)
+@dataclasses.dataclass(frozen=True)
+class _Beginning:
+    """Where `fit` begins, as Keras's own BackupAndRestore tells it."""
+
+    epoch: int
+    step: int
+
+    def maybe_load_initial_counters_from_ckpt(self, steps_per_epoch, initial_epoch, mode):
+        """(epoch, step) at which `fit` begins."""
+        del steps_per_epoch, initial_epoch, mode
+        return self.epoch, self.step

@@ -1,9 +1,11 @@
 """Checkpoints: written by all ranks as one, loaded by any number of ranks.
 
-A checkpoint is a folder `step-<n>`, renamed when whole. Rank r of N writes its part of each table
-and slot as `<table>.<what>.<r>-of-<N>.npy`; rank 0 writes the dense weights and the outer optimizer
-(`tf.train.Checkpoint`) and `checkpoint.json`. Small files beside the folders (`last`, `best`) hold
-the name of one and are replaced atomically.
+A checkpoint is a folder `step-<n>`, renamed when whole and on the disk. Rank r of N writes its part
+of each table's rows, slots and averages as `table-<number>.part-<number>.<r>-of-<N>.npy`, and what
+its files have to be as `files.<r>-of-<N>.json`; rank 0 writes the dense weights and the outer
+optimizer (`tf.train.Checkpoint`) and `checkpoint.json`, which has the names that the numbers stand
+for. Small files beside the folders (`last`, `best`) hold the name of one and are replaced
+atomically; other files in the folder are nobody's business.
 """
 
 import itertools
@@ -18,10 +20,16 @@ from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 from gmeta_tf.embedding.chunks import read_rows, write_rows
+from gmeta_tf.training import durable
+from gmeta_tf.training.finite import NotFiniteError
+from gmeta_tf.training.run_folder import require_mounted
 
+FORMAT = 2
 CHUNK_ROWS = 1 << 16
-AVERAGE = "average"
+META, DENSE, METRICS = "checkpoint.json", "dense", "metrics.npz"
+ROWS, AVERAGE = "rows", "average"
 EMPTY_FILE = 128  # bytes of a .npy without rows, which cannot be mapped
+POINTER_BYTES = 200
 
 
 def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) -> pathlib.Path:
@@ -39,39 +47,35 @@ def save(folder, model, *, step: int, pointers: tuple[str, ...], state: dict) ->
 
     Returns:
       The checkpoint's folder.
+
+    Raises:
+      NotFiniteError: weights, slots or averages are not finite; pointers stay what they were.
+      ValueError: the folder lies in an object store.
+      OSError: a rank cannot write.
     """
-    folder = pathlib.Path(folder)
+    folder = require_mounted(folder)
     partial = folder / f".step-{step:09d}.partial"
-    with comm.watchdog.long_phase("saving a checkpoint"):
-        if comm.rank() == 0:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        comm.barrier()
-        _save_rows(partial, model)
+    with comm.watchdog.long_phase("saving a checkpoint", num_bytes=_bytes(model)):
+        with comm.alike("saving a checkpoint"):
+            if comm.rank() == 0:
+                for left in folder.glob(".step-*.partial"):
+                    shutil.rmtree(left, ignore_errors=True)
+                partial.mkdir(parents=True, exist_ok=True)
         metrics = comm.allreduce_sum(_as_float64(model), name="checkpoint.metrics")
-        if comm.rank() == 0:
-            _dense(model).write(str(partial / "dense"))
-            np.savez(partial / "metrics.npz", *[metric.numpy() for metric in metrics])
-            names = {
-                "tables": _tables(model.embedding),
-                "layout": _layout(model.embedding, comm.size()),
-                "beside_rows": list(_beside_rows(model)),
-            }
-            meta = {
-                "size": comm.size(),
-                "step": step,
-                "state": state,
-                "schema": model.schema.to_dict(),
-            } | names
-            (partial / "checkpoint.json").write_text(json.dumps(meta, indent=1))
-        comm.barrier()
-        if comm.rank() == 0:
-            final = _free_name(folder, f"step-{step:09d}")
-            os.replace(partial, final)
-            for pointer in pointers:
-                _point(folder, pointer, final.name)
-            _prune(folder)
-        comm.barrier()
+        with comm.alike("saving a checkpoint"):
+            files = _save_rows(partial, model)
+            if comm.rank() == 0:
+                files |= _save_rest(partial, model, metrics, step=step, state=state)
+            durable.write_index(_index(partial, comm.rank(), comm.size()), files)
+            durable.sync(partial)
+        with comm.alike("saving a checkpoint"):
+            if comm.rank() == 0:
+                final = _free_name(folder, f"step-{step:09d}")
+                os.replace(partial, final)
+                durable.sync(folder)
+                for pointer in pointers:
+                    durable.replace_text(folder / pointer, f"{final.name}\n")
+                _prune(folder)
     return find(folder, pointers[0])
 
 
@@ -94,7 +98,7 @@ def load(checkpoint, model) -> dict:
     """Loads all of a checkpoint into a compiled model, from any number of ranks to any number of
     ranks.
 
-    Not collective: every rank reads what it needs.
+    Collective, eager: every rank reads what it needs, and checks its share of the files.
 
     Args:
       checkpoint: folder, as `find` returns.
@@ -104,20 +108,22 @@ def load(checkpoint, model) -> dict:
       The `state` that was saved.
 
     Raises:
-      FileNotFoundError: no such checkpoint.
-      ValueError: schema, tables, tower, optimizers or averages differ from the model's.
+      FileNotFoundError: no such checkpoint, or not all of it.
+      ValueError: schema, tables, tower, optimizers or averages differ from the model's; or a file
+        is not what was saved, or of an earlier version.
     """
-    checkpoint, meta = _open(checkpoint, model)
+    checkpoint, meta = _opened(checkpoint, model)
     own = _beside_rows(model)
-    if meta["beside_rows"] != list(own):
+    if meta["parts"] != [ROWS, *own]:
         raise ValueError(
             f"checkpoint must have the model's row slots and averages, {list(own)}. Received: "
-            f"{meta['beside_rows']}. Compile the model "
-            "with the optimizer, and average it, as it was trained."
+            f"{meta['parts'][1:]}. Compile the model with the optimizer, and average it, as it was "
+            "trained."
         )
-    for what, variables in (_rows(model) | own).items():
-        _load_rows(checkpoint, model.embedding, variables, what=what, layout=meta["layout"])
-    _dense(model).read(str(checkpoint / "dense")).assert_consumed()
+    with _loading(model):
+        for what, variables in (_rows(model) | own).items():
+            _load_rows(checkpoint, meta, model.embedding, variables, what=what)
+        _dense(model).read(str(checkpoint / DENSE)).assert_consumed()
     return meta["state"]
 
 
@@ -126,55 +132,83 @@ def load_weights(checkpoint, model):
 
     As `load`, whatever the optimizers.
     """
-    checkpoint, meta = _open(checkpoint, model)
-    averaged = AVERAGE in meta["beside_rows"]
-    _load_rows(
-        checkpoint,
-        model.embedding,
-        model.embedding.shards,
-        what=AVERAGE if averaged else "rows",
-        layout=meta["layout"],
-    )
+    checkpoint, meta = _opened(checkpoint, model)
+    averaged = AVERAGE in meta["parts"]
     averages = [tf.Variable(v) for v in model.dense_variables]
     parts = {"average": averages} if averaged else model.dense_parts
-    tf.train.Checkpoint(**parts).read(
-        str(checkpoint / "dense")
-    ).expect_partial().assert_existing_objects_matched()
+    with _loading(model):
+        what = AVERAGE if averaged else ROWS
+        _load_rows(checkpoint, meta, model.embedding, model.embedding.shards, what=what)
+        tf.train.Checkpoint(**parts).read(
+            str(checkpoint / DENSE)
+        ).expect_partial().assert_existing_objects_matched()
     if averaged:
         for variable, average in zip(model.dense_variables, averages, strict=True):
             variable.assign(average)
-
-
-def _open(checkpoint, model):
-    """(folder, what `checkpoint.json` says), after the tables were compared."""
-    checkpoint = pathlib.Path(checkpoint)
-    if not (checkpoint / "checkpoint.json").exists():
-        raise FileNotFoundError(
-            f"checkpoint must be a folder that `save` completed. Received: {checkpoint}."
-        )
-    meta = json.loads((checkpoint / "checkpoint.json").read_text())
-    own = {
-        "tables": _tables(model.embedding),
-        "schema": json.loads(json.dumps(model.schema.to_dict())),
-    }
-    for what, there in own.items():
-        if meta[what] != there:
-            raise ValueError(
-                f"checkpoint must have the model's {what}, {there}. Received: {meta[what]}. Build "
-                "the model as it was trained, on the "
-                "data that it was trained on."
-            )
-    return checkpoint, meta
 
 
 def load_metrics(checkpoint, model):
     """Sets the training metrics to their sums when the checkpoint was saved; rank 0 takes them, the
     others zero.
     """
-    saved = np.load(pathlib.Path(checkpoint) / "metrics.npz")
+    saved = np.load(pathlib.Path(checkpoint) / METRICS)
     for i, variable in enumerate(_metric_variables(model)):
         value = saved[f"arr_{i}"] if comm.rank() == 0 else np.zeros(variable.shape)
         variable.assign(tf.cast(value, variable.dtype))
+
+
+def _opened(checkpoint, model):
+    """(folder, what `checkpoint.json` says), after files and tables were compared. Collective."""
+    checkpoint = pathlib.Path(checkpoint)
+    with _loading(model), comm.alike("checking a checkpoint"):
+        meta = _meta(checkpoint)
+        own = {
+            "tables": _tables(model.embedding),
+            "schema": json.loads(json.dumps(model.schema.to_dict())),
+        }
+        for what, there in own.items():
+            if meta[what] != there:
+                raise ValueError(
+                    f"checkpoint must have the model's {what}, {there}. Received: {meta[what]}. "
+                    "Build the model as it was trained, on the data that it was trained on."
+                )
+        _check_files(checkpoint, meta["size"])
+    return checkpoint, meta
+
+
+def _meta(checkpoint):
+    if not (checkpoint / META).exists():
+        raise FileNotFoundError(
+            f"checkpoint must be a folder that `save` completed. Received: {checkpoint}."
+        )
+    meta = durable.read_json(checkpoint / META)
+    if meta.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint must be of format {FORMAT}. Received: {checkpoint}, of format "
+            f"{meta.get('format', 1)}, that another version of gmeta_tf wrote. Load it with that "
+            "version, or train anew."
+        )
+    return meta
+
+
+def _check_files(checkpoint, size):
+    """Compares this rank's share of the files with what they have to be."""
+    indexes = [_index(checkpoint, rank, size) for rank in range(size)]
+    files = {k: v for path in indexes for k, v in durable.read_index(path).items()}
+    for name in sorted(files)[comm.rank() :: comm.size()]:
+        durable.require(checkpoint / name, files[name], progress=comm.watchdog.progress)
+
+
+def _loading(model):
+    return comm.watchdog.long_phase("loading a checkpoint", num_bytes=2 * _bytes(model))
+
+
+def _bytes(model) -> int:
+    """What the rows of all ranks and the dense weights take, with slots and averages, about."""
+    beside = [*_beside_rows(model).values(), model.embedding.shards]
+    own = sum(v.dtype.size * v.shape.num_elements() for part in beside for v in part)
+    dense = sum(v.dtype.size * v.shape.num_elements() for v in model.dense_variables)
+    return comm.size() * own + 4 * dense
 
 
 def _metric_variables(model):
@@ -186,8 +220,10 @@ def _as_float64(model):
 
 
 def _dense(model):
-    average = {"average": model.average.dense} if model.average else {}
-    return tf.train.Checkpoint(**model.dense_parts, optimizer=model.optimizer, **average)
+    parts = dict(model.dense_parts)
+    if model.average:
+        parts |= {"average": model.average.dense, "averaged": model.average.epochs}
+    return tf.train.Checkpoint(**parts, optimizer=model.optimizer)
 
 
 def _tables(embedding):
@@ -197,7 +233,7 @@ def _tables(embedding):
 
 
 def _rows(model):
-    return {"rows": model.embedding.shards}
+    return {ROWS: model.embedding.shards}
 
 
 def _beside_rows(model):
@@ -209,8 +245,12 @@ def _beside_rows(model):
     return {slot.name: list(variables) for slot, variables in slots} | average
 
 
-def _file(folder, table, what, rank, size):
-    return folder / f"{table}.{what}.{rank}-of-{size}.npy"
+def _index(folder, rank, size):
+    return folder / f"files.{rank}-of-{size}.json"
+
+
+def _file(table: int, part: int, rank: int, size: int) -> str:
+    return f"table-{table}.part-{part}.{rank}-of-{size}.npy"
 
 
 def _saved_ids(stack, name, rank, size):
@@ -231,56 +271,114 @@ def _layout(embedding, size):
     }
 
 
-def _save_rows(folder, model):
-    rank, size = comm.rank(), comm.size()
-    for what, variables in (_rows(model) | _beside_rows(model)).items():
+def _save_rows(folder, model) -> dict[str, durable.Written]:
+    """Writes this rank's rows, slots and averages: file -> what it has to be."""
+    rank, size, files = comm.rank(), comm.size(), {}
+    numbers = {name: number for number, (name, *_) in enumerate(_tables(model.embedding))}
+    for part, (what, variables) in enumerate((_rows(model) | _beside_rows(model)).items()):
         for stack, variable in zip(model.embedding.stacks, variables, strict=True):
             for table in stack.tables:
                 ids, place = _saved_ids(stack, table.name, rank, size)
-                _write(_file(folder, table.name, what, rank, size), variable, place, len(ids))
+                file = _file(numbers[table.name], part, rank, size)
+                files[file] = durable.write_array(
+                    folder / file,
+                    _chunks(variable, place, len(ids), f"{what} of table {table.name!r}"),
+                    shape=(len(ids), variable.shape[1]),
+                    dtype=variable.dtype.as_numpy_dtype,
+                    progress=comm.watchdog.progress,
+                )
+    return files
 
 
-def _write(path, variable, place, rows):
-    """`rows` rows of a variable, from `place`, in chunks."""
-    dtype, shape = variable.dtype.as_numpy_dtype, (rows, variable.shape[1])
-    if not rows:  # a file cannot be mapped empty
-        np.save(path, np.zeros(shape, dtype))
-        return
-    file = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+def _chunks(variable, place, rows, name):
+    """Yields `rows` rows of a variable, from `place`."""
     for start in range(0, rows, CHUNK_ROWS):
-        stop = min(start + CHUNK_ROWS, rows)
-        file[start:stop] = read_rows(variable, place + start, stop - start)
-    file.flush()
+        chunk = read_rows(variable, place + start, min(CHUNK_ROWS, rows - start))
+        _require_finite(chunk, name)
+        yield chunk
 
 
-def _load_rows(folder, embedding, variables, *, what, layout):
+def _require_finite(values, name):
+    if not np.isfinite(values).all():
+        raise NotFiniteError(
+            f"{name} must be finite to be saved. Received: NaN or infinity, on rank {comm.rank()} "
+            f"of {comm.size()}. The checkpoints stay what they were; lower the learning rates."
+        )
+
+
+def _save_rest(folder, model, metrics, *, step, state) -> dict[str, durable.Written]:
+    """Writes what rank 0 alone does: file -> what it has to be."""
+    for variable in [*model.dense_variables, *model.optimizer.variables]:
+        if variable.dtype.is_floating:
+            _require_finite(variable.numpy(), variable.name)
+    _dense(model).write(str(folder / DENSE))
+    np.savez(folder / METRICS, *[metric.numpy() for metric in metrics])
+    files = {}
+    for path in [folder / METRICS, *folder.glob(f"{DENSE}.*")]:
+        durable.sync(path)
+        files[path.name] = durable.read(path, progress=comm.watchdog.progress)
+    meta = {
+        "format": FORMAT,
+        "size": comm.size(),
+        "step": step,
+        "state": state,
+        "schema": model.schema.to_dict(),
+        "tables": _tables(model.embedding),
+        "layout": _layout(model.embedding, comm.size()),
+        "parts": [ROWS, *_beside_rows(model)],
+    }
+    files[META] = durable.write_text(folder / META, json.dumps(meta, indent=1))
+    return files
+
+
+def _load_rows(folder, meta, embedding, variables, *, what):
     """Fills a variable a stack with this rank's rows of what was saved, whatever the ranks and the
     placement then.
     """
-    rank, size = comm.rank(), comm.size()
+    numbers = {name: number for number, (name, *_) in enumerate(meta["tables"])}
+    part = meta["parts"].index(what)
     for stack, variable in zip(embedding.stacks, variables, strict=True):
         for table in stack.tables:
-            ids, place = partition.kept_ids(stack, table.name, rank=rank, size=size)
-            saved = [range(*bounds) for bounds in layout[table.name]]
-            files = [
-                _read(_file(folder, table.name, what, r, len(saved))) for r in range(len(saved))
-            ]
-            for start in range(0, len(ids), CHUNK_ROWS):
-                chunk = np.asarray(ids[start : start + CHUNK_ROWS])
-                values = np.empty((len(chunk), variable.shape[1]), variable.dtype.as_numpy_dtype)
-                for there, file in zip(saved, files, strict=True):
-                    own = (
-                        (chunk >= there.start) & ((chunk - there.start) % there.step == 0)
-                        if there
-                        else np.zeros(len(chunk), bool)
-                    )
-                    values[own] = file[(chunk[own] - there.start) // there.step]
-                write_rows(variable, place + start, values)
+            saved = [range(*bounds) for bounds in meta["layout"][table.name]]
+            names = [_file(numbers[table.name], part, r, len(saved)) for r in range(len(saved))]
+            _load_table(variable, stack, table, saved, [folder / name for name in names])
 
 
-def _read(path):
-    if not path.exists():
-        raise FileNotFoundError(f"checkpoint must be whole. Received: {path} is missing.")
+def _load_table(variable, stack, table, saved, paths):
+    """Fills the rows of one table that this rank keeps.
+
+    Args:
+      variable: of the stack.
+      stack: that the table lies in.
+      table: whose rows to load.
+      saved: by rank of the job that saved, the ids in its file.
+      paths: of these files.
+    """
+    ids, place = partition.kept_ids(stack, table.name, rank=comm.rank(), size=comm.size())
+    opened: dict[pathlib.Path, np.ndarray] = {}
+    for start in range(0, len(ids), CHUNK_ROWS):
+        chunk = np.asarray(ids[start : start + CHUNK_ROWS])
+        values = np.empty((len(chunk), variable.shape[1]), variable.dtype.as_numpy_dtype)
+        for there, path in zip(saved, paths, strict=True):
+            own = _among(chunk, there)
+            if own.any():
+                if path not in opened:
+                    opened[path] = _map(path)
+                file = opened[path]
+                values[own] = file[(chunk[own] - there.start) // there.step]
+        write_rows(variable, place + start, values)
+        comm.watchdog.progress()
+
+
+def _among(ids: np.ndarray, there: range) -> np.ndarray:
+    """Which of the ids lie in a range."""
+    if not there:
+        return np.zeros(len(ids), bool)
+    within = (ids >= there.start) & (ids < there.stop)
+    return within & ((ids - there.start) % there.step == 0)
+
+
+def _map(path):
     return np.load(path, mmap_mode="r" if path.stat().st_size > EMPTY_FILE else None)
 
 
@@ -292,14 +390,22 @@ def _free_name(folder, name):
     return next(folder / free for free in names if not (folder / free).exists())
 
 
-def _point(folder, pointer, name):
-    new = folder / f".{pointer}.new"
-    new.write_text(f"{name}\n")
-    os.replace(new, folder / pointer)
-
-
 def _prune(folder):
-    kept = {path.read_text().strip() for path in folder.iterdir() if path.is_file()}
+    """Removes the checkpoints that no file of the folder names; what of one cannot be removed now,
+    the next save removes.
+    """
+    kept = {_named_by(path) for path in folder.iterdir() if path.is_file()}
     for old in folder.glob("step-*"):
-        if old.name not in kept:
-            shutil.rmtree(old)
+        if old.name not in kept and (old / META).is_file():
+            gone = old.with_name(f".{old.name}.partial")
+            os.replace(old, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def _named_by(path) -> str:
+    """The checkpoint that a pointer names; whatever stands in others' files."""
+    try:
+        with path.open("rb") as file:
+            return file.read(POINTER_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return ""

@@ -15,7 +15,7 @@ from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.factorisation import Factorisation
 from gmeta_tf.models.means import ItemMean
 from gmeta_tf.training import checkpoint
-from gmeta_tf.training.experiment import DIGEST, Experiment, build_model, reader
+from gmeta_tf.training.experiment import CHECKPOINTS, DIGEST, Experiment, build_model, reader
 
 SHOWN = {
     "click": ("auc", "gauc", "logloss", "ndcg_at_5"),
@@ -44,7 +44,7 @@ def load_run(run, *, pointer: str = "best") -> tuple[Experiment, MetaModel]:
     data = reader(experiment, "train")
     experiment.require_same_data(data.manifest)
     model = build_model(experiment, data.schema)
-    checkpoint.load_weights(checkpoint.find(pathlib.Path(run) / "checkpoints", pointer), model)
+    checkpoint.load_weights(checkpoint.find(pathlib.Path(run) / CHECKPOINTS, pointer), model)
     model.adapt_by(experiment.adaptation)
     return experiment, model
 

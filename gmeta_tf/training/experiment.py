@@ -1,14 +1,10 @@
-"""An experiment: its configuration, and the model, data and callbacks that follow from it."""
+"""An experiment: its configuration, and the model and data that follow from it."""
 
-import csv
 import dataclasses
-import json
 import math
 import pathlib
-import statistics
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from gmeta_tf import comm
@@ -21,15 +17,13 @@ from gmeta_tf.meta.inner_loop import InnerLoop, policy_and_tables
 from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
-from gmeta_tf.metrics.named import METRICS, MONITORED, default_metrics, require_fitting
+from gmeta_tf.metrics.named import METRICS, default_metrics, require_fitting
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import TOWERS, make_tower
-from gmeta_tf.training import checkpoint
-from gmeta_tf.training.average import AverageWeights
-from gmeta_tf.training.callbacks import Checkpoints, Progress, RequireFinite
-from gmeta_tf.training.profile import Profile
+from gmeta_tf.training import durable
+from gmeta_tf.training.run_folder import require_mounted
 
 METHODS = ("meta", "joint")
 MODELS: dict[str, type[MetaModel]] = {"meta": MetaModel, "cbml": CBML, "metaemb": MetaEmb}
@@ -55,8 +49,9 @@ RANGES = (
     ("dropout cold_share average_decay", lambda v: 0 <= v < 1, "in [0, 1)"),
     ("cold_rate fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
 )
+OF_A_RESUMED_RUN = ("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps")
+CHECKPOINTS = "checkpoints"  # a run's folder of them
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
-CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +222,7 @@ class Experiment:
                 "gates all dense weights. Received: "
                 f"adapt={self.adapt!r}, inner_steps={self.inner_steps}. Adapt them all."
             )
+        require_mounted(self.run, name="run")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
         object.__setattr__(self, "sizes", tuple(self.sizes))
@@ -267,8 +263,20 @@ class Experiment:
         plain = {
             k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
         }
-        (pathlib.Path(self.run) / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
-        (pathlib.Path(self.run) / DIGEST).write_text(f"{manifest.digest}\n")
+        run = pathlib.Path(self.run)
+        durable.replace_text(run / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
+        durable.replace_text(run / DIGEST, f"{manifest.digest}\n")
+
+    def require_resumable(self, before: "Experiment"):
+        """Raises ValueError unless a run of another configuration may go on with this one, which
+        differs in learning rates, clipping and saving at most.
+        """
+        own = {name: getattr(self, name) for name in OF_A_RESUMED_RUN}
+        if dataclasses.replace(before, **own) != self:
+            raise ValueError(
+                f"configuration must be that of the run to resume, {before}, but for "
+                f"{OF_A_RESUMED_RUN}. Received: {self}. Give the same options."
+            )
 
     @classmethod
     def load(cls, run) -> "Experiment":
@@ -276,8 +284,9 @@ class Experiment:
 
         Raises:
           FileNotFoundError: the folder holds none.
+          ValueError: it lies in an object store.
         """
-        path = pathlib.Path(run) / "config.yaml"
+        path = require_mounted(run, name="run") / "config.yaml"
         if not path.exists():
             raise FileNotFoundError(
                 f"run must be the folder of a training. Received: {run}, without config.yaml. "
@@ -301,7 +310,16 @@ class Experiment:
 def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
     """The compiled model of an experiment; steps: of its whole training, over which a schedule
     runs.
+
+    Raises:
+      ValueError: Keras's policy is mixed_float16, whose scaled losses no outer step would have.
     """
+    policy = tf.keras.mixed_precision.global_policy().name
+    if policy == "mixed_float16":
+        raise ValueError(
+            f"Keras's policy must be float32 or mixed_bfloat16. Received: {policy!r}, which scales "
+            "losses, as the meta step does not. Set mixed_precision: true for bfloat16."
+        )
     tf.keras.utils.set_random_seed(experiment.seed)
     if not experiment.mixed_precision:
         return _built(experiment, schema, steps)
@@ -415,96 +433,3 @@ def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
         "fewer_support": 0.0 if own["joined"] else experiment.fewer_support,
     }
     return reader(experiment, "train", **own), reader(experiment, "validation")
-
-
-def train(
-    experiment: Experiment,
-    data: Reader,
-    validation: Reader,
-    *,
-    resume: bool = False,
-    profile: bool = False,
-):
-    """Trains until the best validation metric stays the best, or resumes a run; leaves a summary in
-    the run's `train.json`.
-
-    Collective.
-
-    Args:
-      experiment: the configuration.
-      data: reader of training tasks, as `training_data` gives it.
-      validation: reader of validation tasks.
-      resume: go on from the run's last checkpoint.
-      profile: profile some steps into the run's folder (see `training.profile`).
-    """
-    run = pathlib.Path(experiment.run)
-    model = build_model(experiment, data.schema, steps=experiment.epochs * data.steps_per_epoch)
-    if comm.rank() == 0:
-        Console().print(comm.describe(), placement_table(model), sep="\n")
-    average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
-    last = checkpoint.find(run / "checkpoints") if resume else None
-    position = checkpoint.load(last, model) if last else None
-    metric, mode = MONITORED[experiment.measured_by]
-    stop = tf.keras.callbacks.EarlyStopping(
-        f"val_{metric}", mode=mode, patience=experiment.patience
-    )
-    saving = Checkpoints(
-        run / "checkpoints",
-        steps_per_epoch=data.steps_per_epoch,
-        monitor=f"val_{metric}",
-        mode=mode,
-        stateful=[stop],
-        every_steps=experiment.checkpoint_every_steps or None,
-        resume=last,
-        position=position,
-    )
-    epoch, step = saving.position["epoch"], saving.position["step"]
-    if not saving.position["finished"]:
-        model.fit(
-            data.stream(epoch=epoch, step=step),
-            epochs=experiment.epochs,
-            initial_epoch=epoch,
-            steps_per_epoch=data.steps_per_epoch,
-            validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
-            callbacks=[
-                RequireFinite(),
-                Progress(data.samples),
-                *average,
-                stop,
-                *_loggers(run, resume=resume, profile=profile),
-                saving,
-            ],
-            verbose=0,
-        )
-    if comm.rank() == 0:
-        (run / "train.json").write_text(json.dumps(_summary(run, saving.position), indent=1))
-
-
-def _summary(run, position):
-    """`ranks`, `train_seconds`, `samples_per_second` (but for the first epoch, which traces) and
-    `epochs` of a whole run.
-    """
-    with (run / "history.csv").open() as file:  # a resumed epoch may stand in it twice
-        rates = list(
-            {
-                row["epoch"]: float(row["samples_per_second"]) for row in csv.DictReader(file)
-            }.values()
-        )
-    return {
-        "ranks": comm.size(),
-        "train_seconds": round(position["seconds"], 2),
-        "samples_per_second": round(statistics.harmonic_mean(rates[1:] or rates), 1),
-        "epochs": len(rates),
-    }
-
-
-def _loggers(run, *, resume, profile):
-    """TensorBoard and CSV logs, on rank 0; a profile, on every rank."""
-    profiles = [Profile(run / "profile")] if profile else []
-    if comm.rank():
-        return profiles
-    return [
-        *profiles,
-        tf.keras.callbacks.CSVLogger(str(run / "history.csv"), append=resume),
-        tf.keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
-    ]

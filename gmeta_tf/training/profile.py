@@ -45,8 +45,9 @@ class Profile(tf.keras.callbacks.Callback):
         self._running = contextlib.ExitStack()
 
     def on_train_begin(self, logs=None):
-        """Counts from here."""
+        """Counts from here; ends what an interrupted call has left."""
         comm.require_timeline()
+        self._running.close()
         self._seen, self._end = 0, None
 
     def on_train_batch_begin(self, batch, logs=None):

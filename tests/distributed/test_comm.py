@@ -6,6 +6,8 @@ import pytest
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.training.agreement import Agreement
+from gmeta_tf.training.finite import NotFiniteError
 
 rank, size = comm.rank(), comm.size()
 
@@ -68,6 +70,52 @@ def test_require_equal_names_the_ranks_that_differ():
             match=rf"^options must be the same on every rank. Received: on ranks \[{size - 1}\] another",
         ):
             comm.require_equal(rank == size - 1, what="options")
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [
+        (FileExistsError, FileExistsError),
+        (NotFiniteError, NotFiniteError),
+        (KeyError, RuntimeError),
+    ],
+)
+def test_what_fails_on_one_rank_fails_on_all_alike(raised, seen):
+    failing = rank == size - 1
+
+    def body():
+        with comm.alike("making a folder"):
+            if failing:
+                raise raised("taken")
+
+    with pytest.raises(raised if failing else seen, match=r"taken") as caught:
+        body()
+    if not failing:
+        assert str(caught.value).startswith(f"making a folder failed on rank {size - 1}: ")
+    with comm.alike("going on"):
+        pass
+
+
+def test_every_session_is_watched():
+    for _ in range(2):
+        with comm.session():
+            assert comm.watchdog.running is (size > 1)
+            assert (comm.watchdog.heartbeat is not None) is (size > 1)
+        assert not comm.watchdog.running
+    if size > 1:  # for the other tests
+        comm._watch(comm.init())
+
+
+def test_a_wish_of_one_rank_is_everybodys():
+    asked = Agreement()
+    assert not asked.after(1)
+    if rank == size - 1:
+        comm.stop.request("enough")
+    assert asked.now()
+    assert comm.stop.reason == (
+        "enough" if rank == size - 1 else f"stopped, as rank {size - 1} was asked to"
+    )
+    comm.stop.clear()
 
 
 def test_shares_of_the_cores():

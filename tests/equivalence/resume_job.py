@@ -19,19 +19,13 @@ from gmeta_tf.training.callbacks import Checkpoints
 EPOCHS, EVERY = 3, 2
 
 
-class KeepMidEpoch(tf.keras.callbacks.Callback):
+class KeepMidEpoch(Checkpoints):
     """Copies the checkpoints in the second epoch, a step after one was saved within it."""
 
-    def __init__(self, out):
-        super().__init__()
-        self.out = out
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
     def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == (1, EVERY) and comm.rank() == 0:
-            shutil.copytree(self.out / "checkpoints", self.out.with_name("resumed") / "checkpoints")
+        super().on_train_batch_end(batch, logs)
+        if (self.position["epoch"], batch) == (1, EVERY) and comm.rank() == 0:
+            shutil.copytree(self.folder, self.folder.parent.with_name("resumed") / "checkpoints")
 
 
 def main(folder, out, part):
@@ -53,7 +47,7 @@ def main(folder, out, part):
     found = checkpoint.find(out / "checkpoints") if part == "rest" else None
     position = checkpoint.load(found, model) if found else None
     stop = tf.keras.callbacks.EarlyStopping("val_auc", mode="max", patience=5)
-    saving = Checkpoints(
+    saving = (KeepMidEpoch if part == "whole" else Checkpoints)(
         out / "checkpoints",
         steps_per_epoch=data.steps_per_epoch,
         stateful=[stop],
@@ -63,13 +57,12 @@ def main(folder, out, part):
     )
     epoch, step = saving.position["epoch"], saving.position["step"]
     assert (epoch, step) == ((1, EVERY) if part == "rest" else (0, 0))
-    history = model.fit(
+    history = saving.fit(
+        model,
         data.stream(epoch=epoch, step=step),
         epochs=EPOCHS,
-        initial_epoch=epoch,
-        steps_per_epoch=data.steps_per_epoch,
         validation_data=validation.dataset(),
-        callbacks=[model.average, stop, saving, *([KeepMidEpoch(out)] if part == "whole" else [])],
+        callbacks=[model.average, stop],
         verbose=0,
     )
     if comm.rank() == 0:

@@ -8,6 +8,8 @@ import pytest
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.stop import Stopped
+from gmeta_tf.training.finite import NotFiniteError
 
 
 def test_one_rank_is_the_identity():
@@ -54,29 +56,91 @@ def test_a_launcher_that_horovod_does_not_know_is_refused():
     )
 
 
-@pytest.mark.parametrize(
-    ("fault", "last", "details"),
-    [
-        ("raise ValueError('the x must be y.')", "error: ValueError: the x must be y.", False),
-        ("1 / 0", "error: ZeroDivisionError: division by zero", True),
-        ("import sys; sys.exit(0)", "", False),
-    ],
-)
-def test_a_session_reports_what_ends_it(tmp_path, fault, last, details):
-    done = script(f"from gmeta_tf import comm\nwith comm.session({str(tmp_path)!r}):\n    {fault}")
-    assert (done.stderr.strip().splitlines() or [""])[-1] == last
-    assert ("Traceback" in done.stderr) is details
-    assert done.returncode == (1 if last else 0)
+def test_srun_without_mpi_is_refused():
+    done = script("from gmeta_tf import comm\ncomm.init()", SLURM_STEP_NUM_TASKS="4", PMIX_RANK="2")
+    assert (
+        "RuntimeError: horovod must join the 4 ranks that were launched. Received: size=1"
+        in done.stderr
+    )
+    assert "unset SLURM_STEP_NUM_TASKS for processes that have nothing to do with" in done.stderr
+
+
+LIBRARYS = "from gmeta_tf import Schema; Schema('user', 'click', (), {})"
+FAULTS = [  # what ends a session of one process, the last line, whether a traceback is shown
+    (LIBRARYS, "error: ValueError: .* must .* Received: ", False),
+    ("import numpy; numpy.ones(2) @ numpy.ones(3)", "ValueError: matmul: .*", True),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "stopped by SIGTERM", False),
+    ("import os; os.kill(os.getpid(), 2)", "error: KeyboardInterrupt: stopped by SIGINT", False),
+    ("import sys; sys.exit(0)", "", False),
+]
+
+
+@pytest.mark.parametrize(("fault", "last", "shown"), FAULTS, ids=range(len(FAULTS)))
+def test_a_session_of_one_process_tells_what_ended_it_and_raises_it(tmp_path, fault, last, shown):
+    body = f"""
+from gmeta_tf import comm
+try:
+    with comm.session({str(tmp_path)!r}):
+        {fault}
+finally:
+    print("the interpreter goes on")
+"""
+    done = script(body)
+    assert done.stdout == "the interpreter goes on\n"
+    assert re.match(last, (done.stderr.strip().splitlines() or [""])[-1])
+    assert ("Traceback" in done.stderr) is shown
+    assert (done.returncode != 0) is bool(last)
     assert (tmp_path / "error.txt").exists() is bool(last)
     if last:
-        assert (tmp_path / "error.txt").read_text().splitlines()[0] == last.removeprefix("error: ")
+        first, *rest = (tmp_path / "error.txt").read_text().splitlines()
+        assert re.match(last.removeprefix("error: "), first)
+        assert any("Traceback" in line for line in rest) is ("SIGTERM" not in fault)
 
 
 def test_a_session_forgets_the_error_of_an_earlier_one(tmp_path):
     (tmp_path / "error.txt").write_text("old")
-    with comm.session(tmp_path):
-        pass
+    for _ in range(2):
+        with comm.session(tmp_path):
+            pass
     assert not (tmp_path / "error.txt").exists()
+
+
+def test_a_session_that_was_asked_to_stop_has_a_code_of_its_own(tmp_path, capsys):
+    def body():
+        with comm.session(tmp_path):
+            comm.stop.request("the budget is spent")
+            assert comm.stop.requested()
+            raise Stopped(f"{comm.stop.reason}; saved")
+
+    with pytest.raises(SystemExit) as caught:
+        body()
+    assert caught.value.code == 75
+    assert capsys.readouterr().err == "the budget is spent; saved\n"
+    assert not (tmp_path / "error.txt").exists()
+    with comm.session(tmp_path):
+        assert not comm.stop.requested()
+
+
+def test_what_fails_alone_is_raised_as_it_is():
+    with pytest.raises(FileExistsError, match=r"^taken$"), comm.alike("making a folder"):
+        raise FileExistsError("taken")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "kind"),
+    [
+        ("builtins", "FileExistsError", FileExistsError),
+        ("builtins", "ValueError", ValueError),
+        ("builtins", "UnicodeDecodeError", RuntimeError),  # which takes more than a message
+        ("builtins", "KeyError", RuntimeError),
+        ("builtins", "print", RuntimeError),
+        ("gmeta_tf.training.finite", "NotFiniteError", NotFiniteError),
+        ("gmeta_tf.nowhere", "NotFiniteError", RuntimeError),
+        ("json", "JSONDecodeError", RuntimeError),
+    ],
+)
+def test_an_error_of_another_rank_has_its_type_if_it_can(module, name, kind):
+    assert comm._error_type(module, name) is kind
 
 
 def test_it_tells_how_it_runs():

@@ -1,9 +1,11 @@
 """Beats between ranks of one process; `failures/` has stopped ranks of real jobs."""
 
+import socket
+
 import pytest
 
 from gmeta_tf import heartbeat
-from gmeta_tf.heartbeat import Heartbeat
+from gmeta_tf.heartbeat import Heartbeat, Pulse
 
 
 @pytest.fixture
@@ -79,10 +81,73 @@ def test_a_rank_that_took_its_leave_is_not_silent(clock, ranks):
 
 def test_strangers_are_not_heard(clock, ranks):
     host, port, _ = ranks[0].address.split()
-    stranger = Heartbeat(9, one_host=True, address=f"{host} {port} {'00' * heartbeat.TOKEN_BYTES}")
+    stranger = Heartbeat(9, one_host=True, address=f"{host} {port} {'00' * 8}")
     go(clock, [ranks[0], stranger], 5)
     stranger.socket.close()
     assert ranks[0].heard == {}
+
+
+def test_a_flood_of_foreign_datagrams_is_dropped(ranks):
+    host, port, _ = ranks[0].address.split()
+    ranks[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for junk in [b"", b"x", b"y" * 500] * 2000:
+            stranger.sendto(junk, (host, int(port)))
+    for _ in range(10):
+        ranks[0].beat()
+    assert ranks[0].heard == {}
+
+
+def test_rank_0_knows_what_the_others_do_and_tells_when_any_moved(clock, ranks):
+    own = [
+        Pulse(still=50.0, waiting=50.0, doing="train step"),
+        Pulse(still=3.0, doing="mine.py:7 (on_epoch_end)"),
+        Pulse(still=70.0, waiting=60.0, doing="ä" * 300),
+    ]
+    for _ in range(3):
+        clock(1)
+        for rank in (1, 2, 0, 1, 2):
+            ranks[rank].beat(own[rank])
+    told = ranks[0].pulses()
+    assert told[1] == own[1]
+    assert (told[2].waiting, told[2].doing[:100]) == (60.0, "ä" * 100)
+    assert [rank.still() for rank in ranks] == [3.0, 3.0, 3.0]
+    clock(5)
+    assert (ranks[0].pulses()[2].waiting, ranks[0].pulses()[1].waiting) == (65.0, 0.0)
+    assert ranks[2].still() == 8.0  # it knows no better
+
+
+def test_nobody_heard_of_has_moved():
+    alone = Heartbeat(0, one_host=True)
+    assert alone.still() == float("inf")
+    alone.close()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "hosts", "address"),
+    [
+        ("127.0.0.1", {}, "127.0.0.1"),  # as the launcher has it
+        (None, {"me": "10.0.0.7"}, "10.0.0.7"),
+        (None, {"me": "127.0.1.1", heartbeat.ELSEWHERE: "10.0.0.8"}, "10.0.0.8"),
+        ("gone", {heartbeat.ELSEWHERE: "10.0.0.8"}, "10.0.0.8"),  # a name that is not resolved
+    ],
+)
+def test_the_address_of_a_host_is_one_that_others_know(monkeypatch, launcher, hosts, address):
+    monkeypatch.setattr(socket, "gethostname", lambda: "me")
+    monkeypatch.setattr(
+        heartbeat,
+        "_source",
+        lambda way: ({launcher: launcher} if launcher == address else hosts).get(way),
+    )
+    monkeypatch.setenv(heartbeat.LAUNCHER_VARIABLE, launcher or "")
+    assert heartbeat._own_address() == address
+
+
+def test_a_host_without_an_address_is_told(monkeypatch):
+    monkeypatch.setattr(heartbeat, "_source", lambda way: None)
+    with pytest.raises(OSError, match=r"this host has no IPv4 address that other hosts could"):
+        heartbeat._own_address()
+    assert heartbeat._source("no-such-host.invalid") is None
 
 
 def test_the_address_of_a_job_on_several_hosts_is_the_hosts_own(monkeypatch):
@@ -90,4 +155,4 @@ def test_the_address_of_a_job_on_several_hosts_is_the_hosts_own(monkeypatch):
     beat = Heartbeat(0, one_host=False)
     assert beat.address.startswith("127.0.0.1 ")
     assert beat.socket.getsockname()[0] == "0.0.0.0"
-    beat.socket.close()
+    beat.close()

@@ -1,4 +1,6 @@
+import math
 import os
+import pathlib
 
 import pytest
 
@@ -13,7 +15,9 @@ def _a_machine_of_eight_cores(monkeypatch):
     """
     for name in (
         *launch.LAUNCHERS,
-        *launch.LAUNCHERS.values(),
+        *filter(None, launch.LAUNCHERS.values()),
+        launch.PMIX,
+        launch.CHOSEN_GPUS,
         launch.INTRA,
         launch.INTER,
         launch.CYCLE,
@@ -23,6 +27,7 @@ def _a_machine_of_eight_cores(monkeypatch):
     monkeypatch.setenv("HOROVOD_LOG_LEVEL", "info")
     bind(monkeypatch, 8)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(launch, "quota", lambda: math.inf)
 
 
 def bind(monkeypatch, own, *, parents=8):
@@ -87,7 +92,46 @@ def test_a_parent_that_is_gone_is_no_matter(monkeypatch):
     assert launch.own_cores(2) == 2
 
 
-@pytest.mark.parametrize(("place", "gpu"), [(0, "gpu 0"), (1, "gpu 1"), (5, "gpu 1")])
+@pytest.mark.parametrize(
+    ("cgroup", "files", "cores"),
+    [
+        ("0::/", {}, math.inf),
+        ("0::/job/step", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/job/step", {"job/cpu.max": "250000 100000", "cpu.max": "800000 100000"}, 2.5),
+        (
+            "4:memory:/x\n3:cpu,cpuacct:/docker/a",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "400000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            4,
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("1:name=systemd:/\n0::/", {"cpu.max": "20000 100000"}, 1),  # a fifth of a core
+        ("0::/", {"cpu.max": "what is this"}, math.inf),
+    ],
+)
+def test_a_containers_quota_is_known(monkeypatch, tmp_path, cgroup, files, cores):
+    monkeypatch.undo()
+    monkeypatch.setattr(launch, "CGROUPS", tmp_path)
+    read = pathlib.Path.read_text
+
+    def of_this_process(path, *options):
+        return cgroup if str(path) == "/proc/self/cgroup" else read(path, *options)
+
+    monkeypatch.setattr(pathlib.Path, "read_text", of_this_process)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert launch.quota() == cores
+
+
+def test_ranks_share_a_containers_quota(monkeypatch):
+    monkeypatch.setattr(launch, "quota", lambda: 3.5)
+    assert [launch.own_cores(neighbours) for neighbours in (1, 2, 8)] == [3, 1, 1]
+    calls = settings(monkeypatch)
+    launch.take_devices(0, 1)  # which TensorFlow does not know
+    assert calls == ["intra 3", "inter 3"]
+
+
+@pytest.mark.parametrize(("place", "gpu"), [(0, "gpu 0"), (1, "gpu 1")])
 def test_each_local_rank_takes_a_gpu_of_its_own_and_its_share_of_the_cores(monkeypatch, place, gpu):
     calls = settings(monkeypatch, gpus=["gpu 0", "gpu 1"])
     launch.take_devices(place, 2)
@@ -118,22 +162,40 @@ def test_a_number_of_threads_must_be_one(monkeypatch):
         launch.threads(2)
 
 
-@pytest.mark.parametrize("neighbours", [1, 2])
-def test_devices_are_taken_before_tensorflow_runs(monkeypatch, neighbours):
-    settings(monkeypatch, gpus=["gpu 0"])
+@pytest.mark.parametrize(
+    ("gpus", "chosen", "refused"), [(1, None, True), (2, "0,1", True), (1, "3", False)]
+)
+def test_a_gpu_is_not_shared(monkeypatch, gpus, chosen, refused):
+    """But where a launcher shows each rank one of its own."""
+    calls = settings(monkeypatch, gpus=[f"gpu {i}" for i in range(gpus)])
+    if chosen:
+        monkeypatch.setenv(launch.CHOSEN_GPUS, chosen)
+    if not refused:
+        launch.take_devices(5, 8)
+        assert calls[0] == ("gpu 0", "GPU")
+        return
+    with pytest.raises(
+        RuntimeError,
+        match=rf"^ranks of a host must have a GPU each. Received: 8 ranks, {gpus} GPUs. Start no",
+    ):
+        launch.take_devices(5, 8)
+
+
+@pytest.mark.parametrize(("neighbours", "ranks"), [(1, 1), (1, 2), (2, 2)])
+def test_devices_are_taken_before_tensorflow_runs(monkeypatch, neighbours, ranks):
+    settings(monkeypatch, gpus=["gpu 0", "gpu 1"])
 
     def refuse(*_):
         raise RuntimeError("Visible devices cannot be modified after being initialized")
 
     monkeypatch.setattr(tf.config, "set_visible_devices", refuse)
-    if neighbours == 1:
-        launch.take_devices(0, 1)  # the whole host is there for it
+    told = r"comm.init must come before TensorFlow's first operation. Received: Visible devices"
+    if ranks == 1:
+        with pytest.warns(UserWarning, match=told):
+            launch.take_devices(0, 1)
         return
-    with pytest.raises(
-        RuntimeError,
-        match=r"comm.init must come before TensorFlow's first operation. Received: Visible devices cannot",
-    ):
-        launch.take_devices(0, 2)
+    with pytest.raises(RuntimeError, match=told):
+        launch.take_devices(0, neighbours, ranks=ranks)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +226,20 @@ def test_the_cycle_never_gets_too_short(monkeypatch):
 
 def test_launched_size(monkeypatch):
     assert launch.launched_size() == 1
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # srun, with PMIx
+    monkeypatch.setenv("PMIX_RANK", "2")
+    assert launch.launched_size() == 4
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
     assert launch.launched_size() == 3
+
+
+def test_a_launcher_that_tells_no_size_is_refused(monkeypatch):
+    monkeypatch.setenv("PMIX_RANK", "2")
+    with pytest.raises(
+        RuntimeError,
+        match=r"^launcher must be one of horovodrun, .* Received: PMIX_RANK=2, .* unset PMIX_RANK",
+    ):
+        launch.launched_size()
 
 
 def test_one_line_tells_how_a_rank_runs(monkeypatch):
@@ -176,6 +250,8 @@ def test_one_line_tells_how_a_rank_runs(monkeypatch):
     monkeypatch.setenv("HOROVOD_CYCLE_TIME", "0.5")
     told = launch.describe(ranks=4, hosts=1, neighbours=4, backend="Gloo")
     assert told == "4 ranks on 1 host, 2 of 8 cores each, Gloo, threads 2/2, cycle 0.5 ms"
+    told = launch.describe(ranks=4, hosts=2, neighbours=2, backend="MPI", heartbeat=False)
+    assert told.endswith(", no heartbeat: rank 0's host has no address for other hosts")
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["gpu 0"])
     monkeypatch.setenv("HOROVOD_THREAD_AFFINITY", "3")
     told = launch.describe(ranks=4, hosts=2, neighbours=2, backend="NCCL")

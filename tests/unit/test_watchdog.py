@@ -1,100 +1,230 @@
 """The watchdog's clock and its words; `failures/` has it in real jobs."""
 
+import gc
 import os
+import pathlib
+import re
 import subprocess
 import sys
+import threading
+import time
+import weakref
 
 import pytest
 
-from gmeta_tf._tensorflow import tf
-from gmeta_tf.watchdog import LONG_PHASE, Watchdog, _in_one_line, _lost_a_peer
+from gmeta_tf import watchdog
+from gmeta_tf.heartbeat import Pulse
+from gmeta_tf.stop import Stop
+from gmeta_tf.watchdog import PATIENCE, Watchdog
 
+LIMIT = 0.2  # so that patience is 3 s
 WAIT = """
-import time
+import sys, threading, time, types
+package = sys.modules["gmeta_tf"] = types.ModuleType("gmeta_tf")  # without TensorFlow, which takes long
+package.__path__ = [{package!r}]
+from gmeta_tf.stop import Stop
 from gmeta_tf.watchdog import Watchdog
-dog = Watchdog()
+
+def traces(seconds):
+    end, lines = time.monotonic() + seconds, []
+    while time.monotonic() < end:
+        for i in range(1000):
+            lines.append(str(i))
+        lines.clear()
+
+def writes(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        dog.progress()
+        lock.acquire(timeout=0.2)  # as in one native call after another
+
+lock = threading.Lock()
+lock.acquire()
+dog = Watchdog(Stop())
 dog.start(1, 2)
-dog.report_to({folder!r})
-with dog.watch("step"):
-    pass
+dog.report.open({folder!r}, first=False)
 with dog.{what}:
-    time.sleep({seconds})
+    {body}
 dog.stop()
 print("done")
 """
 
 
-def wait(folder, what, seconds):
-    body = WAIT.format(folder=str(folder), what=what, seconds=seconds)
+def wait(folder, what, body):
+    """Runs a body that is watched."""
+    package = str(pathlib.Path(watchdog.__file__).parent)
+    script = WAIT.format(folder=str(folder), what=what, body=body, package=package)
     return subprocess.run(
-        [sys.executable, "-c", body],
+        [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"GMETA_WATCHDOG_SECONDS": "0.4"},
+        timeout=60,
+        env=os.environ | {"GMETA_WATCHDOG_SECONDS": str(LIMIT)},
     )
 
 
-def test_a_call_beyond_its_limit_ends_the_process(tmp_path):
-    done = wait(tmp_path, "watch('step')", 30)
+@pytest.mark.parametrize("what", ["watch('step')", "long_phase('saving'), dog.watch('step')"])
+def test_a_call_without_progress_ends_the_process(tmp_path, what):
+    done = wait(tmp_path, what, "lock.acquire(timeout=30)")
     assert done.returncode == 1
-    assert done.stderr.strip().startswith(
-        "error: rank 1 of 2: step must end within its time limit. Received: no end"
+    told = (tmp_path / "error.txt").read_text()
+    assert told.startswith(
+        "rank 1 of 2: step must end within its time limit. Received: no progress on any rank for "
     )
-    assert "(now 0.4)" in (tmp_path / "error.txt").read_text()
+    assert "(now 0.2)" in told
+    assert done.stderr.strip() == f"error: {told.strip()}"
 
 
-@pytest.mark.parametrize("what", ["long_phase('saving')", "watch('another, which may trace')"])
-def test_long_phases_and_first_calls_have_more_time(tmp_path, what):
-    assert LONG_PHASE * 0.4 > 3
-    assert wait(tmp_path, what, 2).stdout == "done\n"
+@pytest.mark.parametrize(
+    ("what", "body"),
+    [
+        ("watch('step')", "lock.acquire(timeout=2)"),
+        ("watch('step')", "traces(5)"),
+        ("long_phase('saving'), dog.watch('barrier')", "writes(5)"),
+        ("long_phase('saving', num_bytes=1e8)", "lock.acquire(timeout=5)"),
+        ("watch('step', steps=20)", "lock.acquire(timeout=5)"),
+    ],
+)
+def test_what_moves_is_waited_for(tmp_path, what, body):
+    assert 2.9 < PATIENCE * LIMIT < 3.1
+    done = wait(tmp_path, what, body)
+    assert done.stdout == "done\n", done.stderr
 
 
-def test_a_call_inside_a_long_phase_has_the_phases_time(tmp_path):
-    assert wait(tmp_path, "long_phase('saving'), dog.watch('step')", 2).stdout == "done\n"
+@pytest.mark.parametrize(
+    ("listening", "cause"),
+    [
+        (True, "stopped at once by a second signal, SIGTERM, before it had saved"),
+        (False, "stopped by SIGTERM"),
+    ],
+)
+def test_a_signal_that_is_no_wish_ends_a_native_call(tmp_path, listening, cause):
+    send = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    if listening:
+        send = f"own = dog._stop.listening(); own.__enter__(); {send}; time.sleep(1); {send}"
+    done = wait(tmp_path, "watch('step')", f"{send}; threading.Lock().acquire(); lock.acquire()")
+    assert done.returncode == 143
+    assert done.stderr.strip() == f"error: rank 1 of 2: {cause}"
+    assert (tmp_path / "error.txt").read_text() == f"rank 1 of 2: {cause}\n"
 
 
-def test_a_report_that_cannot_be_written_does_not_keep_the_process(tmp_path):
-    (tmp_path / "file").write_text("")
-    done = wait(tmp_path / "file" / "run", "watch('step')", 30)
-    assert done.returncode == 1
-    assert "error: rank 1 of 2: step must end within its time limit" in done.stderr
+class Heart:
+    """A heartbeat that hears what it is told."""
+
+    def __init__(self, pulses):
+        self._pulses = pulses
+
+    def pulses(self):
+        return self._pulses
 
 
-def test_the_report_of_an_earlier_session_is_kept(tmp_path):
-    (tmp_path / "error.txt").write_text("earlier")
-    dog = Watchdog()
-    dog.report_to(tmp_path)
-    assert dog._claim_report("later")
-    assert [(tmp_path / name).read_text() for name in ("error.earlier.txt", "error.txt")] == [
-        "earlier",
-        "later",
-    ]
+def ended(monkeypatch, dog):
+    """A list of the causes for which the process would have ended."""
+    causes = []
+    monkeypatch.setattr(dog, "_end", lambda cause, **_: causes.append(cause))
+    return causes
 
 
-def test_the_second_rank_to_fail_is_silent(tmp_path):
-    dog = Watchdog()
-    dog.report_to(tmp_path)
-    assert dog._claim_report("first")
-    assert not dog._claim_report("second")
-    assert (tmp_path / "error.txt").read_text() == "first"
+@pytest.fixture
+def dog():
+    """Rank 0 of three."""
+    made = Watchdog(Stop())
+    made.rank, made.size, made._limit = 0, 3, 10.0
+    return made
 
 
-def test_tensorflow_errors_are_told_in_one_line():
-    @tf.function
-    def check(x):
-        tf.debugging.Assert(x < 0, [tf.strings.format('x must be "small". Received: {}', x)])
-        return x
+def test_rank_0_names_who_is_waited_for(dog, capsys):
+    busy = Pulse(doing="mine.py:7 (on_epoch_end)")
+    step = "train step"
+    dog._moved = 0.0
+    for seconds, warned in ((9, False), (12, True), (15, False), (25, True)):
+        dog.heartbeat = Heart({1: busy, 2: Pulse(waiting=seconds - 1, doing=step)})
+        dog._warn(100 + seconds, Pulse(still=seconds, waiting=seconds, doing=step))
+        told = capsys.readouterr().err
+        assert bool(told) is warned
+        if told:
+            assert told.startswith(
+                f"warning: ranks 0, 2 of 3 waited for {seconds} s in train step. rank 1 is in "
+                "mine.py:7 (on_epoch_end). All hearts beat; unless something moves, the job ends "
+            )
 
-    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        check(tf.constant(3))
-    assert _in_one_line(caught.value) == 'x must be "small". Received: 3'
-    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        list(tf.data.Dataset.range(5).map(check))
-    assert _in_one_line(caught.value) == 'x must be "small". Received: 0'
-    assert _in_one_line(ValueError("one\ntwo")) == "one two"
+
+def test_progress_of_any_rank_counts(dog, monkeypatch):
+    causes = ended(monkeypatch, dog)
+    with dog.watch("merging metrics"):
+        began = dog._waits[0].since
+        still = Pulse(still=1000.0, waiting=1000.0, doing="merging metrics")
+        for others, ends in ((still, True), (Pulse(still=5.0), False), (None, True)):
+            dog.heartbeat = Heart({1: others} if others else {})
+            dog._end_where_still(began + 1000, still)
+            assert bool(causes) is ends
+            causes.clear()
+        dog._end_where_still(began + 100, still)  # it has only begun to wait
+    assert causes == []
 
 
-def test_a_lost_peer_is_known_by_horovods_words():
-    assert _lost_a_peer(RuntimeError("HorovodInternalError: Connection closed"))
-    assert not _lost_a_peer(ValueError("the price must be paid"))
+def test_those_who_all_wait_are_all_named(dog, monkeypatch):
+    causes = ended(monkeypatch, dog)
+    dog.heartbeat = Heart({1: Pulse(still=200.0, waiting=199.0, doing="train step")})
+    with dog.watch("barrier"):
+        dog._end_where_still(
+            dog._waits[0].since + 200, Pulse(still=200.0, waiting=200.0, doing="barrier")
+        )
+    assert causes[0].startswith(
+        "barrier must end within its time limit. Received: no progress on any rank for 200 s: "
+        "rank 0 is in barrier; rank 1 is in train step. Look there, or raise GMETA_WATCHDOG_SECONDS"
+    )
+
+
+def test_computing_alone_is_progress_for_a_time_only(dog):
+    dog._moved, dog._computed = 0.0, 10_000.0
+    assert dog._pulse(10_000.0).still == pytest.approx(10_000 - 6 * 150)
+    assert re.fullmatch(r"\w+.py:\d+ \(\w+\)", dog._pulse(10_000.0).doing)
+
+
+def test_a_thread_that_computes_is_known_from_one_that_waits(dog):
+    began, spent = time.monotonic(), watchdog._seconds_on_a_core(threading.get_native_id())
+    dog._notice_computing(began)
+    while watchdog._seconds_on_a_core(threading.get_native_id()) < spent + 0.1:
+        pass
+    dog._notice_computing(began + 1)
+    assert dog._computed == began + 1
+    time.sleep(0.1)
+    dog._notice_computing(began + 2)
+    assert dog._computed == began + 1
+    assert watchdog._seconds_on_a_core(None) == 0
+
+
+def test_a_watched_function_is_not_kept(dog):
+    class Function:
+        pass
+
+    function = Function()
+    with dog.watch("train step", key=function):
+        pass
+    gone = weakref.ref(function)
+    del function
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "nan", "-1", "inf"])
+def test_a_limit_that_is_no_time_is_refused(dog, monkeypatch, text):
+    monkeypatch.setenv(watchdog.LIMIT_VARIABLE, text)
+    with pytest.raises(
+        ValueError,
+        match=rf"^GMETA_WATCHDOG_SECONDS must be a number of seconds above 0. Received: .*='{text}'",
+    ):
+        dog.start(0, 2)
+
+
+def test_it_starts_again():
+    dog = Watchdog(Stop())
+    for _ in range(2):
+        dog.start(0, 2)
+        dog.start(0, 2)
+        assert dog._runner.is_alive()
+        dog.stop()
+        dog.stop()
+        assert not dog._runner.is_alive()

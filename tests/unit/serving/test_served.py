@@ -109,6 +109,21 @@ def test_scores_are_the_models(inner_loop, options):
     assert np.abs(plain["logits"] - adapted["logits"]).max() > 1e-3
 
 
+@pytest.mark.parametrize("part", ["support", "query"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(served, part, value):
+    inputs = request(columns(3, seed=0), columns(2, seed=1))
+    spoilt = inputs[f"{part}_numeric"].numpy()
+    spoilt[1, 0] = value
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=rf"{part}_numeric must be finite, as in training. Received: \[{value}\]. Encode with the",
+    ):
+        served["adapt_and_predict"](**inputs | {f"{part}_numeric": tf.constant(spoilt)})
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"numeric must be finite"):
+        served["predict"](ids=inputs[f"{part}_ids"], numeric=tf.constant(spoilt))
+
+
 def test_any_sizes_up_to_the_maximum_are_served(served):
     query = columns(3, seed=1)
     full = request(columns(6, seed=0), query)

@@ -1,0 +1,165 @@
+"""A run: trained from its beginning, or from where it was left."""
+
+import csv
+import json
+import pathlib
+import shutil
+import statistics
+
+from rich.console import Console
+
+from gmeta_tf import comm
+from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.metaio.reader import Reader
+from gmeta_tf.metrics.named import MONITORED
+from gmeta_tf.report import EARLIER_REPORT, REPORT
+from gmeta_tf.training import checkpoint, durable
+from gmeta_tf.training.average import AverageWeights
+from gmeta_tf.training.callbacks import Checkpoints
+from gmeta_tf.training.experiment import CHECKPOINTS, Experiment, build_model, placement_table
+from gmeta_tf.training.finite import RequireFinite
+from gmeta_tf.training.profile import Profile
+from gmeta_tf.training.progress import Progress
+from gmeta_tf.training.run_folder import locked, only_writer, require_mounted
+
+CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
+
+
+def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwrite: bool):
+    """Makes the run's folder, or checks that it fits.
+
+    Raises:
+      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or
+        something else than a run.
+      FileNotFoundError: there is no run to resume.
+      NotADirectoryError: it is a file.
+      ValueError: it holds a run of another configuration or data than those to resume.
+    """
+    run = pathlib.Path(experiment.run)
+    if run.exists() and not run.is_dir():
+        raise NotADirectoryError(f"run must be a folder. Received: {run}, a file. Name another.")
+    if resume:
+        experiment.require_resumable(Experiment.load(run))
+        experiment.require_same_data(manifest)
+        experiment.save(manifest)
+        return
+    if run.exists() and any(path.name not in (REPORT, EARLIER_REPORT) for path in run.iterdir()):
+        if not overwrite:
+            raise FileExistsError(
+                f"run must be a new or empty folder. Received: {run}, which holds something. Pass "
+                "--overwrite or --resume."
+            )
+        if not (run / "config.yaml").exists():
+            raise FileExistsError(
+                f"run must be the folder of a run to overwrite. Received: {run}, without "
+                "config.yaml. Name another."
+            )
+        with locked(run / CHECKPOINTS):
+            shutil.rmtree(run)
+    run.mkdir(parents=True, exist_ok=True)
+    experiment.save(manifest)
+
+
+def train(
+    experiment: Experiment,
+    data: Reader,
+    validation: Reader,
+    *,
+    resume: str | None = None,
+    profile: bool = False,
+):
+    """Trains until the best validation metric stays the best, or resumes a run; leaves a summary in
+    the run's `train.json`.
+
+    Collective.
+
+    Args:
+      experiment: the configuration.
+      data: reader of training tasks, as `training_data` gives it.
+      validation: reader of validation tasks.
+      resume: go on from the run's checkpoint of this name, "last" or "best".
+      profile: profile some steps into the run's folder (see `training.profile`).
+
+    Raises:
+      gmeta_tf.stop.Stopped: the job was asked to stop, and has saved.
+    """
+    run = require_mounted(experiment.run, name="run")
+    with only_writer(run / CHECKPOINTS):
+        saving = _trained(experiment, data, validation, resume=resume, profile=profile)
+    if comm.rank() == 0:
+        summary = json.dumps(_summary(run, saving.position), indent=1)
+        durable.replace_text(run / "train.json", summary)
+
+
+def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
+    """Trains; returns what knows how far."""
+    run = pathlib.Path(experiment.run)
+    model = build_model(experiment, data.schema, steps=experiment.epochs * data.steps_per_epoch)
+    if comm.rank() == 0:
+        Console().print(comm.describe(), placement_table(model), sep="\n")
+    average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
+    found = checkpoint.find(run / CHECKPOINTS, resume) if resume else None
+    position = checkpoint.load(found, model) if found else None
+    if experiment.schedule == "constant":
+        model.optimizer.learning_rate = experiment.learning_rate  # which a resumed run may change
+    metric, mode = MONITORED[experiment.measured_by]
+    stop = tf.keras.callbacks.EarlyStopping(
+        f"val_{metric}", mode=mode, patience=experiment.patience
+    )
+    saving = Checkpoints(
+        run / CHECKPOINTS,
+        steps_per_epoch=data.steps_per_epoch,
+        monitor=f"val_{metric}",
+        mode=mode,
+        stateful=[stop],
+        every_steps=experiment.checkpoint_every_steps or None,
+        resume=found,
+        position=position,
+    )
+    if not saving.position["finished"]:
+        saving.fit(
+            model,
+            data.stream(epoch=saving.position["epoch"], step=saving.position["step"]),
+            epochs=experiment.epochs,
+            validation_data=validation.dataset(cached=validation.samples <= CACHED_SAMPLES),
+            callbacks=[
+                RequireFinite(),
+                Progress(data.samples),
+                *average,
+                stop,
+                *_loggers(run, resume=bool(resume), profile=profile),
+            ],
+            verbose=0,
+        )
+    return saving
+
+
+def _summary(run, position):
+    """`ranks`, `train_seconds`, `samples_per_second` (but for the first epoch, which traces) and
+    `epochs` of a whole run.
+    """
+    with (run / "history.csv").open() as file:  # a resumed epoch may stand in it twice
+        rates = list(
+            {
+                row["epoch"]: float(row["samples_per_second"]) for row in csv.DictReader(file)
+            }.values()
+        )
+    return {
+        "ranks": comm.size(),
+        "train_seconds": round(position["seconds"], 2),
+        "samples_per_second": round(statistics.harmonic_mean(rates[1:] or rates), 1),
+        "epochs": len(rates),
+    }
+
+
+def _loggers(run, *, resume, profile):
+    """TensorBoard and CSV logs, on rank 0; a profile, on every rank."""
+    profiles = [Profile(run / "profile")] if profile else []
+    if comm.rank():
+        return profiles
+    return [
+        *profiles,
+        tf.keras.callbacks.CSVLogger(str(run / "history.csv"), append=resume),
+        tf.keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
+    ]

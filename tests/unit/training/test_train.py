@@ -1,0 +1,75 @@
+"""The folder of a run; `test_experiment.py` trains by the scripts."""
+
+import dataclasses
+import os
+import re
+
+import pytest
+
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.training.experiment import CHECKPOINTS, Experiment
+from gmeta_tf.training.train import open_run
+
+HOW = {"resume": False, "overwrite": False}
+
+
+@pytest.fixture
+def manifest(tiny):
+    return Manifest.load(tiny)
+
+
+@pytest.fixture
+def run(tmp_path, manifest):
+    """An experiment whose run stands."""
+    experiment = Experiment(run=str(tmp_path / "run"))
+    open_run(experiment, manifest, **HOW)
+    (tmp_path / "run" / CHECKPOINTS).mkdir()
+    return experiment
+
+
+def test_a_new_run_has_its_configuration(run, manifest, tmp_path):
+    assert Experiment.load(run.run) == run
+    failed = tmp_path / "failed"
+    failed.mkdir()
+    for report in ("error.txt", "error.earlier.txt"):  # of sessions that came to nothing
+        (failed / report).write_text("")
+    open_run(dataclasses.replace(run, run=str(failed)), manifest, **HOW)
+
+
+def test_a_run_that_stands_is_replaced_or_resumed_if_told(run, manifest):
+    other = dataclasses.replace(run, top=(3,))
+    open_run(other, manifest, resume=False, overwrite=True)
+    assert Experiment.load(run.run) == other
+    assert not os.path.exists(os.path.join(run.run, CHECKPOINTS))
+    slower = dataclasses.replace(other, learning_rate=1e-5)
+    open_run(slower, manifest, resume=True, overwrite=False)
+    assert Experiment.load(run.run) == slower
+
+
+@pytest.mark.parametrize(
+    ("folder", "how", "error", "message"),
+    [
+        ("run", {}, FileExistsError, "run must be a new or empty folder. .*Pass --overwrite or"),
+        (
+            ".",
+            {"overwrite": True},
+            FileExistsError,
+            "run must be the folder of a run to overwrite. Received: .*, without config.yaml",
+        ),
+        ("run/config.yaml", {}, NotADirectoryError, "run must be a folder. .*config.yaml, a file"),
+        ("none", {"resume": True}, FileNotFoundError, "run must be the folder of a training."),
+    ],
+)
+def test_what_is_no_run_is_refused_and_kept(run, manifest, tmp_path, folder, how, error, message):
+    with pytest.raises(error, match=message):
+        open_run(dataclasses.replace(run, run=str(tmp_path / folder)), manifest, **(HOW | how))
+    assert Experiment.load(run.run) == run
+
+
+def test_a_run_of_another_configuration_or_data_is_not_resumed(run, manifest):
+    with pytest.raises(ValueError, match="configuration must be that of the run to resume"):
+        open_run(dataclasses.replace(run, top=(3,)), manifest, resume=True, overwrite=False)
+    other = dataclasses.replace(manifest, partitions={})
+    assert other.digest != manifest.digest
+    with pytest.raises(ValueError, match=re.escape("data must be what the run was trained on.")):
+        open_run(run, other, resume=True, overwrite=False)
