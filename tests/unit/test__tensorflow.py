@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from gmeta_tf._tensorflow import _stderr_held_back, tf
+from gmeta_tf._tensorflow import _stderr_held_back, settings, tf
 
 
 def python(code, **environment):
@@ -77,3 +77,9 @@ def test_native_stderr_is_shown_if_the_body_raises(capfd):
         fail()
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "cause\nafter\n"
+
+
+def test_the_users_environment_wins():
+    code = "import os, gmeta_tf; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    assert python(code, TF_ENABLE_ONEDNN_OPTS="0").stdout == "0\n"
+    assert settings()["TF_ENABLE_ONEDNN_OPTS"] == "1"

@@ -56,7 +56,9 @@ def outside(model, step, *more):
     def run(*sets):
         step(sets)  # as in `fit`, where what it returns is not asked for
 
-    return Outside.of(tf.function(run).get_concrete_function(spec, spec, *more).graph)
+    return Outside.of(
+        tf.function(run, autograph=False).get_concrete_function(spec, spec, *more).graph
+    )
 
 
 def refused(walk, allowed=()):

@@ -55,7 +55,7 @@ def test_one_step_on_the_identity_by_default():
         model.identity,
         model.task_loop.variables,
         model.task_loop.rows.adapt,
-        model.cold_share,
+        model.options.cold_share,
     ) == ("user", [], True, 0.1)
     with pytest.raises(
         ValueError, match=r"cold_share must lie in \[0, 1\). Received: cold_share=1"

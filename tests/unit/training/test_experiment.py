@@ -114,7 +114,11 @@ def test_options_reach_the_model(tiny):
     assert float(model.embedding.row_optimizer.learning_rate(5)) == pytest.approx(
         0.05
     )  # half of 0.1, half-way
-    assert (model.clip_norm, model.task_chunk, model.embedding.wire_dtype) == (2.0, 3, tf.bfloat16)
+    assert (model.options.clip_norm, model.options.task_chunk, model.embedding.wire_dtype) == (
+        2.0,
+        3,
+        tf.bfloat16,
+    )
     assert [
         table.name for stack in model.embedding.stacks if stack.replicated for table in stack.tables
     ] == ["item"]
