@@ -57,7 +57,7 @@ class LowRankKernel:
 
     def matmul(self, given: tf.Tensor | Parts, order: Order = None) -> tf.Tensor:
         """[..., out] for [..., in], or for parts of it; order: as for `product`."""
-        parts = [given] if tf.is_tensor(given) else list(given)
+        parts: Parts = [given] if tf.is_tensor(given) else list(given)
         flat = [tf.reshape(part, [-1, part.shape[-1]]) for part in parts]
         self.order = order
         result = product(flat, self.kernel, order)

@@ -112,8 +112,8 @@ class TaskLoop:
           [tasks, query samples] logits.
         """
         if not adapt or not self._adapts:
-            _, of_query = self._first_of_sets(gathered, index, support, query)
-            return self._unadapted(*of_query, query, training=training)
+            _, (rows, places) = self._first_of_sets(gathered, index, support, query)
+            return self._unadapted(rows, places, query, training=training)
 
         def score(task):
             return self.logits(task, self.adapt(task, training=training), training=training)
@@ -135,8 +135,8 @@ class TaskLoop:
         logits = self.query_logits(gathered, index, support, query, training=True)
         losses, _ = task_losses(self.loss, query["label"], logits, query["weight"])
         if self.cold_share:
-            of_support, _ = self._first_of_sets(gathered, index, support, query)
-            scores = self._unadapted(*of_support, support, training=True)
+            (rows, places), _ = self._first_of_sets(gathered, index, support, query)
+            scores = self._unadapted(rows, places, support, training=True)
             cold, _ = task_losses(self.loss, support["label"], scores, support["weight"])
             share = tf.cast(self.cold_share, losses.dtype)
             share = tf.where(_has_any(support), share, 0.0)  # no support, no cold loss

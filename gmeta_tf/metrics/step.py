@@ -51,7 +51,8 @@ class StepClock:
     """
 
     def __init__(self, metrics: StepMetrics | None):
-        self._metrics, self._times = metrics, []
+        self._metrics = metrics
+        self._times: list[tf.Tensor] = []
 
     def mark(self, tensors):
         """Takes the time when these tensors are there: at the step's begin, and where exchange,
@@ -85,7 +86,8 @@ class StepClock:
           bytes_sent: from this rank to others.
           padding_share: share of the places for samples that hold none.
         """
-        self._metrics.add(self._times, bytes_sent, padding_share)
+        if self._metrics:
+            self._metrics.add(self._times, bytes_sent, padding_share)
 
     def _take(self, tensors):
         with tf.control_dependencies([t for t in tf.nest.flatten(tensors) if tf.is_tensor(t)]):

@@ -28,11 +28,10 @@ class DLRM(tf.keras.Model):
         super().__init__(name="dlrm")
         self.vector_dim = dim
         self.bottom = list(dense_layers((*bottom, dim), activation))
-        first, *others = [*top, 1]
-        self.top = [DenseOfParts(first, activation)] if top else []
+        self.top = [DenseOfParts(width, activation) for width in top[:1]]
         if top and dropout:
             self.top.append(tf.keras.layers.Dropout(dropout))
-        self.top += dense_layers(others[:-1], activation, dropout=dropout)
+        self.top += dense_layers(top[1:], activation, dropout=dropout)
         self.head = tf.keras.layers.Dense(1, name="head") if top else DenseOfParts(1, name="head")
 
     def call(self, inputs, training=None):
@@ -45,9 +44,10 @@ class DLRM(tf.keras.Model):
                 numeric = layer(numeric)
             with_numeric = tf.reduce_sum(features * numeric[:, None], -1)
             parts.append(tf.concat([with_numeric, numeric], -1))
-        first, *others = [*self.top, self.head]
-        hidden = first(parts, order=self._order(features.shape[1], numeric=len(parts) > 1))
-        for layer in others:
+        layers = [*self.top, self.head]
+        order = self._order(features.shape[1], numeric=len(parts) > 1)
+        hidden = layers[0](parts, order=order)
+        for layer in layers[1:]:
             hidden = layer(hidden)  # Keras tells dropout whether this is training
         return hidden
 
