@@ -59,7 +59,12 @@ class Lifecycle(tf.keras.Model):
             x = self._fed(x, step=int(self.optimizer.iterations), then=self._with_next_ids)
         if isinstance(kwargs.get("validation_data"), tf.data.Dataset):
             kwargs["validation_data"] = self._fed(kwargs["validation_data"])
-        return super().fit(x, *args, **kwargs)
+        try:
+            return super().fit(x, *args, **kwargs)
+        finally:  # an interruption leaves nothing behind that Keras, or a validation, kept
+            self._training_state = self._eval_data_handler = None
+            if self.average:
+                self.average.restore()
 
     def evaluate(self, x=None, *args, **kwargs):
         """As Keras's; results are over all ranks' data, `before_…` those without adaptation.
