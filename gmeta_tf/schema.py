@@ -54,6 +54,8 @@ class MultiHot:
       table: as for `Categorical`.
       weights: column of as many numbers as ids, by which rows are multiplied; a mean is then over
         the weights. "": all 1.
+      separator: between the values of a column of text; a blank stands for tabs and ends of lines,
+        too.
     """
 
     kind: ClassVar[str] = "multi_hot"
@@ -62,9 +64,20 @@ class MultiHot:
     combiner: str = "mean"
     table: str = ""
     weights: str = ""
+    separator: str = " "
 
     def __post_init__(self):
         object.__setattr__(self, "table", self.table or self.name)
+        if not self.separator:
+            raise ValueError(
+                f"separator must be a text. Received: none for {self.name!r}. Give what parts its "
+                'values, such as "|".'
+            )
+        if not isinstance(self.max_length, int) or isinstance(self.max_length, bool):
+            raise ValueError(
+                f"max_length must be a whole number. Received: max_length={self.max_length!r} for "
+                f"{self.name!r}. Give the longest list's length."
+            )
         if self.combiner not in COMBINERS:
             raise ValueError(
                 f"combiner must be one of {COMBINERS}. Received: combiner={self.combiner!r} for "
@@ -254,7 +267,7 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, for YAML and JSON."""
-        features = [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features]
+        features = [{"kind": f.kind, **_entries(f)} for f in self.features]
         task = self.task if isinstance(self.task, str) else list(self.task)
         return {
             "task": task,
@@ -289,6 +302,14 @@ class Schema:
         """Reads a schema from a YAML file."""
         with tf.io.gfile.GFile(str(path)) as file:
             return cls.from_dict(yaml.safe_load(file.read()))
+
+
+def _entries(feature: Feature) -> dict[str, Any]:
+    """What a feature says, without a separator that is the usual one."""
+    entries = dataclasses.asdict(feature)
+    if entries.get("separator") == " ":
+        del entries["separator"]
+    return entries
 
 
 def _feature(entry: Mapping[str, Any]) -> Feature:

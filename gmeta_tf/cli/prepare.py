@@ -18,7 +18,7 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.sources.ali_ccp import ali_ccp
 from gmeta_tf.metaio.sources.book_crossing import book_crossing
-from gmeta_tf.metaio.sources.files import tables
+from gmeta_tf.metaio.sources.tables import tables
 from gmeta_tf.metaio.sources.movielens import movielens
 from gmeta_tf.schema import Schema
 

@@ -7,24 +7,24 @@ at all (`folder`).
 
 import contextlib
 import dataclasses
-import errno
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import duckdb
 from tqdm import tqdm
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.encode import write_records
 from gmeta_tf.metaio.engine import DuckDB
-from gmeta_tf.metaio.folder import is_remote, join, temporary_folder, whole_folder
+from gmeta_tf.metaio.folder import PREPARED, is_remote, join, temporary_folder, whole_folder
 from gmeta_tf.metaio.ids import Ids
 from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocabulary
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.metaio.samples import TaskSamples, together
 from gmeta_tf.metaio.source import Source
-from gmeta_tf.metaio.vocabulary import Policy
+from gmeta_tf.metaio.told import engine_errors_told
+from gmeta_tf.metaio.vocabulary import Policy, Vocabulary
 from gmeta_tf.schema import Numeric
 from gmeta_tf.version import __version__
 
@@ -40,6 +40,7 @@ def prepare(
     split: Split | None = None,
     vocabularies: Mapping[str, Policy] | None = None,
     counts: tuple[str, ...] = (),
+    labels: Mapping[str, float] | None = None,
     like: Manifest | None = None,
     lanes: int = 8,
     shard_megabytes: int = 64,
@@ -49,6 +50,7 @@ def prepare(
     threads: int = 0,
     scratch: str | None = None,
     progress: bool = False,
+    inputs: Sequence = (),
 ) -> Manifest:
     """Makes a folder of task files. The same rows and options give the same files, byte by byte.
 
@@ -59,6 +61,8 @@ def prepare(
       vocabularies: table -> how its vocabulary is made; default `Policy()`.
       counts: categorical features that are counted: `item` gets a numeric feature `item_count`, see
         `Numeric.counts`.
+      labels: text of a label -> the number that it means, such as {"yes": 1, "no": 0}; a label of
+        another text is refused. Default: labels are numbers.
       like: prepared data whose vocabularies and numbers' means are applied unchanged.
       lanes: groups of files of a partition; no more ranks than lanes can read it.
       shard_megabytes: about the most that a support and a query file take together.
@@ -69,12 +73,14 @@ def prepare(
       scratch: folder for temporary files, up to twice the size of the raw rows; default: beside
         `out`.
       progress: show a progress bar.
+      inputs: other files that the call read, which must not lie in a folder that is replaced.
 
     Returns:
       The manifest.
 
     Raises:
-      FileExistsError: `out` holds something and `overwrite` is False.
+      FileExistsError: `out` holds something and `overwrite` is False, or something that
+        preparation did not make, or an input.
       NotADirectoryError: `out` is a file, or lies below one.
       OSError: the folder cannot be made, or the disk is full.
       ValueError: a column is missing or of a type that its feature cannot take, a label or a number
@@ -94,7 +100,7 @@ def prepare(
         schema=dataclasses.replace(source.schema, features=(*source.schema.features, *counted)),
     )
     policies = (
-        {table: policy_of(made) for table, made in like.vocabularies.items()}
+        {name: policy_of(table.vocabulary) for name, table in like.tables.items()}
         if like
         else dict(vocabularies or {})
     )
@@ -116,14 +122,19 @@ def prepare(
             f"scratch must be a local folder for out={out}. Received: none. Name one with room for "
             "the rows twice."
         )
-    with _full_disk_told(out), contextlib.ExitStack() as open_:
-        folder = open_.enter_context(whole_folder(str(out), overwrite=overwrite))
-        work = open_.enter_context(
-            temporary_folder(scratch or folder, SCRATCH if scratch is None else "gmeta-prepare-")
+    copies: dict[str, str] = {}
+    with (
+        engine_errors_told(out, memory=memory, copies=copies),
+        contextlib.ExitStack() as open_,
+    ):
+        inputs = [*source.files, *inputs]
+        folder = open_.enter_context(
+            whole_folder(str(out), contents=PREPARED, overwrite=overwrite, inputs=inputs)
         )
-        engine = DuckDB(work, memory=memory, threads=threads)
+        work = open_.enter_context(_work_folder(folder, scratch))
+        engine = DuckDB(work, memory=memory, threads=threads, copies=copies)
         open_.callback(engine.close)
-        rows = Rows(engine, source, split, policies)
+        rows = Rows(engine, source, split, policies, labels)
         shard_samples = min(
             MOST_SAMPLES, max(1, (shard_megabytes << 20) // _bytes_of_sample(source.schema))
         )
@@ -137,6 +148,18 @@ def prepare(
             progress=progress,
         )
         return dataclasses.replace(made, folder=str(out))
+
+
+def _given(like, engine) -> dict[str, tuple[Vocabulary, str]]:
+    """table -> a vocabulary of prepared data, and a local file of its values."""
+    made = {}
+    for name, table in like.tables.items():
+        file = ""
+        if table.file:
+            file = os.path.join(engine.folder("like"), table.file)
+            tf.io.gfile.copy(like.checked_file(table), file)
+        made[name] = (table.vocabulary, file)
+    return made
 
 
 def policy_of(vocabulary) -> Policy:
@@ -174,7 +197,8 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
                 strict=True,
             )
         )
-        ids.make(training, numbers, given=like.vocabularies if like else None)
+        ids.make(training, numbers, given=_given(like, rows.engine) if like else None)
+        ids.join(numbers)
         numeric = (
             like.numeric
             if like
@@ -207,9 +231,9 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         schema=ids.schema_with_sizes(),
         split=dataclasses.asdict(rows.split),
         support_size=rows.split.support,
-        query_size=rows.split.query,
+        query_size=rows.split.most_query,
         tables={
-            table: save_vocabulary(vocabulary, folder, number)
+            table: save_vocabulary(vocabulary, folder, number, values=ids.values(table))
             for number, (table, vocabulary) in enumerate(ids.vocabularies.items())
         },
         numeric=numeric,
@@ -269,24 +293,13 @@ def _write_shard(ids, folder, bucket, support, query, *, numeric, gzip):
     )
 
 
-@contextlib.contextmanager
-def _full_disk_told(out):
-    """Tells of a full disk as such, whichever library met it."""
-    try:
-        yield
-    except (duckdb.Error, tf.errors.OpError, OSError) as error:
-        said, full = (
-            str(error),
-            getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT),
+def _work_folder(folder, scratch):
+    """Where temporary files lie."""
+    if scratch is None:
+        return temporary_folder(folder, SCRATCH)
+    if not os.path.isdir(scratch):
+        raise NotADirectoryError(
+            f"scratch must be a folder that exists. Received: scratch={scratch}. Make it, or name "
+            "another."
         )
-        if full or any(
-            words in said
-            for words in ("No space left", "File too large", "quota exceeded", "failed to offload")
-        ):
-            raise OSError(
-                errno.ENOSPC,
-                f"the disk must have room for the files and twice the raw rows. Received: {said} "
-                f"while preparing {out}. "
-                "Free some, or name another folder with --scratch.",
-            ) from error
-        raise
+    return temporary_folder(scratch, "gmeta-prepare-")

@@ -8,7 +8,7 @@ import json
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metaio.folder import join, whole_folder
+from gmeta_tf.metaio.folder import NUMBER, Contents, join, whole_folder
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.schema import Schema
@@ -18,6 +18,18 @@ from gmeta_tf.serving.tables import WholeTables, require_room
 EXTRA = "assets.extra"  # where SavedModels keep what TensorFlow itself does not read
 SIGNATURE = "signature.json"
 MAX_TABLE_GIB = 2.0
+EXPORTED = Contents(
+    "gmeta export",
+    "saved_model.pb",
+    (
+        "fingerprint.pb",
+        "keras_metadata.pb",
+        "variables/variables.*",
+        f"{EXTRA}/manifest.json",
+        f"{EXTRA}/{SIGNATURE}",
+        f"{EXTRA}/vocabulary-{NUMBER}.jsonl",
+    ),
+)
 
 
 def export(
@@ -70,7 +82,9 @@ def export(
     embedding = model.embedding
     tables = [table for stack in embedding.stacks for table in stack.tables]
     require_room(tables, max_table_gib=max_table_gib, value_bytes=embedding.shards[0].dtype.size)
-    place = whole_folder(out, overwrite=overwrite) if comm.rank() == 0 else contextlib.nullcontext()
+    place: contextlib.AbstractContextManager = contextlib.nullcontext()
+    if comm.rank() == 0:
+        place = whole_folder(out, contents=EXPORTED, overwrite=overwrite)
     with comm.watchdog.long_phase("exporting"):
         with place as folder:
             whole = WholeTables(embedding)
