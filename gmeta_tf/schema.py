@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 import yaml
 
+from gmeta_tf import plain_yaml
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.plain_yaml import nearest
 
 OUT_OF_VOCABULARY = 0
 EMPTY = -1
@@ -283,14 +285,25 @@ class Schema:
         Raises:
           ValueError: an unknown or missing entry, or an unknown kind.
         """
-        try:
-            features = [_feature(entry) for entry in plain["features"]]
-            return cls(**{**plain, "features": features})
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"schema must have task, label, features and at most tables. Received: {plain} "
-                f"({error}). Mend these entries."
-            ) from None
+        if not isinstance(plain, Mapping):
+            raise _no_schema(f"{type(plain).__name__} {str(plain)[:80]!r}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in plain:
+            if name not in known:
+                raise _no_schema(f"an unknown entry {name!r}.{nearest(name, known)}".rstrip("."))
+        missing = [name for name in ("task", "label", "features") if not plain.get(name)]
+        if missing:
+            raise _no_schema(f"none for {', '.join(missing)}")
+        task, label = plain["task"], plain["label"]
+        keys = [task] if isinstance(task, str) else task
+        if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+            raise _no_schema(f"task={task!r}, which is no column, or list of columns")
+        if not isinstance(label, str):
+            raise _no_schema(f"label={label!r}, which is no column")
+        if not isinstance(plain["features"], list | tuple):
+            raise _no_schema(f"features={plain['features']!r}, which is no list")
+        features = [_feature(entry) for entry in plain["features"]]
+        return cls(**{**plain, "features": features})
 
     def save(self, path):
         """Writes the schema as YAML to `path`."""
@@ -299,9 +312,55 @@ class Schema:
 
     @classmethod
     def load(cls, path) -> "Schema":
-        """Reads a schema from a YAML file."""
-        with tf.io.gfile.GFile(str(path)) as file:
-            return cls.from_dict(yaml.safe_load(file.read()))
+        """Reads a schema from a YAML file, in which every name is text.
+
+        Raises:
+          FileNotFoundError, ValueError: there is no such file, or it holds no schema.
+        """
+        if not tf.io.gfile.exists(str(path)) or tf.io.gfile.isdir(str(path)):
+            raise FileNotFoundError(
+                f"schema must be a file that exists. Received: {path}. Name another."
+            )
+        try:
+            with tf.io.gfile.GFile(str(path), "rb") as file:
+                plain = plain_yaml.load(file.read().decode("utf-8-sig"))
+            return cls.from_dict(_with_numbers(plain))
+        except UnicodeDecodeError:
+            raise ValueError(f"schema must be UTF-8. Received: {path}. Convert it.") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _no_schema(received):
+    return ValueError(
+        "schema must have task, label, features and at most tables. Received: "
+        f"{received}. Mend these entries."
+    )
+
+
+def _with_numbers(plain):
+    """What YAML gave as text, with numbers where a schema has them."""
+    if not isinstance(plain, Mapping):
+        return plain
+    made = dict(plain)
+    if isinstance(plain.get("features"), list):
+        made["features"] = [
+            {**entry, "max_length": _number(entry["max_length"])}
+            if isinstance(entry, Mapping) and "max_length" in entry
+            else entry
+            for entry in plain["features"]
+        ]
+    if isinstance(plain.get("tables"), Mapping):
+        made["tables"] = {name: _number(rows) for name, rows in plain["tables"].items()}
+    return made
+
+
+def _number(text):
+    """A whole number, or what stands there instead."""
+    try:
+        return int(text.replace("_", ""))
+    except (AttributeError, ValueError):
+        return text
 
 
 def _entries(feature: Feature) -> dict[str, Any]:
@@ -314,7 +373,7 @@ def _entries(feature: Feature) -> dict[str, Any]:
 
 def _feature(entry: Mapping[str, Any]) -> Feature:
     if not isinstance(entry, Mapping):
-        raise TypeError(f"feature {entry!r} is no mapping")
+        raise _no_schema(f"feature {entry!r}, which has no kind and name")
     fields = dict(entry)
     kind = fields.pop("kind", None)
     if kind not in KINDS:
@@ -322,6 +381,21 @@ def _feature(entry: Mapping[str, Any]) -> Feature:
             f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature "
             f"{entry.get('name')!r}. Use one of them."
         )
+    own = dataclasses.fields(KINDS[kind])
+    known = [field.name for field in own]
+    for name in fields:
+        if name not in known:
+            near = nearest(name, known)
+            raise _no_schema(f"an unknown entry {name!r} of feature {entry}.{near}".rstrip("."))
+    for field in own:
+        if field.default is dataclasses.MISSING and field.name not in fields:
+            raise _no_schema(f"feature {entry}, without {field.name}")
+        if (
+            field.name in fields
+            and field.name != "max_length"
+            and not isinstance(fields[field.name], str)
+        ):
+            raise _no_schema(f"feature {entry}, whose {field.name} is no text")
     return KINDS[kind](**fields)
 
 

@@ -27,15 +27,15 @@ class Files:
       missing: texts that mean no value, such as NULL or N/A; an empty one always does.
     """
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] | str
     form: Literal["", "csv", "jsonl", "json", "parquet", "arrow"] = ""
     delimiter: str = ""
     header: bool = True
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] | str = ()
     quote: str = '"'
     escape: str = ""
     encoding: str = "utf-8"
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] | str = ()
 
     def __post_init__(self):
         for name in ("paths", "columns", "missing"):

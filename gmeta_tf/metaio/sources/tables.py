@@ -11,7 +11,7 @@ from gmeta_tf.schema import Schema
 def tables(
     interactions: Files,
     schema: Schema,
-    order_by: tuple[str, ...],
+    order_by: tuple[str, ...] | str,
     *,
     sides: tuple[Side, ...] = (),
     select: Mapping[str, str] | None = None,
@@ -48,7 +48,7 @@ def tables(
     return Source(
         schema=schema,
         sql=sql,
-        order_by=tuple(order_by),
+        order_by=(order_by,) if isinstance(order_by, str) else tuple(order_by),
         dropped=dropped,
         tables={"interactions": interactions, **_tables_of(sides)},
         sides=tuple(sides),
