@@ -7,6 +7,7 @@ in one go, some features at a time, and kept on disk by bucket.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -14,13 +15,15 @@ import numpy as np
 
 from gmeta_tf.metaio.encode import Samples
 from gmeta_tf.metaio.engine import DuckDB
+from gmeta_tf.metaio.notes import warn
+from gmeta_tf.metaio.report import Tally
 from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.metaio.vocabulary import Vocabulary
 from gmeta_tf.schema import Categorical, MultiHot, Schema
 
 FEW_TABLES = 24  # so many vocabularies are made one by one, more in groups
 VOCABULARIES = 64  # that are made in one go, where there are more
-JOINS = 16  # features that are encoded in one go
+JOINS = 32  # features that are encoded in one go
 COLUMNS = 256  # that are fetched in one go
 LARGEST_INT32 = 2**31 - 2
 
@@ -142,6 +145,8 @@ class Ids:
         for number, (table, policy) in enumerate(zip(tables, policies, strict=True)):
             of_table = f"SELECT value, id, n FROM {group} WHERE t = {number}"
             self.engine.run(f"CREATE VIEW {self._table(table)} AS {of_table}")
+            if not rows.get(number):
+                warn(f"{table}: no value of it occurs {policy.min_count} times in training")
             self.vocabularies[table] = Vocabulary(
                 "frequency",
                 policy.out_of_vocabulary + rows.get(number, 0),
@@ -227,8 +232,7 @@ class Ids:
                 self.engine.spread(self._long(feature, kept), self._alias(feature))
 
     def _is_joined(self, feature):
-        kind = self.vocabularies[feature.table].kind
-        return isinstance(feature, Categorical) and kind == "frequency"
+        return isinstance(feature, Categorical) and self._is_by_frequency(feature)
 
     def _long(self, feature, kept) -> str:
         """SQL of the ids of a multi-hot feature, one a row."""
@@ -268,8 +272,8 @@ class Ids:
 
     def encoded(
         self, engine: DuckDB, bucket: int, numeric: dict[str, tuple[float, float]]
-    ) -> dict[str, Samples]:
-        """The support and query samples of a bucket, as files hold them."""
+    ) -> tuple[dict[str, Samples], Tally]:
+        """The support and query samples of a bucket, as files hold them, and what was counted."""
         kept = engine.kept("kept", [bucket])
         base = engine.arrays(f"SELECT number, part = 'query' AS query, label, seat FROM {kept}")
         count = len(base["number"])
@@ -286,18 +290,57 @@ class Ids:
         for place, number in enumerate(self.schema.numeric_features):
             if number.counts:
                 feature = self.schema.counts_of[number.name]
-                known = ids[:, self._first_position(feature)].astype(np.int64) - 1
+                known = ids[:, self._first[feature.name]].astype(np.int64) - 1
                 mean, deviation = numeric[number.name]
                 numbers[:, place] = (self._log_counts[feature.table][known] - mean) / deviation
         whole = Samples(base["number"], ids, numbers, base["label"], base["seat"])
         query = np.asarray(base["query"], bool)
+        tally = self._tally(engine, kept, ids)
+        for part, own in (("support", ~query), ("query", query)):
+            tally.add_labels(part, whole.label[own])
         return {
             part: Samples(*(values[own] for values in whole))
             for part, own in (("support", ~query), ("query", query))
+        }, tally
+
+    def _tally(self, engine, kept, ids) -> Tally:
+        """Counts what is out of vocabulary."""
+        tally = Tally()
+        some = [f for f in self.schema.id_features if self._is_by_frequency(f)][:COLUMNS]
+        plain = [feature for feature in some if isinstance(feature, Categorical)]
+        counts = [f"count({self.own[feature.name]})" for feature in plain]
+        there = engine.row(f"SELECT {', '.join(counts)} FROM {kept}") if plain else ()
+        for feature in some:
+            first, slots = self._first[feature.name], feature.slots
+            own = ids[:, first : first + slots]
+            unknown = int((own <= self.vocabularies[feature.table].out_of_vocabulary).sum())
+            empty = int((own == 0).sum())
+            if feature in plain:
+                values = int(there[plain.index(feature)])
+                unknown -= len(ids) - values
+            else:
+                unknown, values = unknown - empty, own.size - empty
+            tally.unknown[feature.table] += max(unknown, 0)
+            tally.there[feature.table] += values
+        return tally
+
+    def _is_by_frequency(self, feature):
+        return self.vocabularies[feature.table].kind == "frequency"
+
+    @property
+    def by_frequency(self) -> dict[str, str]:
+        """Table of a vocabulary by frequency -> what it is called in the engine."""
+        return {
+            table: self._table(table)
+            for table, vocabulary in self.vocabularies.items()
+            if vocabulary.kind == "frequency"
         }
 
-    def _first_position(self, feature) -> int:
-        return next(p for p, own in enumerate(self.schema.positions) if own is feature)
+    @functools.cached_property
+    def _first(self) -> dict[str, int]:
+        """Feature -> its first packed position."""
+        names = [feature.name for feature in self.schema.positions]
+        return {name: place for place, name in reversed(list(enumerate(names)))}
 
     def _numbers(self, numeric) -> Iterable[str]:
         """SQL of each number of a sample; empty for counts, which follow from ids."""
@@ -317,9 +360,7 @@ class Ids:
         largest = max((v.rows for v in self.vocabularies.values()), default=0)
         dtype = np.int32 if largest <= LARGEST_INT32 else np.int64
         ids = np.zeros((count, len(self.schema.positions)), dtype)
-        first: dict[str, int] = {}
-        for place, feature in enumerate(self.schema.positions):
-            first.setdefault(feature.name, place)
+        first = self._first
         for name in dict.fromkeys(self._group_of.values()):
             found = engine.arrays(f"FROM {engine.kept(name, [bucket])}")
             for feature in self._groups[int(name.removeprefix("ids_")) // JOINS]:

@@ -13,7 +13,7 @@ SOME = 10_000  # rows that are looked at first
 ISO = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s?(Z|UTC|[+-]\d\d(:?\d\d)?)?)?", re.IGNORECASE
 )
-INTEGER = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*")
+INTEGER = re.compile(r"\s*-?(0|[1-9]\d{0,18})\s*")
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 DIGITS = re.compile(r"\d+")
 ODD = re.compile(
@@ -71,7 +71,7 @@ def guess(engine: DuckDB, table: str, column: str, name: str, *, first: bool) ->
     values = [value for (value,) in engine.rows(f"SELECT DISTINCT value FROM ({some})")]
     if not values:
         return "text"
-    if all(map(DIGITS.fullmatch, values)) and len({*map(len, values)}) == 1 and len(values[0]) < 19:
+    if all(map(DIGITS.fullmatch, values)) and len({*map(len, values)}) == 1 and len(values[0]) < 20:
         return "integer" if all(map(INTEGER.fullmatch, values)) else "text"
     for kind, form in (("integer", INTEGER), ("number", NUMBER), ("time", ISO)):
         if all(map(form.fullmatch, values)):

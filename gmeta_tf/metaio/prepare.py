@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tqdm import tqdm
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio import report
 from gmeta_tf.metaio.encode import write_records
 from gmeta_tf.metaio.engine import DuckDB
 from gmeta_tf.metaio.folder import PREPARED, is_remote, join, temporary_folder, whole_folder
@@ -175,7 +176,10 @@ def _bytes_of_sample(schema):
 def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) -> Manifest:
     samples, ids = TaskSamples(rows), Ids(rows)
     rows.load()
+    report.tell_files(rows.counts)
     counts = samples.choose_tasks(lanes=lanes, shard_samples=shard_samples, like=like is not None)
+    counts |= rows.counts
+    report.tell_dropped(counts, rows.split)
     samples.stage()
     buckets = samples.buckets()
     numbers = [bucket for bucket, *_ in buckets]
@@ -207,11 +211,18 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
         for partition in rows.split.partitions:
             tf.io.gfile.makedirs(join(folder, partition))
-        shards = list(
-            each(
-                lambda file: _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip), files
-            )
-        )
+
+        def write(file):
+            return _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip)
+
+        shards, tallies = [], {partition: report.Tally() for partition in rows.split.partitions}
+        for (partition, *_), (shard, tally) in zip(files, each(write, files), strict=True):
+            shards.append(shard)
+            tallies[partition].add(tally)
+    report.tell_labels(tallies)
+    report.tell_unknown(tallies, _held_out(rows), like=like.folder if like else "")
+    if not like:
+        report.warn_of_values(rows.engine, ids.by_frequency, rows.table_types)
     of_lane: dict[tuple[str, int], list[Shard]] = {}
     for (partition, lane, *_), shard in zip(files, shards, strict=True):
         of_lane.setdefault((partition, lane), []).append(shard)
@@ -279,18 +290,24 @@ def _files(buckets, partitions, lanes, *, suffix):
 
 def _write_shard(ids, folder, bucket, support, query, *, numeric, gzip):
     files, tasks, samples = {"support": support, "query": query}, 0, 0
-    encoded = (
-        ids.encoded(ids.engine.fork(), bucket, numeric)
-        if bucket is not None
-        else dict.fromkeys(files, ids.nothing())
-    )
+    encoded, tally = dict.fromkeys(files, ids.nothing()), report.Tally()
+    if bucket is not None:
+        encoded, tally = ids.encoded(ids.engine.fork(), bucket, numeric)
     for part, name in files.items():
         tasks = write_records(join(folder, name), encoded[part], gzip=gzip)
         samples += len(encoded[part].label)
     sizes, sums = zip(*(measured(join(folder, name)) for name in files.values()), strict=True)
-    return Shard(
+    shard = Shard(
         support=support, query=query, tasks=tasks, samples=samples, bytes=sizes, sha256=sums
     )
+    return shard, tally
+
+
+def _held_out(rows) -> set[str]:
+    """Tables of the task, and of cold items, which are new in partitions apart from training."""
+    cold = rows.split.cold_items
+    columns = {*rows.keys, *([cold.column] if cold else [])}
+    return {feature.table for feature in rows.schema.id_features if feature.name in columns}
 
 
 def _work_folder(folder, scratch):
