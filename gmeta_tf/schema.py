@@ -7,6 +7,7 @@ where a slot is empty.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -173,18 +174,18 @@ class Schema:
                 "Leave tables out: preparation fills them in."
             )
 
-    @property
+    @functools.cached_property
     def id_features(self) -> tuple[Categorical | MultiHot, ...]:
         """Features that look rows up, in packed order: categorical, then multi-hot."""
         categorical = [f for f in self.features if isinstance(f, Categorical)]
         return (*categorical, *(f for f in self.features if isinstance(f, MultiHot)))
 
-    @property
+    @functools.cached_property
     def numeric_features(self) -> tuple[Numeric, ...]:
         """Features that are numbers."""
         return tuple(f for f in self.features if isinstance(f, Numeric))
 
-    @property
+    @functools.cached_property
     def counts_of(self) -> dict[str, Categorical]:
         """Numeric feature that is no column -> the categorical feature whose values it counts."""
         categorical = {
@@ -196,21 +197,21 @@ class Schema:
             if feature.counts
         }
 
-    @property
+    @functools.cached_property
     def weighted_features(self) -> tuple[MultiHot, ...]:
         """Multi-hot features with weights, whose slots stand behind the numeric features in
         `numeric`.
         """
         return tuple(f for f in self.features if isinstance(f, MultiHot) and f.weights)
 
-    @property
+    @functools.cached_property
     def numeric_width(self) -> int:
         """Numbers that travel with a sample: numeric features, then a weight for each slot of the
         weighted ones.
         """
         return len(self.numeric_features) + sum(feature.slots for feature in self.weighted_features)
 
-    @property
+    @functools.cached_property
     def positions(self) -> tuple[Categorical | MultiHot, ...]:
         """The feature at each packed position."""
         return tuple(feature for feature in self.id_features for _ in range(feature.slots))

@@ -45,6 +45,7 @@ class Ids:
         self.own, self.orders = rows.own, rows.orders
         self.vocabularies: dict[str, Vocabulary] = {}
         self.collisions: dict[str, dict[str, int]] = {}
+        self._numbers_of_tables = {table: n for n, table in enumerate(rows.tables)}
         self._groups: list[list] = []
         self._group_of: dict[str, str] = {}
         self._log_counts: dict[str, np.ndarray] = {}
@@ -88,7 +89,7 @@ class Ids:
             self._log_counts[feature.table] = self._logs(feature.table)
 
     def _features(self, table):
-        return [feature for feature in self.schema.id_features if feature.table == table]
+        return self.rows.features_of[table]
 
     def _values(self, table, buckets) -> str:
         """SQL of all values of a table's features in some buckets."""
@@ -104,7 +105,7 @@ class Ids:
 
     def _table(self, table) -> str:
         """What the vocabulary of a table is called."""
-        return f"vocabulary_{self.rows.tables.index(table)}"
+        return f"vocabulary_{self._numbers_of_tables[table]}"
 
     def _by_frequency(self, tables, buckets):
         """Makes the vocabularies of tables whose values are of one type: a table of the engine, and

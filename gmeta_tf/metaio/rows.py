@@ -45,6 +45,7 @@ class Rows:
       own: feature -> what its column is called here.
       weights: weighted feature -> the same of its weights.
       tables: of the schema's id features.
+      features_of: table -> its features.
       counts: of files, and of rows that were left out.
       table_types: table -> the type in which its values are compared.
     """
@@ -63,7 +64,10 @@ class Rows:
         self.keys = (
             [self.schema.task] if isinstance(self.schema.task, str) else list(self.schema.task)
         )
-        self.tables = list(dict.fromkeys(feature.table for feature in self.schema.id_features))
+        self.features_of: dict[str, list] = {}
+        for feature in self.schema.id_features:
+            self.features_of.setdefault(feature.table, []).append(feature)
+        self.tables = list(self.features_of)
         self.policies = {table: policies.get(table, Policy()) for table in self.tables}
         unknown = sorted(set(policies) - set(self.tables))
         if unknown:
@@ -232,7 +236,7 @@ class Rows:
         """
         if self.policies[table].kind == "buckets":
             return "DOUBLE"
-        features = [feature for feature in self.schema.id_features if feature.table == table]
+        features = self.features_of[table]
         kinds = {self._types[self.own[feature.name]] for feature in features}
         if kinds <= text.INTEGERS and all(isinstance(f, Categorical) for f in features):
             return kinds.pop() if len(kinds) == 1 else "BIGINT"
