@@ -7,13 +7,16 @@ where a slot is empty.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import yaml
 
+from gmeta_tf import plain_yaml
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.plain_yaml import nearest
 
 OUT_OF_VOCABULARY = 0
 EMPTY = -1
@@ -54,6 +57,8 @@ class MultiHot:
       table: as for `Categorical`.
       weights: column of as many numbers as ids, by which rows are multiplied; a mean is then over
         the weights. "": all 1.
+      separator: between the values of a column of text; a blank stands for tabs and ends of lines,
+        too.
     """
 
     kind: ClassVar[str] = "multi_hot"
@@ -62,9 +67,20 @@ class MultiHot:
     combiner: str = "mean"
     table: str = ""
     weights: str = ""
+    separator: str = " "
 
     def __post_init__(self):
         object.__setattr__(self, "table", self.table or self.name)
+        if not self.separator:
+            raise ValueError(
+                f"separator must be a text. Received: none for {self.name!r}. Give what parts its "
+                'values, such as "|".'
+            )
+        if not isinstance(self.max_length, int) or isinstance(self.max_length, bool):
+            raise ValueError(
+                f"max_length must be a whole number. Received: max_length={self.max_length!r} for "
+                f"{self.name!r}. Give the longest list's length."
+            )
         if self.combiner not in COMBINERS:
             raise ValueError(
                 f"combiner must be one of {COMBINERS}. Received: combiner={self.combiner!r} for "
@@ -158,18 +174,18 @@ class Schema:
                 "Leave tables out: preparation fills them in."
             )
 
-    @property
+    @functools.cached_property
     def id_features(self) -> tuple[Categorical | MultiHot, ...]:
         """Features that look rows up, in packed order: categorical, then multi-hot."""
         categorical = [f for f in self.features if isinstance(f, Categorical)]
         return (*categorical, *(f for f in self.features if isinstance(f, MultiHot)))
 
-    @property
+    @functools.cached_property
     def numeric_features(self) -> tuple[Numeric, ...]:
         """Features that are numbers."""
         return tuple(f for f in self.features if isinstance(f, Numeric))
 
-    @property
+    @functools.cached_property
     def counts_of(self) -> dict[str, Categorical]:
         """Numeric feature that is no column -> the categorical feature whose values it counts."""
         categorical = {
@@ -181,21 +197,21 @@ class Schema:
             if feature.counts
         }
 
-    @property
+    @functools.cached_property
     def weighted_features(self) -> tuple[MultiHot, ...]:
         """Multi-hot features with weights, whose slots stand behind the numeric features in
         `numeric`.
         """
         return tuple(f for f in self.features if isinstance(f, MultiHot) and f.weights)
 
-    @property
+    @functools.cached_property
     def numeric_width(self) -> int:
         """Numbers that travel with a sample: numeric features, then a weight for each slot of the
         weighted ones.
         """
         return len(self.numeric_features) + sum(feature.slots for feature in self.weighted_features)
 
-    @property
+    @functools.cached_property
     def positions(self) -> tuple[Categorical | MultiHot, ...]:
         """The feature at each packed position."""
         return tuple(feature for feature in self.id_features for _ in range(feature.slots))
@@ -254,7 +270,7 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, for YAML and JSON."""
-        features = [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features]
+        features = [{"kind": f.kind, **_entries(f)} for f in self.features]
         task = self.task if isinstance(self.task, str) else list(self.task)
         return {
             "task": task,
@@ -270,14 +286,25 @@ class Schema:
         Raises:
           ValueError: an unknown or missing entry, or an unknown kind.
         """
-        try:
-            features = [_feature(entry) for entry in plain["features"]]
-            return cls(**{**plain, "features": features})
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"schema must have task, label, features and at most tables. Received: {plain} "
-                f"({error}). Mend these entries."
-            ) from None
+        if not isinstance(plain, Mapping):
+            raise _no_schema(f"{type(plain).__name__} {str(plain)[:80]!r}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in plain:
+            if name not in known:
+                raise _no_schema(f"an unknown entry {name!r}.{nearest(name, known)}".rstrip("."))
+        missing = [name for name in ("task", "label", "features") if not plain.get(name)]
+        if missing:
+            raise _no_schema(f"none for {', '.join(missing)}")
+        task, label = plain["task"], plain["label"]
+        keys = [task] if isinstance(task, str) else task
+        if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+            raise _no_schema(f"task={task!r}, which is no column, or list of columns")
+        if not isinstance(label, str):
+            raise _no_schema(f"label={label!r}, which is no column")
+        if not isinstance(plain["features"], list | tuple):
+            raise _no_schema(f"features={plain['features']!r}, which is no list")
+        features = [_feature(entry) for entry in plain["features"]]
+        return cls(**{**plain, "features": features})
 
     def save(self, path):
         """Writes the schema as YAML to `path`."""
@@ -286,14 +313,68 @@ class Schema:
 
     @classmethod
     def load(cls, path) -> "Schema":
-        """Reads a schema from a YAML file."""
-        with tf.io.gfile.GFile(str(path)) as file:
-            return cls.from_dict(yaml.safe_load(file.read()))
+        """Reads a schema from a YAML file, in which every name is text.
+
+        Raises:
+          FileNotFoundError, ValueError: there is no such file, or it holds no schema.
+        """
+        if not tf.io.gfile.exists(str(path)) or tf.io.gfile.isdir(str(path)):
+            raise FileNotFoundError(
+                f"schema must be a file that exists. Received: {path}. Name another."
+            )
+        try:
+            with tf.io.gfile.GFile(str(path), "rb") as file:
+                plain = plain_yaml.load(file.read().decode("utf-8-sig"))
+            return cls.from_dict(_with_numbers(plain))
+        except UnicodeDecodeError:
+            raise ValueError(f"schema must be UTF-8. Received: {path}. Convert it.") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _no_schema(received):
+    return ValueError(
+        "schema must have task, label, features and at most tables. Received: "
+        f"{received}. Mend these entries."
+    )
+
+
+def _with_numbers(plain):
+    """What YAML gave as text, with numbers where a schema has them."""
+    if not isinstance(plain, Mapping):
+        return plain
+    made = dict(plain)
+    if isinstance(plain.get("features"), list):
+        made["features"] = [
+            {**entry, "max_length": _number(entry["max_length"])}
+            if isinstance(entry, Mapping) and "max_length" in entry
+            else entry
+            for entry in plain["features"]
+        ]
+    if isinstance(plain.get("tables"), Mapping):
+        made["tables"] = {name: _number(rows) for name, rows in plain["tables"].items()}
+    return made
+
+
+def _number(text):
+    """A whole number, or what stands there instead."""
+    try:
+        return int(text.replace("_", ""))
+    except (AttributeError, ValueError):
+        return text
+
+
+def _entries(feature: Feature) -> dict[str, Any]:
+    """What a feature says, without a separator that is the usual one."""
+    entries = dataclasses.asdict(feature)
+    if entries.get("separator") == " ":
+        del entries["separator"]
+    return entries
 
 
 def _feature(entry: Mapping[str, Any]) -> Feature:
     if not isinstance(entry, Mapping):
-        raise TypeError(f"feature {entry!r} is no mapping")
+        raise _no_schema(f"feature {entry!r}, which has no kind and name")
     fields = dict(entry)
     kind = fields.pop("kind", None)
     if kind not in KINDS:
@@ -301,6 +382,21 @@ def _feature(entry: Mapping[str, Any]) -> Feature:
             f"kind must be one of {sorted(KINDS)}. Received: kind={kind!r} for feature "
             f"{entry.get('name')!r}. Use one of them."
         )
+    own = dataclasses.fields(KINDS[kind])
+    known = [field.name for field in own]
+    for name in fields:
+        if name not in known:
+            near = nearest(name, known)
+            raise _no_schema(f"an unknown entry {name!r} of feature {entry}.{near}".rstrip("."))
+    for field in own:
+        if field.default is dataclasses.MISSING and field.name not in fields:
+            raise _no_schema(f"feature {entry}, without {field.name}")
+        if (
+            field.name in fields
+            and field.name != "max_length"
+            and not isinstance(fields[field.name], str)
+        ):
+            raise _no_schema(f"feature {entry}, whose {field.name} is no text")
     return KINDS[kind](**fields)
 
 

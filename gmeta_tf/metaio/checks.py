@@ -5,35 +5,12 @@ Those of samples run on the SQL engine, on tables whose columns are named by pre
 `label`, `order_0` …, `feature_0` …); messages name them as the source does.
 """
 
-import os
-
+from gmeta_tf.metaio import text
+from gmeta_tf.metaio.notes import warn
 from gmeta_tf.schema import Categorical, MultiHot
 
 # NULL where it is no number, or beyond float32
 NUMBER = "isfinite(TRY_CAST(TRY_CAST({column} AS DOUBLE) AS FLOAT))"
-
-
-def require_whole(file: str):
-    """A raw text file holds something, and its last line has an end.
-
-    Raises:
-      ValueError: it is empty, or its last line is cut.
-    """
-    if not os.path.getsize(file):
-        raise ValueError(
-            f"source must hold rows. Received: {file}, which is empty. Fetch it again, or leave it "
-            "out."
-        )
-    if file.endswith((".gz", ".zst")):  # DuckDB tells
-        return
-    with open(file, "rb") as text:
-        text.seek(-1, os.SEEK_END)
-        if text.read() != b"\n":
-            raise ValueError(
-                f"source must end in a newline. Received: {file}, whose last line does not "
-                "(truncated). "
-                "Fetch it again, or end its last line if it is whole."
-            )
 
 
 def require_columns(names, columns):
@@ -49,15 +26,68 @@ def require_columns(names, columns):
 
 def require_kind(feature, kind: str):
     """A column's DuckDB type is one that its feature can take."""
-    if isinstance(feature, Categorical) and kind.endswith("]"):
+    if kind == '"NULL"':
+        return
+    if isinstance(feature, MultiHot):
+        of = kind[: kind.rindex("[")] if kind.endswith("]") else kind
+        if of != "VARCHAR" and not kind.endswith("]"):
+            raise ValueError(
+                f"{feature.name} must be a list, or text separated by blanks. Received: type "
+                f"{kind}. Declare it categorical, or make it a list in the source's query."
+            )
+        require_scalar(feature.name, of)
+        return
+    if kind.endswith("]") and isinstance(feature, Categorical):
         raise ValueError(
-            f"{feature.name} must be one value a sample, as its feature is categorical. Received: "
-            f"type {kind}. Declare it multi_hot."
+            f"{feature.name} must be one value a sample, as its feature is categorical. "
+            f"Received: type {kind}. Declare it multi_hot."
         )
-    if isinstance(feature, MultiHot) and not (kind == "VARCHAR" or kind.endswith("]")):
+    require_scalar(feature.name, kind)
+
+
+def require_scalar(name: str, kind: str):
+    """A value is neither an object nor a list."""
+    if kind.startswith(("STRUCT", "MAP", "UNION", "JSON")) or kind.endswith("]"):
+        what = "lists" if kind.endswith("]") else "objects"
         raise ValueError(
-            f"{feature.name} must be a list, or text separated by blanks. Received: type {kind}. "
-            "Declare it categorical, or make it a list in the source's query."
+            f"{name} must hold plain values. Received: {what}, of type {kind[:80]}. Select one of "
+            f"their values, such as {name}: \"{name}->>'$.id'\"."
+        )
+
+
+def require_known(argument: str, names, known: set[str], *, what: str):
+    """Every name that is listed occurs in the data."""
+    unknown = [name for name in names if text.text(name) not in known]
+    if unknown:
+        raise ValueError(
+            f"{argument} must name what occurs. Received: {len(unknown)} of {len(names)} listed "
+            f"{what}s that do not, the first {unknown[0]!r}. Mend the list."
+        )
+
+
+def require_ages(engine, cold):
+    """Items have a number of the column that tells their age."""
+    (numbers,) = engine.row("SELECT count(TRY_CAST(age AS DOUBLE)) FROM raw")
+    if not numbers:
+        (value,) = engine.row("SELECT any_value(age)::VARCHAR FROM raw")
+        raise ValueError(
+            f"age_column must be of numbers. Received: {cold.age_column!r}, of which none is one, "
+            f"such as {value!r}. Select it as a number."
+        )
+
+
+def require_parted(feature, lists: int, joined: int, there: int):
+    """Text that holds several values is parted by the feature's separator."""
+    if lists and lists > there / 2:
+        raise ValueError(
+            f"{feature.name} must be lists, or text parted by separator={feature.separator!r}. "
+            f'Received: lists as text, such as "[1, 2]", in {lists} of {there} samples. Select '
+            f'them as lists, {feature.name}: "{feature.name}::VARCHAR[]".'
+        )
+    if joined > there / 2:
+        warn(
+            f"{feature.name}: {joined} of {there} texts hold one of | , ; and none "
+            f"separator={feature.separator!r}: each counts as one value"
         )
 
 
@@ -66,8 +96,9 @@ def refuse_row(engine, column: str, name: str, *, rule: str, holds: str, count: 
     where `holds` is not true.
     """
     numbered = "SELECT *, row_number() OVER () - 1 AS row FROM raw"
+    shown = _shown(engine, column)
     value, row, task = engine.row(
-        f"SELECT {column}, row, task FROM ({numbered}) WHERE NOT coalesce({holds}, false) ORDER BY "
+        f"SELECT {shown}, row, task FROM ({numbered}) WHERE NOT coalesce({holds}, false) ORDER BY "
         "row LIMIT 1"
     )
     raise ValueError(
@@ -77,11 +108,17 @@ def refuse_row(engine, column: str, name: str, *, rule: str, holds: str, count: 
     )
 
 
+def _shown(engine, column):
+    """SQL of a value as Python shows it; of a time with a zone, as text."""
+    kind = dict(engine.columns("FROM raw"))[column]
+    return f"{column}::VARCHAR" if kind in text.ZONED else column
+
+
 def refuse_doubles(engine, rows: str, keys, names, *, orders, episodes: int):
     """Raises ValueError that names the first of the samples that task and order do not tell apart:
     `rows` marks them as tied.
     """
-    order = ", ".join(orders)
+    order = ", ".join(f"{_shown(engine, column)} AS {column}" for column in orders)
     number, *place, count = engine.row(
         f"SELECT number, {order}, count(*) OVER () FROM (SELECT DISTINCT number, {order} FROM "
         f"{rows} WHERE tied) ORDER BY ALL LIMIT 1"
@@ -89,8 +126,8 @@ def refuse_doubles(engine, rows: str, keys, names, *, orders, episodes: int):
     (task,) = engine.row(f"SELECT task FROM tasks WHERE number = {number // episodes}")
     raise ValueError(
         f"({', '.join([*keys, *names])}) must name one sample. Received: {count} repeated, first "
-        f"{(task, *place)}. "
-        "Remove the duplicates, or order by more columns."
+        f"{(task, *place)}. Remove the duplicates, order by more columns, or set "
+        "split.duplicates to first, last or keep."
     )
 
 

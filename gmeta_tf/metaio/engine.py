@@ -5,11 +5,20 @@
 could run the same plan: it needs these methods, no more.
 """
 
+import copy
 import glob
 import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
 
 import duckdb
 import numpy as np
+
+FETCHED = 1 << 16  # rows at a time
+MEMORY = re.compile(r"\s*[0-9.]+\s*([kKmMgGtT]i?)?[bB]\s*")
+MAGIC = re.compile(r"[*?\[\]{}\\]")  # what DuckDB takes for a pattern, or more, in a file's name
 
 
 class DuckDB:
@@ -19,9 +28,28 @@ class DuckDB:
       scratch: folder for what does not fit in memory, and for spread rows.
       memory: limit of its memory, such as "2GB"; what Python and TensorFlow take comes on top.
       threads: 0: all cores.
+
+      copies: dictionary to use as `copies`.
+
+    Attributes:
+      copies: file that was made for the engine to read -> the user's.
     """
 
-    def __init__(self, scratch: str, *, memory: str = "2GB", threads: int = 0):
+    def __init__(self, scratch: str, *, memory: str = "2GB", threads: int = 0, copies=None):
+        if threads < 0:
+            raise ValueError(
+                f"threads must be at least 0. Received: threads={threads}. Give 0 for one a core."
+            )
+        if not MEMORY.fullmatch(memory):
+            raise ValueError(
+                f"memory must be a size such as 2GB. Received: memory={memory!r}. Give another."
+            )
+        self.copies: dict[str, str] = {} if copies is None else copies
+        self._link = ""
+        if MAGIC.search(scratch):
+            self._link = tempfile.mkdtemp(prefix="gmeta-")
+            os.symlink(os.path.abspath(scratch), os.path.join(self._link, "work"))
+            scratch = os.path.join(self._link, "work")
         self._scratch = scratch
         self.threads = threads or len(os.sched_getaffinity(0))
         options: dict = {
@@ -29,23 +57,31 @@ class DuckDB:
             "threads": self.threads,
             "temp_directory": os.path.join(scratch, "spilled"),
         }
-        try:
-            self._sql = duckdb.connect(os.path.join(scratch, "tables.duckdb"), config=options)
-        except duckdb.Error as error:
-            raise ValueError(
-                f"memory must be a size such as 2GB. Received: memory={memory!r} ({error}). Give "
-                "another."
-            ) from None
+        self._sql = duckdb.connect(os.path.join(scratch, "tables.duckdb"), config=options)
+        self.run("SET TimeZone = 'UTC'")
 
     def close(self):
         """Ends the database."""
         self._sql.close()
+        if self._link:
+            shutil.rmtree(self._link)
 
     def fork(self) -> "DuckDB":
         """The same database, for another thread."""
-        twin = object.__new__(DuckDB)
-        twin._scratch, twin.threads, twin._sql = self._scratch, self.threads, self._sql.cursor()
+        twin = copy.copy(self)
+        twin._sql = self._sql.cursor()
+        twin.run("SET TimeZone = 'UTC'")
         return twin
+
+    def copy_from(self, table, file: str):
+        """Writes a pandas.DataFrame or pyarrow.Table as Parquet."""
+        self._sql.register("memory", table)
+        self.run(f"COPY (FROM memory) TO {quoted(file)} (FORMAT parquet)")
+        self._sql.unregister("memory")
+
+    def folder(self, name: str) -> str:
+        """A folder of its own below the engine's."""
+        return tempfile.mkdtemp(prefix=f"{name}-", dir=self._scratch)
 
     def columns(self, query: str) -> list[tuple[str, str]]:
         """(name, type) of each column of a query; names as the query has them, which may differ in
@@ -57,6 +93,14 @@ class DuckDB:
     def run(self, statement: str, values: list | None = None):
         """Runs a statement."""
         self._sql.execute(statement, values)
+
+    def drop(self, name: str):
+        """Removes a view or a table."""
+        (kind,) = self.row(
+            f"SELECT table_type FROM information_schema.tables WHERE table_name = {quoted(name)} "
+            "AND table_schema = 'main'"
+        )
+        self.run(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {name}")
 
     def rows(self, query: str) -> list[tuple]:
         """All rows of a query."""
@@ -87,23 +131,47 @@ class DuckDB:
             "COMPRESSION snappy)"
         )
 
-    def kept(self, name: str, buckets: list[int]) -> str | None:
-        """What SQL reads the rows of these buckets from, and of one bucket their `file_row_number`;
-        None where they have none.
+    def kept(self, name: str, buckets: list[int], *, with_bucket: bool = False) -> str | None:
+        """What SQL reads the rows of these buckets from, each with its `file_row_number`, and its
+        `bucket` where asked; None where they have none.
         """
         folders = [glob.escape(self._folder(name, bucket)) for bucket in buckets]
         files = sorted(
             file for folder in folders for file in glob.glob(os.path.join(folder, "*.parquet"))
         )
+        hive = "true, hive_types = {'bucket': BIGINT}" if with_bucket else "false"
         return (
-            f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false, "
+            f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = {hive}, "
             "file_row_number = true)"
             if files
             else None
         )
 
+    def stream(self, query: str) -> Iterator[tuple]:
+        """The rows of a query, some at a time."""
+        found = self._sql.cursor().execute(query)
+        while some := found.fetchmany(FETCHED):
+            yield from some
+
+    def listed_pairs(self, file: str) -> str:
+        """SQL of a file of JSON lines, each a text and a count: text, n, and place, from 0."""
+        lines = (
+            f"read_csv({quoted(file)}, columns = {{'line': 'VARCHAR'}}, auto_detect = false, "
+            "header = false, delim = chr(0), quote = '', escape = '', new_line = '\\n', "
+            "max_line_size = 100000000)"
+        )
+        return (
+            "SELECT line::JSON->>0 AS text, (line::JSON->>1)::BIGINT AS n, "
+            f"row_number() OVER () - 1 AS place FROM {lines}"
+        )
+
     def _folder(self, name, bucket):
         return os.path.join(self._scratch, name, f"bucket={bucket}")  # as PARTITION_BY names it
+
+
+def named(column: str) -> str:
+    """The name of a column as SQL has it."""
+    return '"' + column.replace('"', '""') + '"'
 
 
 def quoted(text: str) -> str:

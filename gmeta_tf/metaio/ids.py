@@ -1,17 +1,31 @@
 """From values to ids: vocabularies, made of the kept samples of training or given, and the encoded
 samples of a bucket.
+
+All is decided in SQL, some columns at a time, so that neither the number of features nor of values
+shows in Python: vocabularies are tables of the engine, and their ids are joined to all kept samples
+in one go, some features at a time, and kept on disk by bucket.
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from gmeta_tf.metaio.encode import Samples
 from gmeta_tf.metaio.engine import DuckDB
+from gmeta_tf.metaio.notes import warn
+from gmeta_tf.metaio.report import Tally
 from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.metaio.vocabulary import Vocabulary
 from gmeta_tf.schema import Categorical, MultiHot, Schema
+
+FEW_TABLES = 24  # so many vocabularies are made one by one, more in groups
+VOCABULARIES = 64  # that are made in one go, where there are more
+JOINS = 32  # features that are encoded in one go
+COLUMNS = 256  # that are fetched in one go
+LARGEST_INT32 = 2**31 - 2
 
 
 class Ids:
@@ -22,80 +36,148 @@ class Ids:
       rows: loaded, of which samples were kept.
 
     Attributes:
-      vocabularies: by table, once made.
+      vocabularies: by table, once made, without values.
       collisions: hashed table -> how many values share rows.
     """
 
     def __init__(self, rows: Rows):
-        self.rows, self.engine, self.schema, self.own, self.orders = (
-            rows,
-            rows.engine,
-            rows.schema,
-            rows.own,
-            rows.orders,
-        )
+        self.rows, self.engine, self.schema = rows, rows.engine, rows.schema
+        self.own, self.orders = rows.own, rows.orders
         self.vocabularies: dict[str, Vocabulary] = {}
         self.collisions: dict[str, dict[str, int]] = {}
+        self._numbers_of_tables = {table: n for n, table in enumerate(rows.tables)}
+        self._groups: list[list] = []
+        self._group_of: dict[str, str] = {}
+        self._log_counts: dict[str, np.ndarray] = {}
 
     def make(
         self,
         buckets: list[int],
         everywhere: list[int],
         *,
-        given: dict[str, Vocabulary] | None = None,
+        given: Mapping[str, tuple[Vocabulary, str]] | None = None,
     ):
         """Makes the vocabularies, and counts collisions of hashes.
 
         Args:
           buckets: of training.
           everywhere: all, whose largest id counts where ids are taken as they are.
-          given: vocabularies to use in their place.
+          given: table -> (vocabulary to use in its place, local file of its values or "").
         """
-        for number, table in enumerate(self.rows.tables):
-            features = [feature for feature in self.schema.id_features if feature.table == table]
+        self.engine.run("BEGIN")
+        by_frequency = []
+        for table in self.rows.tables:
+            if given:
+                self.vocabularies[table], file = given[table]
+                if file:
+                    self._read(table, file)
+            elif self.rows.policies[table].kind == "frequency":
+                by_frequency.append(table)
+            else:
+                self.vocabularies[table] = self._of_no_values(table, buckets, everywhere)
+        size = 1 if len(by_frequency) <= FEW_TABLES else VOCABULARIES
+        alike: dict[tuple, list[str]] = {}
+        for table in by_frequency:
+            features = self._features(table)
+            single = len(features) == 1 and isinstance(features[0], Categorical)
+            alike.setdefault((self.rows.table_types[table], single or table), []).append(table)
+        for tables in alike.values():
+            for first in range(0, len(tables), size):
+                self._by_frequency(tables[first : first + size], buckets)
+        self.engine.run("COMMIT")
+        for feature in self.schema.counts_of.values():
+            self._log_counts[feature.table] = self._logs(feature.table)
 
-            def values(of):
-                return " UNION ALL ".join(
-                    f"SELECT {self._each(feature)} AS value FROM {of}"
-                    for feature in features  # noqa: B023
-                )
+    def _features(self, table):
+        return self.rows.features_of[table]
 
-            made = (
-                given[table]
-                if given
-                else self._make(self.rows.policies[table], table, values, buckets, everywhere)
-            )
-            self.vocabularies[table] = made
-            if made.kind == "frequency":
-                to = self.rows.table_types[table]
-                listed = f"SELECT unnest(?::VARCHAR[]) AS text, unnest(range({len(made.values)})) AS place, unnest(?::BIGINT[]) AS n"
-                self.engine.run(
-                    f"CREATE TABLE listed AS {listed}", [list(made.values), list(made.counts)]
-                )
-                # a text that is another than the number's own is no value of an integer column
-                self.engine.run(
-                    f"CREATE TABLE vocabulary_{number} AS SELECT TRY_CAST(text AS {to}) AS value, "
-                    f"place + {made.out_of_vocabulary} AS id, "
-                    f"n FROM listed WHERE TRY_CAST(text AS {to})::VARCHAR = text"
-                )
-                self.engine.run("DROP TABLE listed")
+    def _values(self, table, buckets) -> str:
+        """SQL of all values of a table's features in some buckets."""
+        kept = self.engine.kept("kept", buckets)
+        return " UNION ALL ".join(
+            f"SELECT {self._each(feature)} AS value FROM {kept}"
+            for feature in self._features(table)
+        )
 
     def _each(self, feature):
         own = self.own[feature.name]
         return f"unnest({own})" if isinstance(feature, MultiHot) else own
 
-    def _make(self, policy, table, values, buckets, everywhere):
-        training, anywhere = self.engine.kept("kept", buckets), self.engine.kept("kept", everywhere)
-        if policy.kind == "identity":
-            rows = policy.rows or 1 + (
-                self.engine.row(f"SELECT max(value) FROM ({values(anywhere)})")[0] or 0
+    def _table(self, table) -> str:
+        """What the vocabulary of a table is called."""
+        return f"vocabulary_{self._numbers_of_tables[table]}"
+
+    def _by_frequency(self, tables, buckets):
+        """Makes the vocabularies of tables whose values are of one type: a table of the engine, and
+        a view of it for each.
+        """
+        policies = [self.rows.policies[table] for table in tables]
+        values = f"SELECT 0 AS t, value FROM ({self._values(tables[0], buckets)})"
+        if len(tables) > 1:
+            columns = [self.own[self._features(table)[0].name] for table in tables]
+            kept = self.engine.kept("kept", buckets)
+            values = (
+                f"SELECT unnest(range({len(tables)})) AS t, "
+                f"unnest([{', '.join(columns)}]) AS value FROM {kept}"
             )
+        least, first, most = (
+            _of_each(numbers)
+            for numbers in (
+                [policy.min_count for policy in policies],
+                [policy.out_of_vocabulary for policy in policies],
+                [policy.rows or 2**62 for policy in policies],
+            )
+        )
+        empty = " AND value <> ''" if self.rows.table_types[tables[0]] == "VARCHAR" else ""
+        group = f"{self._table(tables[0])}_group"
+        self.engine.run(f"""
+            CREATE TABLE {group} AS
+            SELECT t, value, n, row_number() OVER (
+                       PARTITION BY t ORDER BY n DESC, value::VARCHAR
+                   ) - 1 + {first} AS id
+            FROM (
+                SELECT t, value, count(*) AS n FROM ({values})
+                WHERE value IS NOT NULL{empty} GROUP BY t, value
+            )
+            WHERE n >= {least}
+            QUALIFY id < {most}
+            ORDER BY t, id""")
+        rows = dict(self.engine.rows(f"SELECT t, count(*) FROM {group} GROUP BY t"))
+        for number, (table, policy) in enumerate(zip(tables, policies, strict=True)):
+            of_table = f"SELECT value, id, n FROM {group} WHERE t = {number}"
+            self.engine.run(f"CREATE VIEW {self._table(table)} AS {of_table}")
+            if not rows.get(number):
+                warn(f"{table}: no value of it occurs {policy.min_count} times in training")
+            self.vocabularies[table] = Vocabulary(
+                "frequency",
+                policy.out_of_vocabulary + rows.get(number, 0),
+                policy.out_of_vocabulary,
+            )
+
+    def _read(self, table, file):
+        """Makes the table of a vocabulary that is given."""
+        first, to = self.vocabularies[table].out_of_vocabulary, self.rows.table_types[table]
+        # a text that is another than the number's own is no value of an integer column
+        self.engine.run(
+            f"""CREATE TABLE {self._table(table)} AS
+            SELECT TRY_CAST(text AS {to}) AS value, place + {first} AS id, n
+            FROM ({self.engine.listed_pairs(file)})
+            WHERE TRY_CAST(text AS {to})::VARCHAR = text"""
+        )
+
+    def _of_no_values(self, table, buckets, everywhere):
+        """The vocabulary of a kind that keeps no values."""
+        policy = self.rows.policies[table]
+        if policy.kind == "identity":
+            largest = f"SELECT max(value) FROM ({self._values(table, everywhere)})"
+            rows = policy.rows or 1 + (self.engine.row(largest)[0] or 0)
             return Vocabulary("identity", rows, out_of_vocabulary=0)
+        values = self._values(table, buckets)
         if policy.kind == "hash":
             distinct, taken = self.engine.row(
                 "SELECT count(*), count(DISTINCT row) FROM (SELECT DISTINCT value, "
                 f"{hashed('value', policy.rows)} AS row "
-                f"FROM ({values(training)}) WHERE value IS NOT NULL)"
+                f"FROM ({values}) WHERE value IS NOT NULL)"
             )
             self.collisions[table] = {
                 "values": distinct,
@@ -103,35 +185,68 @@ class Ids:
                 "values_that_share_a_row": distinct - taken,
             }
             return Vocabulary("hash", policy.rows, out_of_vocabulary=0)
-        if policy.kind == "buckets":
-            boundaries = policy.boundaries or self._quantiles(values(training), policy.rows)
-            return Vocabulary("buckets", 2 + len(boundaries), boundaries=boundaries)
-        most = f"LIMIT {policy.rows - policy.out_of_vocabulary}" if policy.rows else ""
-        counted = f"SELECT value, count(*) AS n FROM ({values(training)}) WHERE value::VARCHAR <> '' GROUP BY value"
-        found = self.engine.rows(
-            f"SELECT value::VARCHAR, n FROM ({counted}) WHERE n >= {policy.min_count} ORDER BY n "
-            f"DESC, value::VARCHAR {most}"
-        )
-        values, counts = zip(*found, strict=True) if found else ((), ())
-        return Vocabulary(
-            "frequency",
-            policy.out_of_vocabulary + len(found),
-            policy.out_of_vocabulary,
-            values=values,
-            counts=counts,
-        )
+        boundaries = policy.boundaries or self._quantiles(values, policy.rows)
+        return Vocabulary("buckets", 2 + len(boundaries), boundaries=boundaries)
 
     def _quantiles(self, values, rows):
         """Boundaries between `rows` - 1 buckets of equal counts; the first row is of missing
         numbers.
         """
         shares = [i / (rows - 1) for i in range(1, rows - 1)]
-        found = (
-            self.engine.row(f"SELECT quantile_disc(value, {shares}) FROM ({values})")[0]
-            if shares
-            else []
+        found: set[float] = set()
+        if shares:
+            listed = f"SELECT quantile_disc(value, {shares}) FROM ({values})"
+            found.update(self.engine.row(listed)[0] or ())
+        return tuple(sorted(found))
+
+    def _logs(self, table) -> np.ndarray:
+        """[rows] logarithms of how often the values of a table occur, by id."""
+        vocabulary = self.vocabularies[table]
+        found = self.engine.arrays(f"SELECT id, ln(n) AS log FROM {self._table(table)}")
+        logs = np.zeros(vocabulary.rows)
+        logs[found["id"]] = found["log"]
+        return logs
+
+    def values(self, table: str) -> Iterator[tuple[str, int]]:
+        """The values of a vocabulary by frequency, in order of id, each with its count."""
+        return self.engine.stream(f"SELECT value::VARCHAR, n FROM {self._table(table)} ORDER BY id")
+
+    def join(self, buckets: list[int]):
+        """Finds the ids of all kept samples in vocabularies, and keeps them by bucket."""
+        kept = self.engine.kept("kept", buckets, with_bucket=True)
+        joined = [f for f in self.schema.id_features if self._is_joined(f)]
+        for first in range(0, len(joined), JOINS):
+            group = joined[first : first + JOINS]
+            name = f"ids_{first}"
+            self._groups.append(group)
+            self._group_of |= {feature.name: name for feature in group}
+            ids = [f"{self._known(f, f'kept.{self.own[f.name]}', self._alias(f))} AS "
+                   f"{self._alias(f)}" for f in group]  # fmt: skip
+            joins = [self._join(feature) for feature in group]
+            self.engine.spread(
+                f"SELECT bucket, file_row_number AS row, {', '.join(ids)} FROM {kept} kept "
+                f"{' '.join(joins)}",
+                name,
+            )
+        for feature in self.schema.id_features:
+            if isinstance(feature, MultiHot):
+                self.engine.spread(self._long(feature, kept), self._alias(feature))
+
+    def _is_joined(self, feature):
+        return isinstance(feature, Categorical) and self._is_by_frequency(feature)
+
+    def _long(self, feature, kept) -> str:
+        """SQL of the ids of a multi-hot feature, one a row."""
+        own, vocabulary = self.own[feature.name], self.vocabularies[feature.table]
+        each = (
+            f"SELECT bucket, file_row_number AS row, unnest({own}) AS value, "
+            f"generate_subscripts({own}, 1) AS slot FROM {kept}"
         )
-        return tuple(sorted(set(found or ())))
+        id_, join = self._plain(feature, "value"), ""
+        if vocabulary.kind == "frequency":
+            id_ = self._known(feature, "value", "known")
+            join = f"LEFT JOIN {self._table(feature.table)} known USING (value)"
+        return f"SELECT bucket, row, slot, {id_} AS id FROM ({each}) {join}"
 
     def moments_of_counts(self, buckets: list[int]) -> dict[str, tuple[float, float]]:
         """Count -> (mean, deviation) of its logarithm over the samples of buckets; sums are exact,
@@ -139,117 +254,157 @@ class Ids:
         """
         made = {}
         for name, feature in self.schema.counts_of.items():
-            kept = f"{self.engine.kept('kept', buckets)} kept {self._join(feature)}"
+            kept = self.engine.kept(self._group_of[feature.name], buckets)
+            alias = self._alias(feature)
             found = self.engine.rows(
-                f"SELECT {self._log_count(feature)}, count(*) FROM {kept} GROUP BY 1"
+                f"SELECT ln(coalesce(v.n, 1)), count(*) FROM {kept} kept "
+                f"LEFT JOIN {self._table(feature.table)} v ON v.id = kept.{alias} GROUP BY 1"
             )
             samples = sum(n for _, n in found)
             mean = math.fsum(n * value for value, n in found) / samples
-            made[name] = (
-                mean,
-                math.sqrt(math.fsum(n * (value - mean) ** 2 for value, n in found) / samples)
-                or 1.0,
-            )
+            squares = math.fsum(n * (value - mean) ** 2 for value, n in found)
+            made[name] = (mean, math.sqrt(squares / samples) or 1.0)
         return made
 
     def schema_with_sizes(self) -> Schema:
         """The schema, with the sizes of its tables."""
-        return dataclasses.replace(
-            self.schema,
-            tables={table: vocabulary.rows for table, vocabulary in self.vocabularies.items()},
-        )
+        sizes = {table: vocabulary.rows for table, vocabulary in self.vocabularies.items()}
+        return dataclasses.replace(self.schema, tables=sizes)
 
     def encoded(
         self, engine: DuckDB, bucket: int, numeric: dict[str, tuple[float, float]]
-    ) -> dict[str, Samples]:
-        """The support and query samples of a bucket, as files hold them.
-
-        Support samples are ordered from the oldest, query samples by the last column of the order
-        (the item), by which ties of scores are broken.
-        """
-        ids, joins = [], []
-        for feature in self.schema.id_features:
-            if isinstance(feature, Categorical):
-                ids.append(
-                    f"{self._id(feature, f'kept.{self.own[feature.name]}', self._alias(feature))} "
-                    "+ 1"
-                )
-                joins += (
-                    [self._join(feature)]
-                    if self.vocabularies[feature.table].kind == "frequency"
-                    else []
-                )
-            else:
-                joins.append(
-                    f"LEFT JOIN ({self._lists(engine, feature, bucket)}) "
-                    f"of_{self.own[feature.name]} USING (file_row_number)"
-                )
-                ids += [
-                    f"coalesce(of_{self.own[feature.name]}.ids[{slot}], 0)"
-                    for slot in range(1, feature.slots + 1)
-                ]
-        numbers = []
-        for number in self.schema.numeric_features:
-            value = (
-                self._log_count(self.schema.counts_of[number.name])
-                if number.counts
-                else self.own[number.name]
-            )
-            mean, deviation = numeric[number.name]
-            numbers.append(
-                f"coalesce(({value} - '{mean}'::DOUBLE) / '{deviation}'::DOUBLE, 0)::FLOAT"
-            )
-        for feature in self.schema.weighted_features:
-            numbers += [
-                f"coalesce({self.rows.weights[feature.name]}[{slot}], 0)::FLOAT"
-                for slot in range(1, feature.slots + 1)
-            ]
-        columns = ["number", "part = 'query' AS is_query", "label", "seat"]
-        columns += [f"({one})::BIGINT AS id_{i}" for i, one in enumerate(ids)] + [
-            f"{one} AS number_{i}" for i, one in enumerate(numbers)
-        ]
-        order = (
-            f"number, part DESC, CASE WHEN part = 'query' THEN {self.orders[-1]} END, place DESC"
-        )
-        rows = engine.arrays(
-            f"SELECT {', '.join(columns)} FROM {engine.kept('kept', [bucket])} kept "
-            f"{' '.join(joins)} ORDER BY {order}"
-        )
-        count = len(rows["number"])
-
-        def gathered(name, n, dtype):
-            return np.stack([np.zeros(count, dtype), *(rows[f"{name}_{i}"] for i in range(n))], 1)[
-                :, 1:
-            ]
-
-        whole = Samples(
-            rows["number"],
-            gathered("id", len(ids), np.int64),
-            gathered("number", len(numbers), np.float32),
-            rows["label"],
-            rows["seat"],
-        )
-        query = np.asarray(rows["is_query"], bool)
+    ) -> tuple[dict[str, Samples], Tally]:
+        """The support and query samples of a bucket, as files hold them, and what was counted."""
+        kept = engine.kept("kept", [bucket])
+        base = engine.arrays(f"SELECT number, part = 'query' AS query, label, seat FROM {kept}")
+        count = len(base["number"])
+        ids = self._ids(engine, bucket, kept, count)
+        numbers = np.zeros((count, self.schema.numeric_width), np.float32)
+        columns = list(self._numbers(numeric))
+        for first in range(0, len(columns), COLUMNS):
+            some = columns[first : first + COLUMNS]
+            listed = ", ".join(f"{one} AS c{i}" for i, one in enumerate(some) if one)
+            found = engine.arrays(f"SELECT {listed} FROM {kept}") if listed else {}
+            for i in range(len(some)):
+                if some[i]:
+                    numbers[:, first + i] = found[f"c{i}"]
+        for place, number in enumerate(self.schema.numeric_features):
+            if number.counts:
+                feature = self.schema.counts_of[number.name]
+                known = ids[:, self._first[feature.name]].astype(np.int64) - 1
+                mean, deviation = numeric[number.name]
+                numbers[:, place] = (self._log_counts[feature.table][known] - mean) / deviation
+        whole = Samples(base["number"], ids, numbers, base["label"], base["seat"])
+        query = np.asarray(base["query"], bool)
+        tally = self._tally(engine, kept, ids)
+        for part, own in (("support", ~query), ("query", query)):
+            tally.add_labels(part, whole.label[own])
         return {
             part: Samples(*(values[own] for values in whole))
             for part, own in (("support", ~query), ("query", query))
+        }, tally
+
+    def _tally(self, engine, kept, ids) -> Tally:
+        """Counts what is out of vocabulary."""
+        tally = Tally()
+        some = [f for f in self.schema.id_features if self._is_by_frequency(f)][:COLUMNS]
+        plain = [feature for feature in some if isinstance(feature, Categorical)]
+        counts = [f"count({self.own[feature.name]})" for feature in plain]
+        there = engine.row(f"SELECT {', '.join(counts)} FROM {kept}") if plain else ()
+        for feature in some:
+            first, slots = self._first[feature.name], feature.slots
+            own = ids[:, first : first + slots]
+            unknown = int((own <= self.vocabularies[feature.table].out_of_vocabulary).sum())
+            empty = int((own == 0).sum())
+            if feature in plain:
+                values = int(there[plain.index(feature)])
+                unknown -= len(ids) - values
+            else:
+                unknown, values = unknown - empty, own.size - empty
+            tally.unknown[feature.table] += max(unknown, 0)
+            tally.there[feature.table] += values
+        return tally
+
+    def _is_by_frequency(self, feature):
+        return self.vocabularies[feature.table].kind == "frequency"
+
+    @property
+    def by_frequency(self) -> dict[str, str]:
+        """Table of a vocabulary by frequency -> what it is called in the engine."""
+        return {
+            table: self._table(table)
+            for table, vocabulary in self.vocabularies.items()
+            if vocabulary.kind == "frequency"
         }
+
+    @functools.cached_property
+    def _first(self) -> dict[str, int]:
+        """Feature -> its first packed position."""
+        names = [feature.name for feature in self.schema.positions]
+        return {name: place for place, name in reversed(list(enumerate(names)))}
+
+    def _numbers(self, numeric) -> Iterable[str]:
+        """SQL of each number of a sample; empty for counts, which follow from ids."""
+        for number in self.schema.numeric_features:
+            if number.counts:
+                yield ""
+                continue
+            mean, deviation = numeric[number.name]
+            value = f"({self.own[number.name]} - '{mean}'::DOUBLE) / '{deviation}'::DOUBLE"
+            yield f"coalesce({value}, 0)::FLOAT"
+        for feature in self.schema.weighted_features:
+            for slot in range(1, feature.slots + 1):
+                yield f"coalesce({self.rows.weights[feature.name]}[{slot}], 0)::FLOAT"
+
+    def _ids(self, engine, bucket, kept, count) -> np.ndarray:
+        """[count, positions] ids plus one, 0 where a slot is empty."""
+        largest = max((v.rows for v in self.vocabularies.values()), default=0)
+        dtype = np.int32 if largest <= LARGEST_INT32 else np.int64
+        ids = np.zeros((count, len(self.schema.positions)), dtype)
+        first = self._first
+        for name in dict.fromkeys(self._group_of.values()):
+            found = engine.arrays(f"FROM {engine.kept(name, [bucket])}")
+            for feature in self._groups[int(name.removeprefix("ids_")) // JOINS]:
+                ids[found["row"], first[feature.name]] = found[self._alias(feature)] + 1
+        plain = [
+            feature
+            for feature in self.schema.id_features
+            if isinstance(feature, Categorical) and not self._is_joined(feature)
+        ]
+        for start in range(0, len(plain), COLUMNS):
+            some = plain[start : start + COLUMNS]
+            listed = ", ".join(
+                f"{self._plain(f, self.own[f.name])} AS {self._alias(f)}" for f in some
+            )
+            found = engine.arrays(f"SELECT {listed} FROM {kept}")
+            for feature in some:
+                ids[:, first[feature.name]] = self._placed(feature, found[self._alias(feature)]) + 1
+        for feature in self.schema.id_features:
+            slots = isinstance(feature, MultiHot) and engine.kept(self._alias(feature), [bucket])
+            if slots:
+                found = engine.arrays(f"FROM {slots}")
+                places = first[feature.name] + np.asarray(found["slot"]) - 1
+                ids[found["row"], places] = self._placed(feature, found["id"]) + 1
+        return ids
+
+    def _placed(self, feature, found) -> np.ndarray:
+        """Ids of what `_plain` gave: of numbers between boundaries, their places."""
+        vocabulary = self.vocabularies[feature.table]
+        if vocabulary.kind != "buckets":
+            return np.asarray(found)
+        numbers = np.ma.filled(found, np.nan).astype(np.float64)
+        places = 1 + np.searchsorted(np.array(vocabulary.boundaries), numbers, "right")
+        return np.where(np.isnan(numbers), 0, places)
 
     def nothing(self) -> Samples:
         """The samples of no task."""
-
-        def whole(*shape):
-            return np.zeros([0, *shape], np.int64)
-
-        def number(*shape):
-            return np.zeros([0, *shape], np.float32)
-
+        whole = np.zeros(0, np.int64)
         return Samples(
-            whole(),
-            whole(len(self.schema.positions)),
-            number(self.schema.numeric_width),
-            number(),
-            whole(),
+            whole,
+            np.zeros((0, len(self.schema.positions)), np.int64),
+            np.zeros((0, self.schema.numeric_width), np.float32),
+            np.zeros(0, np.float32),
+            whole,
         )
 
     def _alias(self, feature):
@@ -257,36 +412,32 @@ class Ids:
 
     def _join(self, feature):
         """SQL that joins the vocabulary, by frequency, of a categorical feature."""
-        alias, number = self._alias(feature), self.rows.tables.index(feature.table)
-        return f"LEFT JOIN vocabulary_{number} {alias} ON {alias}.value = kept.{self.own[feature.name]}"
-
-    def _log_count(self, feature):
-        """SQL of the logarithm of how often a value occurs, where its vocabulary is joined."""
-        return f"ln(coalesce({self._alias(feature)}.n, 1))"
-
-    def _id(self, feature, value, alias):
-        """SQL of the id of a value."""
-        vocabulary = self.vocabularies[feature.table]
-        if vocabulary.kind == "frequency":
-            other = hashed(value, vocabulary.out_of_vocabulary)
-            return f"coalesce({alias}.id, {other})"
-        if vocabulary.kind == "hash":
-            return hashed(value, vocabulary.rows)
-        if vocabulary.kind == "identity":
-            return value
-        return f"CASE WHEN {value} IS NULL THEN 0 ELSE 1{''.join(f' + ({value} >= {limit!r})::INT' for limit in vocabulary.boundaries)} END"
-
-    def _lists(self, engine, feature, bucket):
-        own = self.own[feature.name]
-        frequency = self.vocabularies[feature.table].kind == "frequency"
-        join = (
-            f"LEFT JOIN vocabulary_{self.rows.tables.index(feature.table)} known USING (value)"
-            if frequency
-            else ""
+        alias = self._alias(feature)
+        return (
+            f"LEFT JOIN {self._table(feature.table)} {alias} "
+            f"ON {alias}.value = kept.{self.own[feature.name]}"
         )
-        each = f"SELECT file_row_number, unnest({own}) AS value, generate_subscripts({own}, 1) AS slot FROM {engine.kept('kept', [bucket])}"
-        ids = f"list({self._id(feature, 'value', 'known')} + 1 ORDER BY slot) AS ids"
-        return f"SELECT file_row_number, {ids} FROM ({each}) {join} GROUP BY file_row_number"
+
+    def _known(self, feature, value, alias):
+        """SQL of the id of a value of a vocabulary by frequency, where that is joined."""
+        vocabulary = self.vocabularies[feature.table]
+        other = hashed(value, vocabulary.out_of_vocabulary)
+        kind = "INTEGER" if vocabulary.rows <= LARGEST_INT32 else "BIGINT"
+        return f"coalesce({alias}.id, {other})::{kind}"
+
+    def _plain(self, feature, value):
+        """SQL of the id of a value that needs no vocabulary; of the number that falls into a
+        bucket.
+        """
+        vocabulary = self.vocabularies[feature.table]
+        return hashed(value, vocabulary.rows) if vocabulary.kind == "hash" else value
+
+
+def _of_each(numbers: list[int]) -> str:
+    """SQL of the number of table `t`."""
+    if len(set(numbers)) == 1:
+        return str(numbers[0])
+    return f"[{', '.join(map(str, numbers))}][t + 1]"
 
 
 def hashed(value: str, rows: int) -> str:

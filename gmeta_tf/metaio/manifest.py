@@ -5,20 +5,24 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.folder import join
-from gmeta_tf.metaio.vocabulary import Vocabulary, text
+from gmeta_tf.metaio.text import text
+from gmeta_tf.metaio.vocabulary import Vocabulary
 from gmeta_tf.schema import Categorical, Feature, Numeric, Schema
 
 NAME = "manifest.json"
 FORMAT = 3
 CHUNK = 1 << 22  # bytes to read at a time
+BLANKS = str.maketrans("\t\n\r", "   ")
+LINES = 1 << 16  # of a vocabulary, to write at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,24 +248,31 @@ class Manifest:
     def _with_values(self, table):
         if not table.file:
             return table.vocabulary
+        pairs = [json.loads(line) for line in read_bytes(self.checked_file(table)).splitlines()]
+        return dataclasses.replace(
+            table.vocabulary,
+            values=[value for value, _ in pairs],
+            counts=[count for _, count in pairs],
+        )
+
+    def checked_file(self, table: Table) -> str:
+        """The file of a vocabulary's values, after its checksum was compared.
+
+        Raises:
+          FileNotFoundError, ValueError: it is missing or changed.
+        """
         path = join(self.folder, table.file)
         if not tf.io.gfile.exists(path):
             raise FileNotFoundError(
                 f"data must hold every file of its manifest. Received: {path} is missing. Prepare "
                 "it again."
             )
-        lines = read_bytes(path)
-        if hashlib.sha256(lines).hexdigest() != table.sha256:
+        if measured(path)[1] != table.sha256:
             raise ValueError(
                 f"{path} must be as preparation wrote it. Received: another. Prepare the data "
                 "again."
             )
-        pairs = [json.loads(line) for line in lines.splitlines()]
-        return dataclasses.replace(
-            table.vocabulary,
-            values=[value for value, _ in pairs],
-            counts=[count for _, count in pairs],
-        )
+        return path
 
     def encode(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Encodes raw columns of n samples as preparation did, for `Schema.pack` and
@@ -310,23 +321,41 @@ class Manifest:
         vocabulary = self.vocabularies[feature.table]
         if isinstance(feature, Categorical):
             return vocabulary.ids(values, name=feature.name)
-        return [vocabulary.ids(_texts(value), name=feature.name).tolist() for value in values]
+        return [
+            vocabulary.ids(_texts(value, feature, vocabulary), name=feature.name).tolist()
+            for value in values
+        ]
 
 
-def save_vocabulary(vocabulary: Vocabulary, folder, number: int) -> Table:
-    """Writes a vocabulary's values and counts, where it has any, as the `number`th file; returns
-    the manifest's entry.
+def save_vocabulary(
+    vocabulary: Vocabulary,
+    folder,
+    number: int,
+    *,
+    values: Iterable[tuple[str, int]] | None = None,
+) -> Table:
+    """Writes a vocabulary's values with their counts, where its kind has any, as the `number`th
+    file; returns the manifest's entry.
+
+    Args:
+      vocabulary: of a table.
+      folder: of the manifest.
+      number: of the file.
+      values: in order of id, each with its count; default: the vocabulary's own.
     """
     bare = dataclasses.replace(vocabulary, values=(), counts=())
     if vocabulary.kind != "frequency":
         return Table(bare)
-    name = f"vocabulary-{number:03d}.jsonl"
-    lines = "".join(
-        json.dumps(pair) + "\n" for pair in zip(vocabulary.values, vocabulary.counts, strict=True)
-    ).encode()
+    if values is None:
+        values = zip(vocabulary.values, vocabulary.counts, strict=True)
+    name, digest = f"vocabulary-{number:03d}.jsonl", hashlib.sha256()
+    lines = (json.dumps(pair) + "\n" for pair in values)
     with tf.io.gfile.GFile(join(folder, name), "wb") as file:
-        file.write(lines)
-    return Table(bare, name, hashlib.sha256(lines).hexdigest())
+        file.write(b"")  # there may be no value at all
+        while some := "".join(itertools.islice(lines, LINES)).encode():
+            digest.update(some)
+            file.write(some)
+    return Table(bare, name, digest.hexdigest())
 
 
 def _plain_table(table):
@@ -346,12 +375,23 @@ def _shard(plain):
     return Shard(**{**plain, "bytes": (first, second), "sha256": (support, query)})
 
 
-def _texts(value) -> list[str]:
-    """The texts of one multi-hot sample, without empty ones."""
-    if value is None:
-        return []
-    values = text(value).split(" ") if isinstance(value, str | bytes) else map(text, value)
-    return [one for one in values if one]
+def _texts(value, feature, vocabulary) -> list[str]:
+    """The texts of one multi-hot sample, without empty ones. Text of several is parted, unless it
+    is a value itself, as one with a blank that came in a list.
+    """
+    if isinstance(value, str | bytes):
+        whole = text(value)
+        value = [whole] if vocabulary.holds(whole) else parted(whole, feature.separator)
+    elif not isinstance(value, Iterable):
+        value = [value]
+    return [one for one in map(text, value) if one]
+
+
+def parted(whole: str, separator: str) -> list[str]:
+    """The values in a text, parted by the separator; by a blank, also by tabs and ends of lines."""
+    if separator == " ":
+        return whole.translate(BLANKS).split(" ")
+    return [one.strip(" ") for one in whole.split(separator)]
 
 
 def _weights(weights, values, feature) -> list[float]:
@@ -369,7 +409,7 @@ def _weights(weights, values, feature) -> list[float]:
 def _standardised(values, name, mean, deviation):
     """[n] float32."""
     try:
-        numbers = np.array([np.nan if value is None else value for value in values], np.float64)
+        numbers = np.array([value if text(value) else np.nan for value in values], np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must be numbers. Received: {error}. Give None where there is none."

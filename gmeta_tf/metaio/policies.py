@@ -60,7 +60,8 @@ class Split:
     Attributes:
       by: "time": the query set is a task's last samples by `Source.order_by`, the support set those
         before; "random": both are drawn by seed; "column": `column` says "support" or "query".
-      query: samples of a query set; by column: at most so many, the last.
+      query: samples of a query set; by column: at most so many, the last. Below 1: that share of a
+        task's most recent samples, so many that `support` others are left; "leave_one_out": 1.
       support: the most samples of a support set, the last before the query; older ones are dropped
         and counted.
       least_support: a task with fewer support samples is dropped and counted; equal to `support`:
@@ -76,11 +77,13 @@ class Split:
       validation: tasks of it, as text, by list.
       test: tasks of it, as text, by list.
       cold_items: items that training never sees.
+      duplicates: samples of one place in a task's order: "refuse" them; take the "first" or the
+        "last" of the files, and count the others; or "keep" all.
       seed: of every draw.
     """
 
     by: Literal["time", "random", "column"] = "time"
-    query: int = 10
+    query: int | float | Literal["leave_one_out"] = 10
     support: int = 20
     least_support: int = 1
     column: str = ""
@@ -92,15 +95,26 @@ class Split:
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     cold_items: ColdItems | None = None
+    duplicates: Literal["refuse", "first", "last", "keep"] = "refuse"
     seed: int = 0
 
     def __post_init__(self):
+        if self.query == "leave_one_out":
+            object.__setattr__(self, "query", 1)
         for name in ("fractions", "validation", "test"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.query < 1 or self.support < 1:
+        whole = isinstance(self.query, int) or float(self.query).is_integer()
+        if not (0 < self.query < 1 or (whole and self.query >= 1)) or self.support < 1:
             raise ValueError(
-                f"query and support must be at least 1. Received: query={self.query}, "
-                f"support={self.support}. Give each a sample."
+                "query must be a number of samples, or a share below 1, and support at least 1. "
+                f"Received: query={self.query}, support={self.support}. Give each a sample."
+            )
+        if whole:
+            object.__setattr__(self, "query", int(self.query))
+        elif self.by == "column" or self.episodes > 1:
+            raise ValueError(
+                "query must be a number of samples where a column splits, or for several episodes. "
+                f"Received: query={self.query}. Give a whole number."
             )
         if not 1 <= self.least_support <= self.support:
             raise ValueError(
@@ -138,6 +152,25 @@ class Split:
                 f"{len(self.validation)} and {len(self.test)} tasks, {len(both)} of them in both. "
                 "Mend the lists."
             )
+
+    @property
+    def most_query(self) -> int:
+        """The most samples of a query set."""
+        if isinstance(self.query, int):
+            return self.query
+        return max(1, int(float(self.query) * self._most_of_a_share + 0.5))
+
+    @property
+    def _most_of_a_share(self) -> int:
+        """How many of a task's samples are parted by a share."""
+        return int(self.support / (1 - float(self.query)) + 1e-9)
+
+    def query_of(self, samples: str) -> str:
+        """SQL of the size of the query set of a task of so many samples."""
+        if isinstance(self.query, int):
+            return str(self.query)
+        parted = f"least({samples}, {self._most_of_a_share})"
+        return f"greatest(1, floor({parted} * {self.query} + 0.5))::BIGINT"
 
     @property
     def partitions(self) -> tuple[str, ...]:

@@ -7,24 +7,25 @@ at all (`folder`).
 
 import contextlib
 import dataclasses
-import errno
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import duckdb
 from tqdm import tqdm
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.metaio import report
 from gmeta_tf.metaio.encode import write_records
 from gmeta_tf.metaio.engine import DuckDB
-from gmeta_tf.metaio.folder import is_remote, join, temporary_folder, whole_folder
+from gmeta_tf.metaio.folder import PREPARED, is_remote, join, temporary_folder, whole_folder
 from gmeta_tf.metaio.ids import Ids
 from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocabulary
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.metaio.samples import TaskSamples, together
 from gmeta_tf.metaio.source import Source
-from gmeta_tf.metaio.vocabulary import Policy
+from gmeta_tf.metaio.told import engine_errors_told
+from gmeta_tf.metaio.vocabulary import Policy, Vocabulary
 from gmeta_tf.schema import Numeric
 from gmeta_tf.version import __version__
 
@@ -40,6 +41,7 @@ def prepare(
     split: Split | None = None,
     vocabularies: Mapping[str, Policy] | None = None,
     counts: tuple[str, ...] = (),
+    labels: Mapping[str, float] | None = None,
     like: Manifest | None = None,
     lanes: int = 8,
     shard_megabytes: int = 64,
@@ -49,6 +51,7 @@ def prepare(
     threads: int = 0,
     scratch: str | None = None,
     progress: bool = False,
+    inputs: Sequence = (),
 ) -> Manifest:
     """Makes a folder of task files. The same rows and options give the same files, byte by byte.
 
@@ -59,6 +62,8 @@ def prepare(
       vocabularies: table -> how its vocabulary is made; default `Policy()`.
       counts: categorical features that are counted: `item` gets a numeric feature `item_count`, see
         `Numeric.counts`.
+      labels: text of a label -> the number that it means, such as {"yes": 1, "no": 0}; a label of
+        another text is refused. Default: labels are numbers.
       like: prepared data whose vocabularies and numbers' means are applied unchanged.
       lanes: groups of files of a partition; no more ranks than lanes can read it.
       shard_megabytes: about the most that a support and a query file take together.
@@ -69,12 +74,14 @@ def prepare(
       scratch: folder for temporary files, up to twice the size of the raw rows; default: beside
         `out`.
       progress: show a progress bar.
+      inputs: other files that the call read, which must not lie in a folder that is replaced.
 
     Returns:
       The manifest.
 
     Raises:
-      FileExistsError: `out` holds something and `overwrite` is False.
+      FileExistsError: `out` holds something and `overwrite` is False, or something that
+        preparation did not make, or an input.
       NotADirectoryError: `out` is a file, or lies below one.
       OSError: the folder cannot be made, or the disk is full.
       ValueError: a column is missing or of a type that its feature cannot take, a label or a number
@@ -94,7 +101,7 @@ def prepare(
         schema=dataclasses.replace(source.schema, features=(*source.schema.features, *counted)),
     )
     policies = (
-        {table: policy_of(made) for table, made in like.vocabularies.items()}
+        {name: policy_of(table.vocabulary) for name, table in like.tables.items()}
         if like
         else dict(vocabularies or {})
     )
@@ -116,14 +123,19 @@ def prepare(
             f"scratch must be a local folder for out={out}. Received: none. Name one with room for "
             "the rows twice."
         )
-    with _full_disk_told(out), contextlib.ExitStack() as open_:
-        folder = open_.enter_context(whole_folder(str(out), overwrite=overwrite))
-        work = open_.enter_context(
-            temporary_folder(scratch or folder, SCRATCH if scratch is None else "gmeta-prepare-")
+    copies: dict[str, str] = {}
+    with (
+        engine_errors_told(out, memory=memory, copies=copies),
+        contextlib.ExitStack() as open_,
+    ):
+        inputs = [*source.files, *inputs]
+        folder = open_.enter_context(
+            whole_folder(str(out), contents=PREPARED, overwrite=overwrite, inputs=inputs)
         )
-        engine = DuckDB(work, memory=memory, threads=threads)
+        work = open_.enter_context(_work_folder(folder, scratch))
+        engine = DuckDB(work, memory=memory, threads=threads, copies=copies)
         open_.callback(engine.close)
-        rows = Rows(engine, source, split, policies)
+        rows = Rows(engine, source, split, policies, labels)
         shard_samples = min(
             MOST_SAMPLES, max(1, (shard_megabytes << 20) // _bytes_of_sample(source.schema))
         )
@@ -139,6 +151,18 @@ def prepare(
         return dataclasses.replace(made, folder=str(out))
 
 
+def _given(like, engine) -> dict[str, tuple[Vocabulary, str]]:
+    """table -> a vocabulary of prepared data, and a local file of its values."""
+    made = {}
+    for name, table in like.tables.items():
+        file = ""
+        if table.file:
+            file = os.path.join(engine.folder("like"), table.file)
+            tf.io.gfile.copy(like.checked_file(table), file)
+        made[name] = (table.vocabulary, file)
+    return made
+
+
 def policy_of(vocabulary) -> Policy:
     """The policy that a vocabulary follows."""
     rows = {} if vocabulary.kind in ("frequency", "buckets") else {"rows": vocabulary.rows}
@@ -152,7 +176,10 @@ def _bytes_of_sample(schema):
 def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) -> Manifest:
     samples, ids = TaskSamples(rows), Ids(rows)
     rows.load()
+    report.tell_files(rows.counts)
     counts = samples.choose_tasks(lanes=lanes, shard_samples=shard_samples, like=like is not None)
+    counts |= rows.counts
+    report.tell_dropped(counts, rows.split)
     samples.stage()
     buckets = samples.buckets()
     numbers = [bucket for bucket, *_ in buckets]
@@ -174,7 +201,8 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
                 strict=True,
             )
         )
-        ids.make(training, numbers, given=like.vocabularies if like else None)
+        ids.make(training, numbers, given=_given(like, rows.engine) if like else None)
+        ids.join(numbers)
         numeric = (
             like.numeric
             if like
@@ -183,11 +211,18 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
         for partition in rows.split.partitions:
             tf.io.gfile.makedirs(join(folder, partition))
-        shards = list(
-            each(
-                lambda file: _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip), files
-            )
-        )
+
+        def write(file):
+            return _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip)
+
+        shards, tallies = [], {partition: report.Tally() for partition in rows.split.partitions}
+        for (partition, *_), (shard, tally) in zip(files, each(write, files), strict=True):
+            shards.append(shard)
+            tallies[partition].add(tally)
+    report.tell_labels(tallies)
+    report.tell_unknown(tallies, _held_out(rows), like=like.folder if like else "")
+    if not like:
+        report.warn_of_values(rows.engine, ids.by_frequency, rows.table_types)
     of_lane: dict[tuple[str, int], list[Shard]] = {}
     for (partition, lane, *_), shard in zip(files, shards, strict=True):
         of_lane.setdefault((partition, lane), []).append(shard)
@@ -207,9 +242,9 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         schema=ids.schema_with_sizes(),
         split=dataclasses.asdict(rows.split),
         support_size=rows.split.support,
-        query_size=rows.split.query,
+        query_size=rows.split.most_query,
         tables={
-            table: save_vocabulary(vocabulary, folder, number)
+            table: save_vocabulary(vocabulary, folder, number, values=ids.values(table))
             for number, (table, vocabulary) in enumerate(ids.vocabularies.items())
         },
         numeric=numeric,
@@ -255,38 +290,33 @@ def _files(buckets, partitions, lanes, *, suffix):
 
 def _write_shard(ids, folder, bucket, support, query, *, numeric, gzip):
     files, tasks, samples = {"support": support, "query": query}, 0, 0
-    encoded = (
-        ids.encoded(ids.engine.fork(), bucket, numeric)
-        if bucket is not None
-        else dict.fromkeys(files, ids.nothing())
-    )
+    encoded, tally = dict.fromkeys(files, ids.nothing()), report.Tally()
+    if bucket is not None:
+        encoded, tally = ids.encoded(ids.engine.fork(), bucket, numeric)
     for part, name in files.items():
         tasks = write_records(join(folder, name), encoded[part], gzip=gzip)
         samples += len(encoded[part].label)
     sizes, sums = zip(*(measured(join(folder, name)) for name in files.values()), strict=True)
-    return Shard(
+    shard = Shard(
         support=support, query=query, tasks=tasks, samples=samples, bytes=sizes, sha256=sums
     )
+    return shard, tally
 
 
-@contextlib.contextmanager
-def _full_disk_told(out):
-    """Tells of a full disk as such, whichever library met it."""
-    try:
-        yield
-    except (duckdb.Error, tf.errors.OpError, OSError) as error:
-        said, full = (
-            str(error),
-            getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT),
+def _held_out(rows) -> set[str]:
+    """Tables of the task, and of cold items, which are new in partitions apart from training."""
+    cold = rows.split.cold_items
+    columns = {*rows.keys, *([cold.column] if cold else [])}
+    return {feature.table for feature in rows.schema.id_features if feature.name in columns}
+
+
+def _work_folder(folder, scratch):
+    """Where temporary files lie."""
+    if scratch is None:
+        return temporary_folder(folder, SCRATCH)
+    if not os.path.isdir(scratch):
+        raise NotADirectoryError(
+            f"scratch must be a folder that exists. Received: scratch={scratch}. Make it, or name "
+            "another."
         )
-        if full or any(
-            words in said
-            for words in ("No space left", "File too large", "quota exceeded", "failed to offload")
-        ):
-            raise OSError(
-                errno.ENOSPC,
-                f"the disk must have room for the files and twice the raw rows. Received: {said} "
-                f"while preparing {out}. "
-                "Free some, or name another folder with --scratch.",
-            ) from error
-        raise
+    return temporary_folder(scratch, "gmeta-prepare-")

@@ -281,7 +281,10 @@ class Reader:
         )
         support, task = self._examples(support, self.support_size, kept=self.max_support)
         query, same = self._examples(query, self.manifest.query_size, kept=self.manifest.query_size)
-        message = f"support and query must hold the same tasks in the same order. Received: others in {self.folder}. Prepare it again."
+        message = (
+            "support and query must hold the same tasks in the same order. Received: others in "
+            f"{self.folder}. Prepare it again."
+        )
         with tf.control_dependencies([tf.debugging.assert_equal(task, same, message=message)]):
             if epoch is not None and self.redraw:
                 support, query = self._redrawn(support, query, task, epoch)
@@ -309,7 +312,10 @@ class Reader:
         }
         parsed = tf.io.parse_example(records, spec)
         lengths = parsed["label"].row_lengths()
-        message = f"records must fit the schema of their manifest. Received: other lengths in {self.folder}. Prepare it again."
+        message = (
+            "records must fit the schema of their manifest. Received: other lengths in "
+            f"{self.folder}. Prepare it again."
+        )
         fits = [
             tf.debugging.assert_less_equal(lengths, samples, message=message),
             tf.debugging.assert_equal(
@@ -398,7 +404,10 @@ def _whole_records(file, count, *, compression):
     """The records of a file. TensorFlow's error for a damaged one has no file name: ours comes in
     its place.
     """
-    message = f"{file} must hold {count} whole records, as its manifest says. Received: fewer (damaged, or unreadable). Prepare it again."
+    message = (
+        f"{file} must hold {count} whole records, as its manifest says. Received: fewer (damaged, "
+        "or unreadable). Prepare it again."
+    )
 
     def complain(_):
         with tf.control_dependencies([tf.debugging.Assert(False, [message])]):

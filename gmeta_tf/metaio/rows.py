@@ -5,30 +5,37 @@ A source's names never enter SQL, so they may be anything: its columns are taken
 called `task`, `label`, `order_0` …, `feature_0` ….
 """
 
-import duckdb
+from collections.abc import Mapping
 
-from gmeta_tf.metaio import checks
+from gmeta_tf.metaio import checks, text
 from gmeta_tf.metaio.engine import DuckDB, quoted
+from gmeta_tf.metaio.notes import warn
+from gmeta_tf.metaio.orders import LADDER, guess, order_of
 from gmeta_tf.metaio.policies import Split
+from gmeta_tf.metaio.sources.reading import make_views
+from gmeta_tf.metaio.sources.sides import PARTNER, join_sides, tell_partners
 from gmeta_tf.metaio.vocabulary import LARGEST_ROWS, Policy
-from gmeta_tf.schema import Categorical, Numeric, Schema
+from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
-INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
+LARGEST_FLOAT = 3.4028234663852886e38  # of float32
+RULES = 100  # that are counted in one go, once one is known to be broken
 SEPARATOR = "\x1f"  # between the columns of a task key
 
 
 class Rows:
     """The rows of a source, in views and tables of the engine.
 
-        raw, samples    views: the rows as they are, and of one type a kind of feature, with `cold`:
-        of a cold item cold_items      values that training never sees sizes           a line a
-        task: how many samples it has, and when the first was
+        raw, samples    views: the rows as they are, and of one type a kind of feature,
+                        with `cold`: of a cold item
+        cold_items      values that training never sees
+        sizes           a line a task: how many samples it has, and when the first was
 
     Args:
       engine: where they lie.
       source: the raw interactions.
       split: the policies.
       policies: of vocabularies, by table; others are `Policy()`.
+      labels: text of a label -> the number that it means; none: labels are numbers.
 
     Attributes:
       schema: of the source.
@@ -38,16 +45,29 @@ class Rows:
       own: feature -> what its column is called here.
       weights: weighted feature -> the same of its weights.
       tables: of the schema's id features.
+      features_of: table -> its features.
+      counts: of files, and of rows that were left out.
       table_types: table -> the type in which its values are compared.
     """
 
-    def __init__(self, engine: DuckDB, source, split: Split, policies: dict[str, Policy]):
-        self.engine, self.source, self.split = engine, source, split
+    def __init__(
+        self,
+        engine: DuckDB,
+        source,
+        split: Split,
+        policies: dict[str, Policy],
+        labels: Mapping[str, float] | None = None,
+    ):
+        self.engine, self.source, self.split, self.labels = engine, source, split, labels
+        self.counts: dict[str, int] = {}
         self.schema: Schema = source.schema
         self.keys = (
             [self.schema.task] if isinstance(self.schema.task, str) else list(self.schema.task)
         )
-        self.tables = list(dict.fromkeys(feature.table for feature in self.schema.id_features))
+        self.features_of: dict[str, list] = {}
+        for feature in self.schema.id_features:
+            self.features_of.setdefault(feature.table, []).append(feature)
+        self.tables = list(self.features_of)
         self.policies = {table: policies.get(table, Policy()) for table in self.tables}
         unknown = sorted(set(policies) - set(self.tables))
         if unknown:
@@ -85,30 +105,91 @@ class Rows:
             value that it must not.
         """
         names = self._names()
-        try:
-            columns = self.engine.columns(self.source.sql)
-            checks.require_columns({*names.values(), *self.keys}, [name for name, _ in columns])
-            place = {name: i + 1 for i, (name, _) in reversed(list(enumerate(columns)))}
-            keys = [f"#{place[key]}" for key in self.keys]
-            task = (
-                keys[0]
-                if len(keys) == 1
-                else f"concat_ws({quoted(SEPARATOR)}, {', '.join(f'{k}::VARCHAR' for k in keys)})"
-            )
-            absent = " OR ".join(f"{key} IS NULL" for key in keys)
-            chosen = ", ".join(f"#{place[name]} AS {own}" for own, name in names.items())
-            self.engine.run(
-                f"CREATE VIEW raw AS SELECT CASE WHEN {absent} THEN NULL ELSE {task} END AS task, "
-                f"{chosen} FROM ({self.source.sql})"
-            )
-            self._types = dict(self.engine.columns("FROM raw"))
+        needed = {*names.values(), *self.keys}
+        self.counts |= make_views(self.engine, self.source.tables)
+        join_sides(self.engine, self.source.sides, needed)
+        columns = self.engine.columns(self.source.sql)
+        checks.require_columns(needed, [name for name, _ in columns])
+        self._place = {name: i + 1 for i, (name, _) in reversed(list(enumerate(columns)))}
+        self._kind = dict(reversed(columns))
+        chosen = {own: f"#{self._place[name]}" for own, name in names.items()}
+        kinds = self._kinds_of_orders()
+        while True:
+            self._make_raw(chosen, kinds)
             self._make_views()
-            self._count()
-        except duckdb.Error as error:
-            raise ValueError(
-                f"source must have the columns that its schema reads. Received: {error}. Mend its "
-                "query or its files."
-            ) from None
+            self._count(kinds)
+            failed = self._failed_orders(kinds)
+            if not failed:
+                break
+            for own in failed:
+                kinds[own] = LADDER[kinds[own]]
+            for view in ("samples", "raw"):
+                self.engine.drop(view)
+            for table in ("sizes", "cold_items"):
+                self.engine.run(f"DROP TABLE IF EXISTS {table}")
+        rows = self.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM sizes")[0]
+        without = [
+            int(self.engine.row(f"SELECT coalesce(sum(partners_{n}), 0) FROM sizes")[0])
+            for n in range(len(self.source.sides))
+        ]
+        tell_partners(self.source.sides, rows, without)
+
+    def _kinds_of_orders(self) -> dict[str, str]:
+        """order_0 … -> its kind, of those that are text and whose order matters."""
+        split = self.split
+        latest = split.cold_items and split.cold_items.latest
+        if split.by == "random" and split.tasks_by != "time" and not latest:
+            return {}
+        return {
+            own: guess(
+                self.engine,
+                f"SELECT #{self._place[name]} AS value FROM ({self.source.sql})",
+                "value",
+                name,
+                first=own == self.orders[0],
+            )
+            for own, name in zip(self.orders, self.source.order_by, strict=True)
+            if self._kind[name] == "VARCHAR"
+        }
+
+    def _make_raw(self, chosen: dict[str, str], kinds: dict[str, str]):
+        """Makes `raw`; of doubles only one, where that is asked for."""
+        columns = {"task": self._task()} | chosen
+        for own, kind in kinds.items():
+            columns[own] = order_of(kind, chosen[own]).value
+            columns[f"{own}_fails"] = order_of(kind, chosen[own]).fails or "false"
+        for number in range(len(self.source.sides)):
+            partner = self._place.get(PARTNER.format(number))
+            columns[f"partner_{number}"] = f"#{partner} IS NOT NULL" if partner else "true"
+        listed = ", ".join(f"{value} AS {own}" for own, value in columns.items())
+        sql = f"SELECT {listed} FROM ({self.source.sql})"
+        if self.split.duplicates not in ("first", "last"):
+            self.engine.run(f"CREATE VIEW raw AS {sql}")
+        else:
+            order = "ASC" if self.split.duplicates == "first" else "DESC"
+            self.engine.run(
+                f"""CREATE TABLE raw AS
+                SELECT * EXCLUDE (row) FROM (SELECT *, row_number() OVER () AS row FROM ({sql}))
+                QUALIFY row_number() OVER (
+                    PARTITION BY task, {", ".join(self.orders)} ORDER BY row {order}) = 1"""
+            )
+            (before,) = self.engine.row(f"SELECT count(*) FROM ({self.source.sql})")
+            (after,) = self.engine.row("SELECT count(*) FROM raw")
+            self.counts["samples_dropped_as_duplicates"] = before - after
+        self._types = dict(self.engine.columns("FROM raw"))
+
+    def _task(self):
+        """SQL of the task: of one column as it is, of several their texts."""
+        keys = [f"#{self._place[key]}" for key in self.keys]
+        kinds = [self._kind[key] for key in self.keys]
+        for name, kind in zip(self.keys, kinds, strict=True):
+            checks.require_scalar(name, kind)
+        texts = [text.sql(key, kind) for key, kind in zip(keys, kinds, strict=True)]
+        if len(keys) > 1:
+            absent = " OR ".join(f"{one} IS NULL" for one in texts)
+            joined = f"concat_ws({quoted(SEPARATOR)}, {', '.join(texts)})"
+            return f"CASE WHEN {absent} THEN NULL ELSE {joined} END"
+        return keys[0] if kinds[0] in text.INTEGERS | text.LARGE else texts[0]
 
     def _names(self):
         """The columns that preparation reads -> the source's."""
@@ -134,10 +215,20 @@ class Rows:
         extra = ["part"] if self.split.column else []
         self._find_cold_items()
         self.engine.run(
-            "CREATE VIEW samples AS SELECT task, label::FLOAT AS label, "
+            f"CREATE VIEW samples AS SELECT task, {self._label()} AS label, "
             f"{', '.join([*self.orders, *extra, *typed])}, "
             f"{self._is_cold()} AS cold FROM raw"
         )
+
+    def _label(self):
+        """SQL of the label, as a number."""
+        if not self.labels:
+            return "TRY_CAST(label AS FLOAT)"
+        cases = " ".join(
+            f"WHEN {quoted(name)} THEN {float(value)!r}::FLOAT"
+            for name, value in self.labels.items()
+        )
+        return f"CASE {text.sql('label', self._types['label'])} {cases} END"
 
     def _type_of(self, table):
         """The type in which a table's values are compared: text, unless all features that use it
@@ -145,52 +236,61 @@ class Rows:
         """
         if self.policies[table].kind == "buckets":
             return "DOUBLE"
-        features = [feature for feature in self.schema.id_features if feature.table == table]
-        whole = all(
-            isinstance(f, Categorical) and self._types[self.own[f.name]] in INTEGERS
-            for f in features
-        )
-        return "BIGINT" if whole or self.policies[table].kind == "identity" else "VARCHAR"
+        features = self.features_of[table]
+        kinds = {self._types[self.own[feature.name]] for feature in features}
+        if kinds <= text.INTEGERS and all(isinstance(f, Categorical) for f in features):
+            return kinds.pop() if len(kinds) == 1 else "BIGINT"
+        return "BIGINT" if self.policies[table].kind == "identity" else "VARCHAR"
 
     def _typed(self, feature):
         own = self.own[feature.name]
         if isinstance(feature, Numeric):
-            return f"TRY_CAST({own} AS DOUBLE)"
-        to = self.table_types[feature.table]
+            return f"nullif(TRY_CAST({own} AS DOUBLE), 'nan'::DOUBLE)"
+        to, kind = self.table_types[feature.table], self._types[own]
         if isinstance(feature, Categorical):
-            return own if self._types[own] == to else f"TRY_CAST({own} AS {to})"
-        there = (
-            f"list_filter({self._texts(own)}, lambda value: value <> '')"  # which drops NULL, too
-        )
+            if kind == to and kind != "VARCHAR":
+                return own
+            if to == "DOUBLE":
+                return f"nullif(TRY_CAST({own} AS DOUBLE), 'nan'::DOUBLE)"
+            made = text.sql(own, kind)
+            return made if to == "VARCHAR" else f"TRY_CAST({made} AS {to})"
+        there = f"list_filter({self._texts(feature)}, lambda value: value <> '')"  # drops NULL, too
         return (
             there
             if to == "VARCHAR"
             else f"list_transform({there}, lambda value: TRY_CAST(value AS {to}))"
         )
 
-    def _texts(self, own):
+    def _texts(self, feature):
         """SQL of a multi-hot column as a list of texts."""
-        return f"string_split({own}, ' ')" if self._types[own] == "VARCHAR" else f"{own}::VARCHAR[]"
+        own = self.own[feature.name]
+        return _as_texts(own, self._types[own], feature.separator)
 
     def _weight(self, feature):
         """SQL of the weights of a feature's ids, without those of empty texts, as these are
         no ids.
         """
-        own, weights = self.own[feature.name], self.weights[feature.name]
-        pairs = f"list_zip({self._texts(own)}, {self._texts(weights)})"
+        weights = self.weights[feature.name]
+        pairs = f"list_zip({self._texts(feature)}, {self._weight_texts(feature)})"
         kept = f"list_filter({pairs}, lambda pair: pair[1] <> '')"
         return f"list_transform({kept}, lambda pair: TRY_CAST(pair[2] AS DOUBLE)) AS {weights}"
+
+    def _weight_texts(self, feature):
+        weights = self.weights[feature.name]
+        return _as_texts(weights, self._types[weights], feature.separator)
 
     def _find_cold_items(self):
         cold = self.split.cold_items
         if not cold:
             return
+        checks.require_scalar(cold.column, self._types["item"])
         age = "min(TRY_CAST(age AS DOUBLE))" if cold.age_column else "NULL"
-        items = f"SELECT item::VARCHAR AS item, min(order_0) AS first, {age} AS age FROM raw WHERE item IS NOT NULL GROUP BY 1"
+        items = f"""
+            SELECT {self._item()} AS item, min(order_0) AS first, {age} AS age
+            FROM raw GROUP BY 1 HAVING item IS NOT NULL"""
         if cold.listed:
-            chosen = (
-                f"SELECT item FROM ({items}) WHERE item IN ({', '.join(map(quoted, cold.listed))})"
-            )
+            listed = ", ".join(quoted(text.text(item)) for item in cold.listed)
+            chosen = f"SELECT item FROM ({items}) WHERE item IN ({listed})"
         elif cold.since is not None:
             chosen = f"SELECT item FROM ({items}) WHERE age >= {cold.since}"
         else:
@@ -199,10 +299,21 @@ class Rows:
             numbered = f"SELECT item, {number} AS n, count(*) OVER () AS all_items FROM ({items})"
             chosen = f"SELECT item FROM ({numbered}) WHERE n <= round({cold.fraction} * all_items)"
         self.engine.run(f"CREATE TABLE cold_items AS {chosen}")
+        found = [item for (item,) in self.engine.rows("FROM cold_items LIMIT 1")]
+        if cold.listed:
+            known = {item for (item,) in self.engine.rows("FROM cold_items")}
+            checks.require_known("cold_items.listed", cold.listed, known, what="item")
+        elif not found and cold.since is not None:
+            checks.require_ages(self.engine, cold)
+        if not found:
+            warn("no item is cold, so that partitions of cold items are empty")
+
+    def _item(self):
+        return text.sql("item", self._types["item"])
 
     def _is_cold(self):
         return (
-            "coalesce(item::VARCHAR IN (SELECT item FROM cold_items), false)"
+            f"coalesce({self._item()} IN (SELECT item FROM cold_items), false)"
             if self.split.cold_items
             else "false"
         )
@@ -216,48 +327,21 @@ class Rows:
             "task IS NOT NULL",
         )
         for own, name in zip(self.orders, self.source.order_by, strict=True):
-            yield own, name, "a value", f"{own} IS NOT NULL"
-        yield (
-            "label",
-            self.schema.label,
-            "a finite number (of float32)",
-            checks.NUMBER.format(column="label"),
-        )
+            nan = f" AND NOT isnan({own})" if self._types[own] in text.FLOATS else ""
+            yield own, name, "a value", f"{own} IS NOT NULL{nan}"
+        yield self._rule_of_label()
         for feature in self.columns:
-            own = self.own[feature.name]
-            number = f"{own} IS NULL OR {checks.NUMBER.format(column=own)}"
-            kind = "numeric" if isinstance(feature, Numeric) else self.policies[feature.table].kind
-            if kind in ("numeric", "buckets"):
-                yield own, feature.name, "NULL or a finite number (of float32)", number
-            elif kind == "identity" and isinstance(feature, Categorical):
-                most = self._largest(feature)
-                yield (
-                    own,
-                    feature.name,
-                    f"an id of 0 … {most}",
-                    f"TRY_CAST({own} AS BIGINT) BETWEEN 0 AND {most}",
-                )
-            elif kind == "identity":
-                most = self._largest(feature)
-                inside = f"lambda v: v IS NULL OR v = '' OR coalesce(TRY_CAST(v AS BIGINT) BETWEEN 0 AND {most}, false)"
-                yield (
-                    own,
-                    feature.name,
-                    f"ids of 0 … {most}",
-                    f"len(list_filter({self._texts(own)}, {inside})) = len({self._texts(own)})",
-                )
+            yield from self._rules_of(feature)
         for feature in self.schema.weighted_features:
-            ids, weights = (
-                self._texts(self.own[feature.name]),
-                self._texts(self.weights[feature.name]),
-            )
-            finite = f"len(list_filter({weights}, lambda v: coalesce({checks.NUMBER.format(column='v')}, false)))"
-            holds = f"coalesce({finite}, 0) = coalesce(len({weights}), 0) AND coalesce(len({weights}), 0) = coalesce(len({ids}), 0)"
+            ids, weights = self._texts(feature), self._weight_texts(feature)
+            number = f"coalesce({checks.NUMBER.format(column='v')}, false)"
+            finite = f"len(list_filter({weights}, lambda v: {number}))"
+            same = f"coalesce(len({weights}), 0)"
             yield (
                 self.weights[feature.name],
                 feature.weights,
                 f"a finite number for each value of {feature.name}",
-                holds,
+                f"coalesce({finite}, 0) = {same} AND {same} = coalesce(len({ids}), 0)",
             )
         if self.split.column:
             yield (
@@ -267,28 +351,139 @@ class Rows:
                 "part::VARCHAR IN ('support', 'query')",
             )
 
-    def _count(self):
+    def _rule_of_label(self):
+        if self.labels:
+            listed = ", ".join(map(quoted, self.labels))
+            holds = f"{text.sql('label', self._types['label'])} IN ({listed})"
+            return "label", self.schema.label, f"one of the labels {list(self.labels)}", holds
+        number = checks.NUMBER.format(column="label")
+        return "label", self.schema.label, "a finite number (of float32)", number
+
+    def _rules_of(self, feature):
+        own = self.own[feature.name]
+        kind = "numeric" if isinstance(feature, Numeric) else self.policies[feature.table].kind
+        if kind in ("numeric", "buckets"):
+            if self._types[own] in text.INTEGERS:
+                return
+            number = f"TRY_CAST({own} AS DOUBLE)"
+            finite = f"isnan({number}) OR abs({number}) <= {LARGEST_FLOAT}"
+            rule = "NULL or a finite number (of float32)"
+            yield own, feature.name, rule, f"{own} IS NULL OR {finite}"
+        elif kind == "identity":
+            most = self._largest(feature)
+            inside = "coalesce(TRY_CAST({0} AS BIGINT) BETWEEN 0 AND {1}, false)"
+            whole = "{0}::VARCHAR NOT LIKE '%.%' AND " + inside
+            if isinstance(feature, Categorical):
+                value = text.sql(own, self._types[own])
+                yield own, feature.name, f"an id of 0 … {most}", whole.format(f"({value})", most)
+                return
+            holds = f"lambda v: v IS NULL OR v = '' OR ({whole.format('v', most)})"
+            texts = self._texts(feature)
+            every = f"len(list_filter({texts}, {holds})) = len({texts})"
+            yield own, feature.name, f"ids of 0 … {most}", f"{own} IS NULL OR {every}"
+
+    def _count(self, kinds):
+        """Makes `sizes`, and refuses the first row that breaks a rule."""
         rules = list(self._rules())
-        bad = [
-            f"count_if(NOT coalesce({holds}, false)) AS bad_{i}"
-            for i, (*_, holds) in enumerate(rules)
-        ]
+        failing = [f"count_if({own}_fails) AS {own}_failed" for own in kinds]
+        whole = _all_of([f"coalesce({holds}, false)" for *_, holds in rules])
         parts = (
             [f"count_if(part::VARCHAR = '{part}') AS {part}" for part in ("support", "query")]
             if self.split.column
             else []
         )
+        partners = [
+            f"count_if(NOT partner_{n}) AS partners_{n}" for n in range(len(self.source.sides))
+        ]
+        lists = [
+            f"count_if({_like_a_list(self.own[f.name])}) AS list_{i}, "
+            f"count_if({_is_joined(self.own[f.name], f.separator)}) AS joined_{i}, "
+            f"count({self.own[f.name]}) AS there_{i}"
+            for i, f in enumerate(self._texts_of_lists)
+        ]
         self.engine.run(
             f"CREATE TABLE sizes AS SELECT task, {self._is_cold()} AS cold, count(*) AS samples, "
-            "min(order_0) AS first, "
-            f"{', '.join([*parts, *bad])} FROM raw GROUP BY ALL"
+            f"min(order_0) AS first, count_if(NOT ({whole})) AS bad, "
+            f"{', '.join([*failing, *parts, *partners, *lists])} FROM raw GROUP BY task, cold"
         )
-        totals = self.engine.row(
-            "SELECT " + ", ".join(f"sum(bad_{i})" for i in range(len(rules))) + " FROM sizes"
-        )
-        for (own, name, rule, holds), count in zip(rules, totals, strict=True):
-            if count:
-                checks.refuse_row(self.engine, own, name, rule=rule, holds=holds, count=int(count))
+        if self._failed_orders(kinds):
+            return
+        (bad,) = self.engine.row("SELECT sum(bad) FROM sizes")
+        if bad:
+            self._refuse(rules)
+        for i, feature in enumerate(self._texts_of_lists):
+            checks.require_parted(
+                feature,
+                *self.engine.row(
+                    f"SELECT sum(list_{i}), sum(joined_{i}), sum(there_{i}) FROM sizes"
+                ),
+            )
+
+    @property
+    def _texts_of_lists(self):
+        return [
+            feature
+            for feature in self.columns
+            if isinstance(feature, MultiHot) and self._types[self.own[feature.name]] == "VARCHAR"
+        ]
+
+    def _failed_orders(self, kinds) -> list[str]:
+        """The orders of which a value is not of the kind that some rows seemed to have."""
+        if not kinds:
+            return []
+        sums = ", ".join(f"sum({own}_failed)" for own in kinds)
+        found = self.engine.row(f"SELECT {sums} FROM sizes")
+        return [own for own, count in zip(kinds, found, strict=True) if count]
+
+    def _refuse(self, rules):
+        """Names the first rule that is broken, and the first row that breaks it."""
+        for first in range(0, len(rules), RULES):
+            some = rules[first : first + RULES]
+            counts = self.engine.row(
+                "SELECT "
+                + ", ".join(f"count_if(NOT coalesce({holds}, false))" for *_, holds in some)
+                + " FROM raw"
+            )
+            for (own, name, rule, holds), count in zip(some, counts, strict=True):
+                if count:
+                    checks.refuse_row(
+                        self.engine, own, name, rule=rule, holds=holds, count=int(count)
+                    )
 
     def _largest(self, feature):
         return (self.policies[feature.table].rows or LARGEST_ROWS) - 1
+
+
+def _as_texts(own, kind, separator):
+    """SQL of a column of lists, or of text that holds them, as a list of texts."""
+    if kind in ("VARCHAR", '"NULL"', "NULL"):
+        return parted(f"{own}::VARCHAR", separator)
+    return text.sql_of_list(own, kind)
+
+
+def parted(value: str, separator: str) -> str:
+    """SQL of the values in a text, as `manifest.parted` has them."""
+    if separator == " ":
+        return f"string_split(translate({value}, '\t\n\r', '   '), ' ')"
+    return f"list_transform(string_split({value}, {quoted(separator)}), lambda v: trim(v))"
+
+
+def _like_a_list(own):
+    """SQL: a text is a list as programs write it."""
+    return f"regexp_full_match(trim({own}), '\[.*\]|\{{.*\}}', 's')"
+
+
+def _is_joined(own, separator):
+    """SQL: a text holds a sign that parts values elsewhere, and not the separator."""
+    signs = [sign for sign in "|,;" if sign != separator.strip()]
+    any_ = " OR ".join(f"contains({own}, '{sign}')" for sign in signs)
+    return f"({any_}) AND NOT contains({own}, {quoted(separator)})"
+
+
+def _all_of(conditions):
+    """SQL of a conjunction as a balanced tree, as the depth of expressions is limited."""
+    while len(conditions) > 1:
+        conditions = [
+            f"({' AND '.join(conditions[i : i + 8])})" for i in range(0, len(conditions), 8)
+        ]
+    return conditions[0]

@@ -1,8 +1,9 @@
 """The samples of tasks: which tasks there are, and what becomes of their samples.
 
-    tasks             tasks with enough samples: their number, partition, lane and shard; a *bucket*
-    is a shard's tasks staged, kept      on disk, bucket by bucket: the samples of tasks, and those
-    of their support and query sets
+    tasks           tasks with enough samples: their number, partition, lane and shard;
+                    a *bucket* is a shard's tasks
+    staged, kept    on disk, bucket by bucket: the samples of tasks, and those of their support and
+                    query sets
 
 What comes after `staged` is done bucket by bucket, and every order is total: what a bucket's files
 hold depends on its rows alone, not on threads.
@@ -12,8 +13,9 @@ import math
 
 import numpy as np
 
-from gmeta_tf.metaio import checks
+from gmeta_tf.metaio import checks, text
 from gmeta_tf.metaio.engine import DuckDB, quoted
+from gmeta_tf.metaio.notes import warn
 from gmeta_tf.metaio.policies import COLD_ITEMS
 from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.schema import MultiHot, Numeric
@@ -50,8 +52,9 @@ class TaskSamples:
         enough = f"support >= {split.least_support} AND query >= 1"
         kept = f"least(support, {split.support}) + least(query, {split.query})"
         if not split.column:
-            enough = f"samples >= {split.episodes * split.query + split.least_support}"
-            kept = f"least(samples, {split.support + split.query})"
+            query = split.query_of("samples")
+            enough = f"samples >= {split.episodes} * {query} + {split.least_support}"
+            kept = f"least(samples, {split.support} + {query})"
         sized = f"samples >= {split.least_samples}" + (
             f" AND samples <= {split.most_samples}" if split.most_samples is not None else ""
         )
@@ -59,19 +62,39 @@ class TaskSamples:
         self.engine.run(f"""
             CREATE TABLE tasks AS
             WITH own AS (SELECT *, {enough} AS enough, {sized} AS sized FROM sizes),
-            keys AS (SELECT task, min(first) AS first FROM own WHERE enough AND sized GROUP BY task),
-            ordered AS (SELECT task, first, row_number() OVER (ORDER BY md5('{split.seed}:' || task::VARCHAR), task) - 1 AS draw,
-                               count(*) OVER () AS n FROM keys),
+            keys AS (
+                SELECT task, min(first) AS first FROM own WHERE enough AND sized GROUP BY task
+            ),
+            ordered AS (
+                SELECT task, first, count(*) OVER () AS n,
+                       row_number() OVER (
+                           ORDER BY md5('{split.seed}:' || task::VARCHAR), task
+                       ) - 1 AS draw
+                FROM keys
+            ),
             parted AS (SELECT task, draw, {self._partition()} AS partition FROM ordered),
-            numbered AS (SELECT task, cold, samples, {kept} AS kept,
-                                partition || CASE WHEN cold THEN '{COLD_ITEMS}' ELSE '' END AS partition,
-                                row_number() OVER (ORDER BY draw, cold) - 1 AS number
-                         FROM own JOIN parted USING (task) WHERE enough AND sized),
-            turned AS (SELECT *, row_number() OVER (PARTITION BY partition ORDER BY kept DESC, number) - 1 AS i FROM numbered),
+            numbered AS (
+                SELECT task, cold, samples, ({kept})::BIGINT AS kept,
+                       partition || CASE WHEN cold THEN '{COLD_ITEMS}' ELSE '' END AS partition,
+                       row_number() OVER (ORDER BY draw, cold) - 1 AS number
+                FROM own JOIN parted USING (task) WHERE enough AND sized
+            ),
+            turned AS (
+                SELECT *, row_number() OVER (
+                    PARTITION BY partition ORDER BY kept DESC, number
+                ) - 1 AS i
+                FROM numbered
+            ),
             laned AS (SELECT * EXCLUDE (i), {turn} AS lane FROM turned),
-            sharded AS (SELECT *, CAST((sum(kept) OVER (PARTITION BY partition, lane ORDER BY number) - kept) * {split.episodes}
-                                       // {shard_samples} AS BIGINT) AS shard FROM laned)
-            SELECT *, dense_rank() OVER (ORDER BY partition, lane, shard) - 1 AS bucket FROM sharded""")
+            sharded AS (
+                SELECT *, CAST(
+                    (sum(kept) OVER (PARTITION BY partition, lane ORDER BY number) - kept)
+                    * {split.episodes} // {shard_samples} AS BIGINT
+                ) AS shard
+                FROM laned
+            )
+            SELECT *, dense_rank() OVER (ORDER BY partition, lane, shard) - 1 AS bucket
+            FROM sharded""")
 
         def one(query):
             return self.engine.row(query)[0]
@@ -90,14 +113,35 @@ class TaskSamples:
             for name in split.partitions
         }
         checks.require_tasks(tasks, split, counts, like=like)
+        self._require_listed(tasks)
         return counts
+
+    def _require_listed(self, tasks):
+        """Tasks that are listed occur; those that are too small are told."""
+        for name in ("validation", "test"):
+            listed = getattr(self.split, name)
+            if not listed:
+                continue
+            names = ", ".join(quoted(text.text(task)) for task in listed)
+            known = {
+                task
+                for (task,) in self.engine.rows(
+                    f"SELECT DISTINCT task::VARCHAR FROM sizes WHERE task::VARCHAR IN ({names})"
+                )
+            }
+            checks.require_known(f"split.{name}", listed, known, what="task")
+            if tasks[name] < len(listed):
+                warn(
+                    f"{len(listed) - tasks[name]} of the {len(listed)} tasks listed for {name} "
+                    "have too few samples, and are dropped"
+                )
 
     def _partition(self):
         split = self.split
         if split.tasks_by == "list":
 
             def listed(names):
-                return ", ".join(map(quoted, names)) or "NULL"
+                return ", ".join(quoted(text.text(name)) for name in names) or "NULL"
 
             return (
                 f"CASE WHEN task::VARCHAR IN ({listed(split.test)}) THEN 'test' "
@@ -110,7 +154,10 @@ class TaskSamples:
             else "(row_number() OVER (ORDER BY first, draw) - 1)"
         )
         first, second = split.fractions[0], split.fractions[0] + split.fractions[1]
-        return f"CASE WHEN {number} < round({first} * n) THEN 'train' WHEN {number} < round({second} * n) THEN 'validation' ELSE 'test' END"
+        return (
+            f"CASE WHEN {number} < round({first} * n) THEN 'train' "
+            f"WHEN {number} < round({second} * n) THEN 'validation' ELSE 'test' END"
+        )
 
     def buckets(self) -> list[tuple[int, str, int]]:
         """(number, partition, lane) of every bucket, in order of partition, lane and shard."""
@@ -121,6 +168,7 @@ class TaskSamples:
     def stage(self):
         """Keeps the samples of chosen tasks on disk, bucket by bucket."""
         columns = [
+            *([] if isinstance(self.split.query, int) else ["tasks.samples"]),
             "label",
             *self.rows.orders,
             *(["part"] if self.split.column else []),
@@ -142,37 +190,7 @@ class TaskSamples:
             feature's slots.
         """
         split = self.split
-        last = ", ".join(f"{column} DESC" for column in self.rows.orders)
-        windows, drawn = "number, episode" + (", part" if split.column else ""), ""
-        if split.by == "random":
-            drawn = f"md5(concat_ws(':', '{split.seed}', episode, number, {', '.join(self.rows.orders)})), "
-        shift = f" - episode * {split.query}" if split.by == "time" and split.episodes > 1 else ""
-        tied, seat = "row_number() OVER own <> rank() OVER own", "place"
-        if split.column:  # the same moment in both sets counts, too
-            seat = f"row_number() OVER (PARTITION BY number ORDER BY {last})"
-            tied = f"count(*) OVER (PARTITION BY number, {', '.join(self.rows.orders)}) > 1"
-        part = (
-            "part"
-            if split.column
-            else f"CASE WHEN place <= {split.query} THEN 'query' ELSE 'support' END"
-        )
-        inside = f"place BETWEEN 1 AND {split.query + split.support}"
-        if split.column:
-            inside = (
-                f"place <= CASE WHEN part = 'query' THEN {split.query} ELSE {split.support} END"
-            )
-        values = ", ".join(self.rows.values)
-        engine.keep(
-            f"""
-            SELECT number * {split.episodes} + episode AS number, {part} AS part, place, {seat} AS seat, tied, label,
-                   {", ".join(self.rows.orders)}, {values}
-            FROM (SELECT *, row_number() OVER own{shift} AS place, {tied} AS tied
-                  FROM {engine.kept("staged", [bucket])}, range({split.episodes}) AS episodes(episode)
-                  WINDOW own AS (PARTITION BY {windows} ORDER BY {drawn}{last}))
-            WHERE tied OR {inside}""",
-            "kept",
-            bucket,
-        )
+        engine.keep(self._chosen(engine.kept("staged", [bucket])), "kept", bucket)
         kept = engine.kept("kept", [bucket]) or ""  # a bucket is never empty
         lists = [
             feature for feature in self.rows.schema.id_features if isinstance(feature, MultiHot)
@@ -201,6 +219,43 @@ class TaskSamples:
             engine.arrays(f"SELECT {', '.join(numbers.values())} FROM {kept}") if numbers else {}
         )
         return samples, {name: moments(found[own]) for name, own in numbers.items()}
+
+    def _chosen(self, staged: str | None) -> str:
+        """SQL of the samples of the sets of a bucket's tasks, support from the oldest, query by the
+        last column of the order (the item), by which ties of scores are broken.
+        """
+        split, orders = self.split, self.rows.orders
+        keep = split.duplicates == "keep"
+        by = [*orders, *(["label", *self.rows.values] if keep else [])]
+        last = ", ".join(f"{column} DESC" for column in by)
+        windows = ", ".join(["number", "episode", *(["part"] if split.column else [])])
+        drawn, shift, size = "", "", split.query_of("samples")
+        if split.by == "random":
+            seen = ", ".join(["episode", "number", *by])
+            drawn = f"md5(concat_ws(':', '{split.seed}', {seen})), "
+        if split.by == "time" and split.episodes > 1:
+            shift = f" - episode * {split.query}"
+        tied, seat = "row_number() OVER own <> rank() OVER own", "place"
+        part = f"CASE WHEN place <= {size} THEN 'query' ELSE 'support' END"
+        inside = f"place BETWEEN 1 AND {size} + {split.support}"
+        if split.column:  # the same moment in both sets counts, too
+            seat = f"row_number() OVER (PARTITION BY number ORDER BY {last})"
+            tied = f"count(*) OVER (PARTITION BY number, {', '.join(orders)}) > 1"
+            most = f"CASE WHEN part = 'query' THEN {split.query} ELSE {split.support} END"
+            part, inside = "part", f"place <= {most}"
+        if keep:
+            tied = "false"
+        return f"""
+            SELECT number * {split.episodes} + episode AS number, {part} AS part, place,
+                   {seat} AS seat, tied, label, {", ".join(orders)}, {", ".join(self.rows.values)}
+            FROM (
+                SELECT *, row_number() OVER own{shift} AS place, {tied} AS tied
+                FROM {staged}, range({split.episodes}) AS episodes(episode)
+                WINDOW own AS (PARTITION BY {windows} ORDER BY {drawn}{last})
+            )
+            WHERE tied OR {inside}
+            ORDER BY number, part DESC, CASE WHEN part = 'query' THEN {orders[-1]} END,
+                     place DESC"""
 
 
 def moments(numbers: np.ndarray) -> Moments:

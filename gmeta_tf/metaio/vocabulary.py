@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gmeta_tf.metaio.text import text
+
 Kind = Literal["frequency", "hash", "identity", "buckets"]
 LARGEST_ROWS = 2**40
 
@@ -109,6 +111,10 @@ class Vocabulary:
         """
         return np.array([self._id(value, name) for value in values], np.int64)
 
+    def holds(self, value: str) -> bool:
+        """Whether a text is a value of a vocabulary by frequency."""
+        return value in self._places
+
     def log_counts(self, values: Sequence[Any]) -> np.ndarray:
         """[n] float64 logarithms of how often n values occur in training; 0, as of once, for those
         out of vocabulary.
@@ -143,7 +149,7 @@ class Vocabulary:
 
     def _bucket(self, value, name):
         try:
-            number = float("nan") if value is None else float(value)
+            number = float(value) if text(value) else float("nan")
         except (TypeError, ValueError):
             raise ValueError(
                 f"{name} must be a number, or None. Received: {value!r}. Give numbers."
@@ -167,15 +173,6 @@ class Vocabulary:
     def _places(self):
         """value -> id."""
         return {value: self.out_of_vocabulary + i for i, value in enumerate(self.values)}
-
-
-def text(value: Any) -> str:
-    """A value as DuckDB casts it to text; that of None is empty, which no vocabulary holds."""
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return value.decode()
-    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
 
 
 def hashed(value: str, rows: int) -> int:

@@ -8,7 +8,7 @@ import json
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metaio.folder import join, whole_folder
+from gmeta_tf.metaio.folder import NUMBER, Contents, join, whole_folder
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.schema import Schema
@@ -18,6 +18,18 @@ from gmeta_tf.serving.tables import WholeTables, require_room
 EXTRA = "assets.extra"  # where SavedModels keep what TensorFlow itself does not read
 SIGNATURE = "signature.json"
 MAX_TABLE_GIB = 2.0
+EXPORTED = Contents(
+    "gmeta export",
+    "saved_model.pb",
+    (
+        "fingerprint.pb",
+        "keras_metadata.pb",
+        "variables/variables.*",
+        f"{EXTRA}/manifest.json",
+        f"{EXTRA}/{SIGNATURE}",
+        f"{EXTRA}/vocabulary-{NUMBER}.jsonl",
+    ),
+)
 
 
 def export(
@@ -78,7 +90,9 @@ def export(
         folder = None
         with comm.alike("making the folder to export to"):
             if comm.rank() == 0:
-                folder = place.enter_context(whole_folder(out, overwrite=overwrite))
+                folder = place.enter_context(
+                    whole_folder(out, contents=EXPORTED, overwrite=overwrite)
+                )
         whole = WholeTables(embedding)
         with comm.alike("exporting"):
             if folder:

@@ -236,7 +236,7 @@ def test_pack_refuses_a_list_longer_than_its_slots():
 def test_from_dict_refuses_unknown_and_missing_entries(plain):
     with pytest.raises(
         ValueError,
-        match=r"schema must have task, label, features and at most tables\. Received: \{.*\. Mend these entries\.",
+        match=r"schema must have task, label, features and at most tables\. Received: .*\. Mend these entries\.",
     ):
         Schema.from_dict(plain)
 
@@ -255,3 +255,52 @@ def test_load_refuses_yaml_that_is_no_schema(tmp_path, text):
     (tmp_path / "schema.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"schema must have task, label, features"):
         Schema.load(tmp_path / "schema.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "task: user\ntask: item\n",
+            r"every key must stand once. Received: 'task' twice in line 2",
+        ),
+        ("task: u\n\tlabel: c\n", r"text must be YAML. Received: .* in line 2. Indent by blanks"),
+        (
+            "task: u\nlabel: [c, d]\nfeatures: [{kind: numeric, name: p}]",
+            r"label=\['c', 'd'\], which",
+        ),
+        ("task: []\nlabel: c\nfeatures: [{kind: numeric, name: p}]", r"none for task"),
+        ("task: {a: b}\nlabel: c\nfeatures: [{kind: numeric, name: p}]", r"task=.*no column"),
+        (
+            "task: u\nlabel: c\nfeatures: [{kind: multi_hot, name: t, max_length: 2.5}]",
+            r"max_length must be a whole number. Received: max_length='2.5' for 't'",
+        ),
+        ("task: u\nlable: c", r"an unknown entry 'lable'. Did you mean 'label'\?"),
+        (
+            "task: u\nlabel: c\nfeatures: [{kind: numeric, nam: p}]",
+            r"unknown entry 'nam' of feature .* Did you mean 'name'\?",
+        ),
+    ],
+)
+def test_load_tells_what_is_wrong_in_one_line(tmp_path, text, message):
+    (tmp_path / "schema.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message) as told:
+        Schema.load(tmp_path / "schema.yaml")
+    assert "\n" not in str(told.value)
+
+
+def test_names_are_text_whatever_yaml_makes_of_them(tmp_path):
+    (tmp_path / "schema.yaml").write_text(
+        "task: 1\nlabel: on\nfeatures:\n- {kind: categorical, name: no}\n"
+        "- {kind: multi_hot, name: 7.0, max_length: 3, separator: '|'}\n"
+    )
+    expected = Schema("1", "on", (Categorical("no"), MultiHot("7.0", 3, separator="|")))
+    assert Schema.load(tmp_path / "schema.yaml") == expected
+    expected.save(tmp_path / "saved.yaml")
+    assert Schema.load(tmp_path / "saved.yaml") == expected
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "none.yaml"):
+        with pytest.raises(FileNotFoundError, match=r"schema must be a file that exists. Received"):
+            Schema.load(path)

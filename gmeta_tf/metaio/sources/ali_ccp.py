@@ -55,32 +55,42 @@ def ali_ccp(
 
     Raises:
       FileNotFoundError: a file is missing.
-      ValueError: a file is empty, or its last line is cut.
     """
 
-    def read(name, columns):
-        return Files(
-            (os.path.join(str(folder), f"{name}_{part}.csv"),), quote="", columns=columns
-        ).sql()
-
-    impressions = f"(FROM {read('sample_skeleton', SKELETON)})"
-    common = f"(SELECT common_feature_index, {_fields((*USER, *HISTORIES), max_history)} FROM {read('common_features', COMMON)})"
+    tables = {
+        name: Files(
+            (os.path.join(str(folder), f"{file}_{part}.csv"),),
+            delimiter=",",
+            quote="",
+            columns=columns,
+        )
+        for name, file, columns in (
+            ("impressions", "sample_skeleton", SKELETON),
+            ("common", "common_features", COMMON),
+        )
+    }
     impossible = "TRY_CAST(conversion AS INT) = 1 AND TRY_CAST(click AS INT) = 0"
     sql = f"""
-        SELECT s.sample_id::BIGINT AS sample_id, TRY_CAST(s.click AS DOUBLE) AS click, TRY_CAST(s.conversion AS DOUBLE) AS conversion,
-               c.* EXCLUDE (common_feature_index), {_fields((*ITEM, *CROSS, *POSITION), max_history, "s.feature_list")}
-        FROM (FROM {impressions} WHERE NOT coalesce({impossible}, false)) s LEFT JOIN {common} c USING (common_feature_index)"""
+        SELECT s.sample_id::BIGINT AS sample_id, TRY_CAST(s.click AS DOUBLE) AS click,
+               TRY_CAST(s.conversion AS DOUBLE) AS conversion, c.* EXCLUDE (common_feature_index),
+               {_fields((*ITEM, *CROSS, *POSITION), max_history, "s.feature_list")}
+        FROM (FROM files.impressions WHERE NOT coalesce({impossible}, false)) s
+        LEFT JOIN (
+            SELECT common_feature_index, {_fields((*USER, *HISTORIES), max_history)}
+            FROM files.common
+        ) c USING (common_feature_index)"""
     features = [Categorical(field) for field in (*USER, *ITEM, *CROSS, *POSITION)]
     histories = [
         MultiHot(field, max_length=max_history, weights=f"{field}_values") for field in HISTORIES
     ]
-    counted = f"SELECT count(*) FROM {impressions} WHERE {impossible}"
+    counted = f"SELECT count(*) FROM files.impressions WHERE {impossible}"
     dropped = {"samples_dropped_as_converted_without_click": counted}
     return Source(
         schema=Schema(task, label, (*features, *histories)),
         sql=sql,
         order_by=("sample_id",),
         dropped=dropped,
+        tables=tables,
     )
 
 
@@ -99,7 +109,9 @@ def _fields(fields, most, column="feature_list"):
         if field not in HISTORIES:
             made.append(f'{name(f"{own}[1]")} AS "{field}"')
             continue
-        by_value = f"list_transform({own}, lambda entry: {{'value': -TRY_CAST(split_part(entry, {VALUE}, 2) AS DOUBLE), 'id': {name('entry')}}})"
+        value = f"-TRY_CAST(split_part(entry, {VALUE}, 2) AS DOUBLE)"
+        pair = f"{{'value': {value}, 'id': {name('entry')}}}"
+        by_value = f"list_transform({own}, lambda entry: {pair})"
         largest = f"list_sort({by_value})[:{most}]"
         made.append(f'list_transform({largest}, lambda entry: entry.id) AS "{field}"')
         made.append(f'list_transform({largest}, lambda entry: -entry.value) AS "{field}_values"')

@@ -35,30 +35,33 @@ def book_crossing(
 
     Raises:
       FileNotFoundError: a file is missing.
-      ValueError: a file is empty, or its last line is cut.
     """
 
-    def read(name):
-        return _read(os.path.join(str(folder), name))
-
-    ratings = f'(SELECT "User-ID" AS user_id, "ISBN" AS isbn, TRY_CAST("Book-Rating" AS DOUBLE) AS rating FROM {read("BX-Book-Ratings.csv")})'
+    names = {"ratings": "BX-Book-Ratings.csv", "users": "BX-Users.csv", "books": "BX-Books.csv"}
+    tables = {
+        name: Files(
+            (os.path.join(str(folder), file),), delimiter=";", escape="\\", encoding="latin-1"
+        )
+        for name, file in names.items()
+    }
+    ratings = """(
+        SELECT "User-ID" AS user_id, "ISBN" AS isbn, TRY_CAST("Book-Rating" AS DOUBLE) AS rating
+        FROM files.ratings)"""
     kept = "" if implicit else " WHERE rating IS DISTINCT FROM 0"
     sql = f"""
         SELECT i.*, (i.rating >= {clicked})::INT AS click,
-               CASE WHEN TRY_CAST(u."Age" AS INT) BETWEEN 10 AND 99 THEN TRY_CAST(u."Age" AS INT) // 10 * 10 END AS age,
-               trim(list_last(string_split(u."Location", ','))) AS country, b."Book-Author" AS author, b."Publisher" AS publisher,
+               CASE WHEN TRY_CAST(u."Age" AS INT) BETWEEN 10 AND 99
+                    THEN TRY_CAST(u."Age" AS INT) // 10 * 10 END AS age,
+               trim(list_last(string_split(u."Location", ','))) AS country,
+               b."Book-Author" AS author, b."Publisher" AS publisher,
                nullif(b."Year-Of-Publication", '0') AS published
         FROM (FROM {ratings}{kept}) i
-        LEFT JOIN {read("BX-Users.csv")} u ON u."User-ID" = i.user_id
-        LEFT JOIN {read("BX-Books.csv")} b ON b."ISBN" = i.isbn"""
+        LEFT JOIN files.users u ON u."User-ID" = i.user_id
+        LEFT JOIN files.books b ON b."ISBN" = i.isbn"""
     schema = Schema("user_id", label, tuple(map(Categorical, FEATURES)))
     dropped = (
         {}
         if implicit
         else {"samples_dropped_as_implicit": f"SELECT count(*) FROM {ratings} WHERE rating = 0"}
     )
-    return Source(schema=schema, sql=sql, order_by=("isbn",), dropped=dropped)
-
-
-def _read(file):
-    return Files((file,), delimiter=";", escape="\\", encoding="latin-1").sql()
+    return Source(schema=schema, sql=sql, order_by=("isbn",), dropped=dropped, tables=tables)

@@ -6,11 +6,12 @@ https://recbole.io.
 """
 
 import os
+import pathlib
 from typing import Literal, NamedTuple
 
 from gmeta_tf.metaio.engine import quoted
 from gmeta_tf.metaio.source import Source
-from gmeta_tf.metaio.sources.files import Files, matching
+from gmeta_tf.metaio.sources.files import Files
 from gmeta_tf.schema import Categorical, Feature, MultiHot, Numeric, Schema
 
 AGES = "[1, 18, 25, 35, 45, 50, 56]"  # where MovieLens-1M's buckets begin
@@ -40,18 +41,23 @@ GENRES_OF_100K = (
     ),
 )
 MOST_GENRES, MOST_PEOPLE = 10, 32
+FILM = ("item_id", "title", "year", "rate", "released", "genres", "directors")
+EXTRA = (*FILM, "writers", "actors", "plot", "poster")
+EXTRA_WITHOUT_WRITERS = (*FILM, "plot", "actors")
 
 
 class Parts(NamedTuple):
     """DuckDB queries of the three tables.
 
     Attributes:
+      tables: the raw files that they read, as files.NAME.
       ratings: user_id, item_id, rating, timestamp, as text.
       items: item_id, title, year (text), genres (list of texts).
       users: user_id, age, gender, occupation, zip_code, as text; "" where the form has none.
       item_order: expression that orders items.
     """
 
+    tables: dict[str, Files]
     ratings: str
     items: str
     users: str
@@ -82,12 +88,12 @@ def movielens(
 
     Raises:
       FileNotFoundError: the folder holds no release, or a file of it is missing.
-      ValueError: the last line of a file is cut; fields="melu" of a release without users.
+      ValueError: fields="melu" of a release without users.
     """
     folder = str(folder)
     parts = _parts(folder)
-    extra = os.path.join(folder, "movies_extrainfos.dat")
-    extra = _extra(extra) if fields == "melu" and os.path.exists(extra) else ""
+    found = _in(folder, "movies_extrainfos.dat") if fields == "melu" else ""
+    extra = bool(found)
     if fields == "melu" and not parts.users:
         raise ValueError(
             "fields must be 'plain' for a release that says nothing of its users. Received: "
@@ -103,20 +109,29 @@ def movielens(
         "stars AS rating",
     ]
     if parts.users:
-        bucket = f"list_max(list_filter({AGES}, lambda bound: bound <= greatest(u.age::DOUBLE::INT, 1)))::VARCHAR"
+        known = "greatest(u.age::DOUBLE::INT, 1)"
+        bucket = f"list_max(list_filter({AGES}, lambda bound: bound <= {known}))::VARCHAR"
         columns.append(
             f"CASE WHEN u.age IS NOT NULL THEN {bucket} END AS age, u.gender, u.occupation, "
             "left(u.zip_code, 5) AS area"
         )
     columns += ["x.rate, x.directors, x.actors"] if extra else []
-    sql = f"SELECT {', '.join(columns)} FROM ({parts.ratings}) i LEFT JOIN ({parts.items}) m ON m.item_id = i.item_id"
-    sql += f" LEFT JOIN ({parts.users}) u ON u.user_id = i.user_id" if parts.users else ""
-    sql += f" LEFT JOIN ({extra}) x ON x.item_id = i.item_id" if extra else ""
-    features = (
-        _melu(bool(extra)) if fields == "melu" else _plain(bool(parts.users) and fields == "plain")
-    )
+    sql = f"""
+        SELECT {", ".join(columns)}
+        FROM ({parts.ratings}) i
+        LEFT JOIN ({parts.items}) m ON m.item_id = i.item_id"""
+    tables = parts.tables
+    if parts.users:
+        sql += f" LEFT JOIN ({parts.users}) u ON u.user_id = i.user_id"
+    if extra:
+        tables = tables | {"extra": _extra(found)}
+        sql += f" LEFT JOIN ({_of_extra()}) x ON x.item_id = i.item_id"
+    features = _melu(extra) if fields == "melu" else _plain(bool(parts.users) and fields == "plain")
     return Source(
-        schema=Schema("user_id", label, features), sql=sql, order_by=("time", "item_order")
+        schema=Schema("user_id", label, features),
+        sql=sql,
+        order_by=("time", "item_order"),
+        tables=tables,
     )
 
 
@@ -151,10 +166,22 @@ def _melu(extra: bool) -> tuple[Feature, ...]:
 def _parts(folder) -> Parts:
     forms = {"u.data": _of_100k, "ratings.dat": _of_dat, "ratings.csv": _of_csv}
     for name, parts in forms.items():
-        if os.path.exists(os.path.join(folder, name)):
+        if _in(folder, name):
             return parts(folder)
-    inter = matching(os.path.join(folder, "*.inter"))[0]
-    return _of_recbole(inter.removesuffix(".inter"))
+    inter = sorted(pathlib.Path(folder).glob("*.inter"))
+    if len(inter) != 1:
+        held = ", ".join(file.name for file in inter) or "none of these"
+        raise FileNotFoundError(
+            "folder must hold a release of MovieLens: u.data, ratings.dat, ratings.csv or one "
+            f"*.inter. Received: {folder}, which holds {held}. Name another."
+        )
+    return _of_recbole(str(inter[0].with_suffix("")))
+
+
+def _in(folder, name) -> str:
+    """A file of a folder, which may be compressed; empty where there is none."""
+    paths = [os.path.join(folder, name + suffix) for suffix in ("", ".gz", ".zst")]
+    return next(filter(os.path.exists, paths), "")
 
 
 def _of_recbole(stem):
@@ -163,17 +190,24 @@ def _of_recbole(stem):
     """
 
     def read(suffix):
-        return (
-            "SELECT COLUMNS('(.*):.*') AS '\\1' FROM "
-            f"{Files((f'{stem}.{suffix}',), delimiter=chr(9), quote='').sql()}"
-        )
+        return f"SELECT COLUMNS('(.*):.*') AS '\\1' FROM files.{suffix}"
 
-    films = read("item")
-    with open(f"{stem}.item") as file:
+    tables = {
+        suffix: Files((f"{stem}.{suffix}",), delimiter="\t", quote="")
+        for suffix in ("inter", "user", "item")
+    }
+    with open(tables["item"].found[0]) as file:
         genres = "class" if "class:" in file.readline() else "genre"
-    items = f"SELECT item_id, movie_title AS title, release_year AS year, string_split({genres}, ' ') AS genres FROM ({films})"
-    ratings = f"SELECT user_id, item_id, rating, timestamp, min(TRY_CAST(item_id AS BIGINT)) OVER () IS NULL AS named FROM ({read('inter')})"
+    items = f"""
+        SELECT item_id, movie_title AS title, release_year AS year,
+               string_split({genres}, ' ') AS genres
+        FROM ({read("item")})"""
+    ratings = f"""
+        SELECT user_id, item_id, rating, timestamp,
+               min(TRY_CAST(item_id AS BIGINT)) OVER () IS NULL AS named
+        FROM ({read("inter")})"""
     return Parts(
+        tables,
         ratings,
         items,
         read("user"),
@@ -182,88 +216,94 @@ def _of_recbole(stem):
 
 
 def _of_100k(folder):
-    ratings = Files(
-        (os.path.join(folder, "u.data"),),
-        delimiter="\t",
-        quote="",
-        columns=("user_id", "item_id", "rating", "timestamp"),
-    )
-    users = Files(
-        (os.path.join(folder, "u.user"),),
-        delimiter="|",
-        quote="",
-        columns=("user_id", "age", "gender", "occupation", "zip_code"),
-    )
     flags = [f"genre_{number}" for number in range(len(GENRES_OF_100K))]
-    names = ("item_id", "title", "released", "video", "url", *flags)
-    films = Files(
-        (os.path.join(folder, "u.item"),),
-        delimiter="|",
-        quote="",
-        columns=names,
-        encoding="latin-1",
-    )
+    tables = {
+        "ratings": Files(
+            (_in(folder, "u.data"),),
+            delimiter="\t",
+            quote="",
+            columns=("user_id", "item_id", "rating", "timestamp"),
+        ),
+        "users": Files(
+            (os.path.join(folder, "u.user"),),
+            delimiter="|",
+            quote="",
+            columns=("user_id", "age", "gender", "occupation", "zip_code"),
+        ),
+        "films": Files(
+            (os.path.join(folder, "u.item"),),
+            delimiter="|",
+            quote="",
+            columns=("item_id", "title", "released", "video", "url", *flags),
+            encoding="latin-1",
+        ),
+    }
     genres = ", ".join(
         f"CASE WHEN {flag} = '1' THEN {quoted(genre)} END"
         for flag, genre in zip(flags, GENRES_OF_100K, strict=True)
     )
-    items = f"SELECT item_id, title, right(released, 4) AS year, list_filter([{genres}], lambda g: g IS NOT NULL) AS genres FROM {films.sql()}"
-    return Parts(f"FROM {ratings.sql()}", items, f"FROM {users.sql()}")
+    items = f"""
+        SELECT item_id, title, right(released, 4) AS year,
+               list_filter([{genres}], lambda g: g IS NOT NULL) AS genres
+        FROM files.films"""
+    return Parts(tables, "FROM files.ratings", items, "FROM files.users")
 
 
 def _of_dat(folder):
-    def read(name, *columns):
-        return Files(
-            (os.path.join(folder, name),),
-            delimiter="::",
-            quote="",
-            columns=columns,
-            encoding="latin-1",
-        ).sql()
+    """1M is Latin-1, 10M UTF-8."""
 
-    users = ""
-    if os.path.exists(os.path.join(folder, "users.dat")):  # 10M has none
-        users = f"FROM {read('users.dat', 'user_id', 'gender', 'age', 'occupation', 'zip_code')}"
-    ratings = f"FROM {read('ratings.dat', 'user_id', 'item_id', 'rating', 'timestamp')}"
-    return Parts(ratings, _titled(read("movies.dat", "item_id", "title", "genres")), users)
+    def files(path, *columns, encoding="utf-8"):
+        return Files((path,), delimiter="::", quote="", columns=columns, encoding=encoding)
+
+    films = _in(folder, "movies.dat") or os.path.join(folder, "movies.dat")
+    ratings = _in(folder, "ratings.dat")
+    tables = {
+        "ratings": files(ratings, "user_id", "item_id", "rating", "timestamp"),
+        "films": files(films, "item_id", "title", "genres", encoding="latin-1"),
+    }
+    users = _in(folder, "users.dat")  # 10M has none
+    if users:
+        tables["users"] = files(users, "user_id", "gender", "age", "occupation", "zip_code")
+    return Parts(
+        tables, "FROM files.ratings", _titled("files.films"), "FROM files.users" if users else ""
+    )
 
 
 def _of_csv(folder):
-    def read(name, *columns):
-        return Files((os.path.join(folder, name),)).sql()
-
-    ratings = f'SELECT "userId" AS user_id, "movieId" AS item_id, rating, timestamp FROM {read("ratings.csv")}'
-    return Parts(
-        ratings,
-        _titled(f'(SELECT "movieId" AS item_id, title, genres FROM {read("movies.csv")})'),
-        "",
-    )
+    films = _in(folder, "movies.csv") or os.path.join(folder, "movies.csv")
+    tables = {"ratings": Files((_in(folder, "ratings.csv"),)), "films": Files((films,))}
+    ratings = """
+        SELECT "userId" AS user_id, "movieId" AS item_id, rating, timestamp FROM files.ratings"""
+    items = _titled('(SELECT "movieId" AS item_id, title, genres FROM files.films)')
+    return Parts(tables, ratings, items, "")
 
 
 def _titled(films):
     """Films whose year stands at the end of their title, and whose genres are parted by bars."""
     genres = "list_filter(string_split(genres, '|'), lambda g: g <> '(no genres listed)')"
-    return f"SELECT item_id, title, nullif(regexp_extract(title, '\\((\\d{{4}})\\)\\s*$', 1), '') AS year, {genres} AS genres FROM {films}"
+    year = "nullif(regexp_extract(title, '\\((\\d{4})\\)\\s*$', 1), '')"
+    return f"SELECT item_id, title, {year} AS year, {genres} AS genres FROM {films}"
 
 
-def _extra(file):
-    """MeLU's own table of films: id, title, year, rate, released, genres, directors, plot, actors,
-    parted by double colons.
+def _extra(file) -> Files:
+    """MeLU's own table of films, parted by double colons: with writers and posters as published, or
+    without.
     """
-    columns = (
-        "item_id",
-        "title",
-        "year",
-        "rate",
-        "released",
-        "genres",
-        "directors",
-        "plot",
-        "actors",
+    with open(file, "rb") as lines:
+        published = lines.readline().count(b"::") >= len(EXTRA) - 1
+    columns = EXTRA if published else EXTRA_WITHOUT_WRITERS
+    return Files(
+        (file,),
+        delimiter="::",
+        quote="",
+        columns=columns,
+        encoding="latin-1",
+        missing=("N/A",),
     )
-    read = Files((file,), delimiter="::", quote="", columns=columns, encoding="latin-1").sql()
 
+
+def _of_extra():
     def listed(column):
         return f"string_split({column}, ', ')[:{MOST_PEOPLE}] AS {column}"
 
-    return f"SELECT item_id, rate, {listed('directors')}, {listed('actors')} FROM {read}"
+    return f"SELECT item_id, rate, {listed('directors')}, {listed('actors')} FROM files.extra"

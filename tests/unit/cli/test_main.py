@@ -6,7 +6,9 @@ import sys
 import jobs
 import pytest
 
+from gmeta_tf._tensorflow import tf
 from gmeta_tf.cli.main import COMMANDS, main, summary
+from gmeta_tf.version import __version__
 
 GMETA = pathlib.Path(sys.executable).parent / "gmeta"
 
@@ -47,3 +49,29 @@ def test_it_is_installed():
     )
     assert code == 0
     assert "usage: gmeta" in printed
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "gmeta validate: interrupted"),
+        (ImportError("no x", name="x"), 2, "gmeta validate: a package is missing (no x). Install"),
+        (MemoryError(), 2, "gmeta validate: memory did not suffice"),
+        (OSError(5, "bad disk", "a"), 2, "gmeta validate: a cannot be used: bad disk."),
+        (tf.errors.NotFoundError(None, None, "no a"), 2, "gmeta validate: files must be readable"),
+    ],
+)
+def test_errors_end_in_one_line(monkeypatch, capsys, error, code, told):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(COMMANDS["validate"], "run", fail)
+    with pytest.raises(SystemExit, match=rf"^{code}$"):
+        main(["validate", "x"])
+    assert capsys.readouterr().err.startswith(told)
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"gmeta {__version__}\n"

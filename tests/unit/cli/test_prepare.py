@@ -92,3 +92,78 @@ def test_what_is_refused_is_told_in_one_line(raw, capsys):
     assert capsys.readouterr().err.startswith(
         "gmeta prepare: source must be a file that exists. Received: "
     )
+
+
+BASE = """
+schema: {folder}/schema.yaml
+interactions: {{paths: ["{folder}/log-*.txt"], delimiter: "::"}}
+sides:
+- files: {{paths: ["{folder}/users.jsonl"]}}
+  on: user
+order_by: moment
+select: {{moment: "time::INT"}}
+split: {{query: 2, support: 3, fractions: [0.5, 0.25, 0.25]}}
+lanes: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lane", "2"], "options must be known. Received: --lane. Did you mean 'lanes'?"),
+        ({"lane": 2}, "options must be known. Received: lane. Did you mean 'lanes'?"),
+        ({"interactions": {"path": ["a"]}}, "known. Received: path. Did you mean 'paths'?"),
+        ({"split": {"quer": 1}}, "options must be known. Received: quer. Did you mean 'query'?"),
+        (["--lanes", "x"], "lanes must be a whole number. Received: 'x'"),
+        (["--split.query", "0"], "query must be a number of samples, or a share below 1"),
+        (["--split.fractions", "[80,10,10]"], "fractions must be three, at least 0 and of sum 1"),
+        (["--vocabularies", "{item: {kind: hash}}"], "rows must be given for kind='hash'"),
+        ("a: 1\na: 2\n", "every key must stand once. Received: 'a' twice in line 2"),
+        ("a:\n\tb: 2\n", "Indent by blanks, not tabs"),
+        (["--config", "none.yaml"], "none.yaml"),
+        (["--order_by", "[3]"], "missing ['3']"),
+        (["--schema", "none.yaml"], "schema must be a file that exists. Received: none.yaml"),
+        (["--scratch", "none"], "scratch must be a folder that exists. Received: scratch=none"),
+        (["--threads", "-1"], "threads must be at least 0. Received: threads=-1"),
+        (["--memory", "1MB"], "memory must suffice"),
+        (["--memory", "much"], "memory must be a size such as 2GB"),
+        (["--interactions.paths", "s3://b/x"], "paths must be of local files. Received: s3://b/x"),
+        (["--out", "s3://b/x"], "scratch must be a local folder for out=s3://b/x"),
+        (["--like", "s3://b/x"], "paths must be of a file system that is there"),
+        (["--where", "nowhere > 1"], "source must have the columns"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_told_in_one_line_that_names_it(raw, capsys, options, message):
+    (raw / "base.yaml").write_text(BASE.format(folder=raw))
+    if not isinstance(options, list):
+        (raw / "more.yaml").write_text(
+            options if isinstance(options, str) else yaml.safe_dump(options)
+        )
+        options = ["--config", str(raw / "more.yaml")]
+    arguments = ["--config", str(raw / "base.yaml"), "--out", str(raw / "data"), *options]
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["prepare", "tables", *arguments])
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.startswith("gmeta prepare")
+    assert told.count("\n") <= 2
+
+
+def test_what_is_not_ours_is_not_overwritten(raw, capsys):
+    (raw / "base.yaml").write_text(BASE.format(folder=raw))
+    arguments = ["--config", str(raw / "base.yaml"), "--overwrite"]
+    for out, said in (
+        (raw, "must hold no input of this call"),
+        (raw / "notes", "holds thesis.txt"),
+    ):
+        (raw / "notes").mkdir(exist_ok=True)
+        (raw / "notes" / "thesis.txt").touch()
+        with pytest.raises(SystemExit, match=r"^2$"):
+            main(["prepare", "tables", *arguments, "--out", str(out)])
+        assert said in capsys.readouterr().err
+    assert (raw / "base.yaml").exists()
+    assert (raw / "notes" / "thesis.txt").exists()
+    for _ in range(2):
+        main(["prepare", "tables", *arguments, "--out", str(raw / "data")])
+    assert validate(raw / "data").problems == []

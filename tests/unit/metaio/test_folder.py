@@ -1,5 +1,6 @@
 """Folders stand whole or not at all; what killed programs left goes."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -7,12 +8,14 @@ import sys
 
 import pytest
 
-from gmeta_tf.metaio.folder import temporary_folder, whole_folder
+from gmeta_tf.metaio.folder import Contents, temporary_folder, whole_folder
+
+CONTENTS = Contents("a test", "mark", ("file", "half", "part/*"))
 
 HOLD = """
 import sys
-from gmeta_tf.metaio.folder import whole_folder
-with whole_folder(sys.argv[1], overwrite=True) as folder:
+from gmeta_tf.metaio.folder import Contents, whole_folder
+with whole_folder(sys.argv[1], contents=Contents("a test", "half", ()), overwrite=True) as folder:
     open(folder + "/half", "w").close()
     print("ready", flush=True)
     sys.stdin.read()
@@ -39,16 +42,16 @@ def names(folder):
 
 
 def test_what_a_killed_program_left_goes_with_the_next(tmp_path, holder):
-    with whole_folder(str(tmp_path / "out"), overwrite=False) as folder:
-        pathlib.Path(folder, "file").touch()
+    with whole_folder(str(tmp_path / "out"), contents=CONTENTS, overwrite=False) as folder:
+        pathlib.Path(folder, "mark").touch()
         assert len(names(tmp_path)) == 2  # the program lives, and its folder stays
     assert len(names(tmp_path)) == 2
     holder.kill()
     holder.wait()
-    with whole_folder(str(tmp_path / "out"), overwrite=True) as folder:
-        pathlib.Path(folder, "other").touch()
+    with whole_folder(str(tmp_path / "out"), contents=CONTENTS, overwrite=True) as folder:
+        pathlib.Path(folder, "file").touch()
     assert names(tmp_path) == ["out"]
-    assert names(tmp_path / "out") == ["other"]
+    assert names(tmp_path / "out") == ["file"]
 
 
 def test_a_replacement_that_was_cut_is_undone(tmp_path):
@@ -58,7 +61,7 @@ def test_a_replacement_that_was_cut_is_undone(tmp_path):
     message = r"out must be new or empty. Received: .*out, which holds something"
     with (
         pytest.raises(FileExistsError, match=message),
-        whole_folder(str(tmp_path / "out"), overwrite=False),
+        whole_folder(str(tmp_path / "out"), contents=CONTENTS, overwrite=False),
     ):
         pass
     assert names(tmp_path / "out") == ["precious"]
@@ -68,7 +71,7 @@ def test_a_replacement_that_was_cut_is_undone(tmp_path):
 def test_a_failing_body_leaves_nothing(tmp_path):
     with (
         pytest.raises(FileNotFoundError),
-        whole_folder(str(tmp_path / "out"), overwrite=False) as folder,
+        whole_folder(str(tmp_path / "out"), contents=CONTENTS, overwrite=False) as folder,
     ):
         pathlib.Path(folder, "file").rename(tmp_path)
     assert names(tmp_path) == []
@@ -86,14 +89,103 @@ def test_temporary_folders_of_other_names_stay(tmp_path):
 def test_object_stores_are_written_in_place():
     from gmeta_tf._tensorflow import tf
 
-    with whole_folder("ram://data/out", overwrite=False) as folder:
+    with whole_folder("ram://data/out", contents=CONTENTS, overwrite=False) as folder:
         assert folder == "ram://data/out"
         with tf.io.gfile.GFile(folder + "/file", "w") as file:
             file.write("x")
     with (
         pytest.raises(FileExistsError, match=r"out must be new or empty. Received: ram://data/out"),
-        whole_folder(folder, overwrite=False),
+        whole_folder(folder, contents=CONTENTS, overwrite=False),
     ):
         pass
-    with whole_folder(folder, overwrite=True):
+    with whole_folder(folder, contents=CONTENTS, overwrite=True):
         assert not tf.io.gfile.exists(folder + "/file")
+    with tf.io.gfile.GFile(folder + "/part/precious", "w") as file:
+        file.write("x")
+    with whole_folder(folder, contents=CONTENTS, overwrite=True):
+        pass
+    with tf.io.gfile.GFile(folder + "/precious", "w") as file:
+        file.write("x")
+    with (
+        pytest.raises(FileExistsError, match=r"Received: ram://data/out, which holds precious"),
+        whole_folder(folder, contents=CONTENTS, overwrite=True),
+    ):
+        pass
+
+
+OURS = ("mark", "file", "part/a")
+
+
+@pytest.mark.parametrize(
+    ("held", "refused"),
+    [
+        ((), None),
+        (OURS, None),
+        (OURS[1:], "without mark"),
+        ((*OURS, "notes.txt"), "which holds notes.txt"),
+        ((*OURS, "part/more/a"), None),
+        ((*OURS, "other/a"), "which holds other/a"),
+        ((*OURS, "empty/"), "which holds empty"),
+        ((*OURS, "part -> elsewhere"), "which holds part"),
+        ((*OURS, "link -> elsewhere"), "which holds link"),
+        (("notes.txt",), "which holds notes.txt"),
+    ],
+)
+@pytest.mark.parametrize("through", ["itself", "a link"])
+def test_what_is_not_ours_is_never_deleted(tmp_path, held, refused, through):
+    out = tmp_path / "out"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious").touch()
+    out.mkdir()
+    for name in held:
+        link, _, target = name.partition(" -> ")
+        if target:
+            subprocess.run(["rm", "-rf", out / link], check=True)
+            (out / link).symlink_to(tmp_path / target)
+        elif name.endswith("/"):
+            (out / name).mkdir(parents=True)
+        else:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).touch()
+    before = sorted(out.rglob("*"))
+    if through == "a link":
+        (tmp_path / "link").symlink_to("out")
+    named = tmp_path / ("out" if through == "itself" else "link")
+    if refused is None:
+        with whole_folder(str(named), contents=CONTENTS, overwrite=True) as folder:
+            pathlib.Path(folder, "mark").touch()
+        assert names(out) == ["mark"]
+    else:
+        with (
+            pytest.raises(FileExistsError, match=rf"that a test made.* Received: .*, {refused}"),
+            whole_folder(str(named), contents=CONTENTS, overwrite=True),
+        ):
+            raise AssertionError
+        assert sorted(out.rglob("*")) == before
+    assert (tmp_path / "elsewhere" / "precious").exists()
+
+
+def test_an_input_is_never_deleted(tmp_path):
+    for name in OURS:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).touch()
+    (tmp_path / "in").symlink_to("out/file")
+    with (
+        pytest.raises(
+            FileExistsError, match=r"out must hold no input of this call. Received: .*in"
+        ),
+        whole_folder(
+            str(tmp_path / "out"), contents=CONTENTS, overwrite=True, inputs=[tmp_path / "in"]
+        ),
+    ):
+        raise AssertionError
+
+
+def test_what_came_meanwhile_is_not_deleted(tmp_path):
+    held = contextlib.ExitStack()
+    held.enter_context(whole_folder(str(tmp_path / "out"), contents=CONTENTS, overwrite=True))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes").touch()
+    with pytest.raises(FileExistsError, match=r"which holds notes"):
+        held.close()
+    assert names(tmp_path / "out") == ["notes"]

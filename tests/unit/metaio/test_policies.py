@@ -8,7 +8,10 @@ from gmeta_tf.metaio.policies import ColdItems, Split
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"query": 0}, r"query and support must be at least 1. Received: query=0, support=20"),
+        (
+            {"query": 0},
+            r"query must be a number of samples, or a share below 1, and support at least 1. Received: query=0, support=20",
+        ),
         ({"least_support": 0}, r"least_support must be 1 … support=20. Received: least_support=0"),
         (
             {"least_support": 21},

@@ -49,8 +49,9 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
     ):
         prepare(source(), tmp_path / "out", split=only_train(query=1))
     assert (tmp_path / "out" / "precious").read_text() == "mine"
-    prepare(source(), tmp_path / "out", split=only_train(query=1), overwrite=True)
-    assert not (tmp_path / "out" / "precious").exists()
+    with pytest.raises(FileExistsError, match=r"that preparation made.*which holds precious"):
+        prepare(source(), tmp_path / "out", split=only_train(query=1), overwrite=True)
+    assert (tmp_path / "out" / "precious").read_text() == "mine"
 
 
 def test_a_link_to_a_folder_stays_one(tmp_path):
@@ -68,7 +69,7 @@ def test_a_link_to_a_folder_stays_one(tmp_path):
 )
 def test_a_failed_replacement_keeps_what_was_there(tmp_path, monkeypatch, call, error):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "precious").write_text("mine")
+    (tmp_path / "out" / "manifest.json").write_text("mine")
     calls, rename = [], os.replace
 
     def fail(*paths):
@@ -80,13 +81,13 @@ def test_a_failed_replacement_keeps_what_was_there(tmp_path, monkeypatch, call, 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(type(error)):
         prepare(source(), tmp_path / "out", split=only_train(query=1), overwrite=True)
-    assert (tmp_path / "out" / "precious").read_text() == "mine"
+    assert (tmp_path / "out" / "manifest.json").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_what_cannot_be_put_back_is_not_deleted(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "precious").write_text("mine")
+    (tmp_path / "out" / "manifest.json").write_text("mine")
     calls, rename = [], os.replace
 
     def fail(*paths):
@@ -98,7 +99,7 @@ def test_what_cannot_be_put_back_is_not_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="gone"):
         prepare(source(), tmp_path / "out", split=only_train(query=1), overwrite=True)
-    assert [path.read_text() for path in tmp_path.glob(".out.old-*/precious")] == ["mine"]
+    assert [path.read_text() for path in tmp_path.glob(".out.old-*/manifest.json")] == ["mine"]
 
 
 DIE = """

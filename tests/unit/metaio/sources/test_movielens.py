@@ -105,28 +105,35 @@ def test_users_and_films_that_the_files_do_not_know_are_out_of_vocabulary(raw, t
 
 
 @pytest.mark.parametrize("suffix", ["inter", "user", "item"])
-@pytest.mark.parametrize("keep", ["most", "nothing"])
-def test_a_file_that_is_cut_is_refused(raw, suffix, keep):
+def test_a_file_that_is_cut_is_told_and_an_empty_one_refused(raw, suffix, tmp_path, caplog):
     file = raw / f"ml-100k.{suffix}"
-    file.write_text(
-        file.read_text()[:-2] if keep == "most" else ""
-    )  # the last line keeps all its columns
-    rule = (
-        r"end in a newline. Received: .*\(truncated\). Fetch"
-        if keep == "most"
-        else "hold rows. Received: .*, which is empty. Fetch"
-    )
-    with pytest.raises(ValueError, match=rf"source must {rule}"):
-        movielens(raw)
+    file.write_text(file.read_text()[:-2])  # the last line keeps all its columns
+    split = Split(query=2, support=3, fractions=(1, 0, 0))
+    prepare(movielens(raw), tmp_path / "out", split=split, lanes=1)
+    assert f"ml-100k.{suffix}: its last line has no end" in caplog.text
+    file.write_text("")
+    with pytest.raises(ValueError, match=r"source must hold rows. Received: .*, which is empty"):
+        prepare(movielens(raw), tmp_path / "new", split=split, lanes=1)
 
 
 def test_a_line_with_too_few_columns_is_refused(raw, tmp_path):
     write(raw / "ml-100k.inter", *(raw / "ml-100k.inter").read_text().splitlines(), "1\t2")
     with pytest.raises(
         ValueError,
-        match=r"(?s)source must have the columns that its schema reads. Received: .*Mend its query or its files",
+        match=r"source must have 4 columns in every line. Received: .*inter, line 17, which has 2",
     ):
         prepare(movielens(raw), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("names", "held"), [((), "none of these"), (("a", "b"), "a.inter, b.in")])
+def test_a_folder_that_holds_no_release_is_refused(tmp_path, names, held):
+    for name in names:
+        (tmp_path / f"{name}.inter").touch()
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"folder must hold a release of MovieLens: .* Received: .*, which holds {held}",
+    ):
+        movielens(tmp_path)
 
 
 RATINGS = [
@@ -159,6 +166,15 @@ def made_1m(folder):
             f"{film}::A: film ({1990 + film})::Drama{'|Comedy' * (film % 2)}"
             for film in range(1, 6)
         ),
+    )
+
+
+def made_10m(folder):
+    """In UTF-8, without users."""
+    made_1m(folder)
+    (folder / "users.dat").unlink()
+    (folder / "movies.dat").write_text(
+        (folder / "movies.dat").read_text().replace("A: film", "A: Ôdishon")
     )
 
 
@@ -198,7 +214,7 @@ def made_titles(folder):
     )
 
 
-@pytest.mark.parametrize("make", [made_100k, made_1m, made_20m, made_titles])
+@pytest.mark.parametrize("make", [made_100k, made_1m, made_10m, made_20m, made_titles])
 def test_every_form_gives_the_same_samples(tmp_path, make):
     make(tmp_path)
     made, ids, numeric, label = prepared(tmp_path, tmp_path / "out")
@@ -215,7 +231,7 @@ def test_every_form_gives_the_same_samples(tmp_path, make):
         numeric[0, :, 0], np.array([-2, -1, 0, 1, 2]) / np.sqrt(2), atol=1e-5
     )
     assert set(made.vocabularies["genres"].values) == {"Drama", "Comedy"}
-    assert ("age" in names) == (make is not made_20m)
+    assert ("age" in names) == (make not in (made_10m, made_20m))
     if "age" in names:
         assert set(made.vocabularies["age"].values) == {"18", "1", "56"}
 
@@ -238,19 +254,23 @@ def test_the_contents_that_melu_adapts_on(tmp_path):
     ]
     assert set(plain.vocabularies["published"].values) == {str(1990 + film) for film in range(1, 6)}
     assert set(plain.vocabularies["area"].values) == {"85711", "1-9", "1"}
-    extra = (
-        f"{film}::A film::{1990 + film}::PG::x::Drama::Ann, Bob::plot::Cid, Dee {film}"
-        for film in range(1, 6)
-    )
-    write(tmp_path / "movies_extrainfos.dat", *extra)
-    whole = prepare(
-        movielens(tmp_path, fields="melu"),
-        tmp_path / "whole",
-        split=Split(query=2, fractions=(1, 0, 0)),
-        lanes=1,
-    )
-    assert set(whole.vocabularies["directors"].values) == {"Ann", "Bob"}
-    assert len(whole.vocabularies["actors"].values) == 6
+    for form, extra in (
+        ("whole", "{0}::É film::{1}::N/A::x::Drama::Ann, Bob::plot::Cid, Dee {0}"),
+        ("published", "{0}::É film::{1}::N/A::x::Drama::Ann, Bob::Eve::Cid, Dee {0}::plot::http"),
+    ):
+        write(
+            tmp_path / "movies_extrainfos.dat",
+            *(extra.format(film, 1990 + film) for film in range(1, 6)),
+        )
+        whole = prepare(
+            movielens(tmp_path, fields="melu"),
+            tmp_path / form,
+            split=Split(query=2, fractions=(1, 0, 0)),
+            lanes=1,
+        )
+        assert set(whole.vocabularies["directors"].values) == {"Ann", "Bob"}
+        assert len(whole.vocabularies["actors"].values) == 6
+        assert whole.vocabularies["rate"].values == ()
     (tmp_path / "raw").mkdir()
     made_20m(tmp_path / "raw")
     with pytest.raises(

@@ -1,0 +1,45 @@
+"""What errors mean to who runs a command: one line, and no traceback."""
+
+from duckdb import Error as EngineError
+from yaml import YAMLError
+
+from gmeta_tf._tensorflow import tf
+
+EXPECTED = (
+    ValueError,
+    OSError,
+    MemoryError,
+    ImportError,
+    EngineError,
+    YAMLError,
+    tf.errors.OpError,
+)
+
+
+def told(error: BaseException) -> str:
+    """The sentence of an error that input, options or the machine may cause."""
+    if isinstance(error, tf.errors.OpError):
+        return _of_tensorflow(error)
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    if isinstance(error, OSError) and error.errno is not None:
+        return said.removeprefix(f"[Errno {error.errno}] ")
+    if isinstance(error, ImportError):
+        name = f" Install it: pip install {error.name}." if error.name else ""
+        return f"a package is missing ({said}).{name}"
+    if isinstance(error, MemoryError):
+        return "memory did not suffice. Lower --memory or --threads, or use a larger machine."
+    return said
+
+
+def _of_tensorflow(error):
+    said = " ".join((error.message or "").split())
+    if isinstance(error, tf.errors.UnimplementedError) and "File system scheme" in said:
+        return (
+            f"paths must be of a file system that is there. Received: {said}. Copy the files to a "
+            "local disk, or install its plugin (tensorflow-io)."
+        )
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return f"memory or disk did not suffice ({said})."
+    return f"files must be readable. Received: {said}."

@@ -1,0 +1,424 @@
+"""Views of raw files on the engine, one reading layer for every form.
+
+Values are what the file says. Text is text: CSV's, and JSON's scalars, are read as such, and typed
+where they are used. Columns are joined by name over all files, of the widest type; a column that a
+file lacks has no values there. What DuckDB does not read itself (other encodings, Arrow, tables in
+memory) is copied once, into the engine's folder.
+"""
+
+import codecs
+import collections
+import io
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow
+import pyarrow.ipc
+import pyarrow.parquet
+
+from gmeta_tf.metaio import text
+from gmeta_tf.metaio.engine import MAGIC, DuckDB, named, quoted
+from gmeta_tf.metaio.notes import tell, warn
+from gmeta_tf.metaio.sources.dialect import NAMES, Dialect, dialect_of, has_mixed_ends
+from gmeta_tf.metaio.sources.files import Files
+from gmeta_tf.metaio.sources.forms import Form, ends_unfinished, form_of, opened
+
+CHUNK = 1 << 22  # bytes
+FILE = "file of gmeta"  # column of a row's file, which no file has
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+LATIN = {"latin-1", "latin1", "iso-8859-1", "iso8859-1", "cp1252", "windows-1252"}
+SAMPLED = 20_480  # JSON records whose types are looked at
+UNFINISHED = "its last line has no end: where the file was cut, a value may be cut, too"
+
+
+def make_views(engine: DuckDB, tables: Mapping[str, Any]) -> dict[str, int]:
+    """Makes the view files.NAME of every table; returns counts of files.
+
+    Raises:
+      ValueError: a file is none that is read, or a table has no rows at all.
+    """
+    engine.run("CREATE SCHEMA files")
+    counts = {"files": 0, "files_empty": 0}
+    for name, table in tables.items():
+        if isinstance(table, Files):
+            reading = Reading(engine, table)
+            sql = reading.sql()
+            counts["files"] += len(table.found)
+            counts["files_empty"] += reading.empty
+        else:
+            sql = _of_memory(engine, table)
+        engine.run(f"CREATE VIEW files.{named(name)} AS {sql}")
+    return counts if counts["files"] else {}
+
+
+class Reading:
+    """Makes the query that reads the files of one table.
+
+    Args:
+      engine: where it will run.
+      files: of the table.
+
+    Attributes:
+      empty: how many files hold nothing.
+    """
+
+    def __init__(self, engine: DuckDB, files: Files):
+        self.engine, self.files, self.empty = engine, files, 0
+        self._first: tuple[str, Dialect] | None = None
+        self._said: set[str] = set()
+
+    def sql(self) -> str:
+        """The query."""
+        groups: dict[tuple, list[str]] = {}
+        partitions = _partitions(self.files.found)
+        for file in self.files.found:
+            form = form_of(file, form=self.files.form, encoding=self.files.encoding)
+            if not form.kind:
+                self.empty += 1
+                continue
+            if ends_unfinished(file, form):
+                self._warn_once(UNFINISHED, f"{file}: {UNFINISHED}.")
+            read, key = self._group(file, form)
+            groups.setdefault(key, []).append(self._without_magic(read))
+        if not groups:
+            raise ValueError(
+                f"source must hold rows. Received: {self.files.found[0]}, which is empty. Fetch it "
+                "again, or leave it out."
+            )
+        readers = [self._reader(key, files) for key, files in groups.items()]
+        columns = [self.engine.columns(reader) for reader in readers]
+        own = {name.lower() for listed in columns for name, _ in listed}
+        for name in [name for name in partitions if name.lower() in own]:
+            warn(f"{self.files.found[0]}: its column {name} is read, not its folder's {name}=…")
+            del partitions[name]
+        whole = " UNION ALL BY NAME ".join(f"({reader})" for reader in readers)
+        return self._mended(whole, partitions)
+
+    def _group(self, file, form: Form) -> tuple[str, tuple]:
+        """(the file to read, what it has in common with those read in one go)."""
+        if form.kind == "parquet":
+            return (self._unpacked(file, form) if form.compression else file), ("parquet",)
+        if form.kind == "arrow":
+            return self._from_arrow(file, form), ("parquet",)
+        read = self._as_utf8(file, form)
+        compression = form.compression if read == file else ""
+        if form.kind == "csv":
+            return read, ("csv", compression, self._dialect(file, form))
+        lines = form.kind == "jsonl" and _is_object(form.head)
+        shape = {"json": "array"}.get(form.kind, "newline_delimited" if lines else "unstructured")
+        return read, ("json", compression, shape)
+
+    def _dialect(self, file, form):
+        """How a CSV file is read; told where it was guessed, refused where it cannot be."""
+        own = self.files
+        named_ = own.header and not own.columns
+        found = dialect_of(
+            form.head,
+            delimiter=own.delimiter,
+            quote=own.quote,
+            escape=own.escape,
+            named=named_,
+        )
+        if own.columns:
+            found = found._replace(columns=own.columns)
+        usual = "\t" if file.lower().endswith((".tsv", ".tsv.gz", ".tsv.zst")) else ","
+        if not own.delimiter and found.delimiter != usual:
+            what = NAMES.get(found.delimiter, found.delimiter)
+            self._tell_once(what, f"{file}: columns are parted by {what}")
+        lowered = [name.lower() for name in found.columns]
+        doubled = [name for name in found.columns if lowered.count(name.lower()) > 1]
+        if doubled:
+            raise ValueError(
+                f"columns must have distinct names, in any case of letters. Received: {doubled} in "
+                f"the first line of {file}. Rename them there."
+            )
+        if self._first is None:
+            self._first = file, found
+        elif not set(lowered) & {name.lower() for name in self._first[1].columns}:
+            raise ValueError(
+                "files of one table must name their columns alike. Received: "
+                f"{', '.join(found.columns[:6])} in {file}, but "
+                f"{', '.join(self._first[1].columns[:6])} in {self._first[0]}. Add the line of "
+                "names, or read them as two tables."
+            )
+        return found
+
+    def _reader(self, key: tuple, files: list[str]) -> str:
+        """SQL that reads the files of a group."""
+        listed = f"[{', '.join(map(quoted, files))}]"
+        common = f"filename = {quoted(FILE)}, hive_partitioning = false"
+        kind, compression = key[0], key[1] if len(key) > 1 else ""
+        if kind == "parquet":
+            return f"FROM read_parquet({listed}, union_by_name = true, {common})"
+        if kind == "json":
+            return self._json(listed, compression, key[2], common)
+        dialect = key[2]
+        options = {
+            "auto_detect": "false",
+            "columns": _struct(dict.fromkeys(dialect.columns, "VARCHAR")),
+            "header": str(self.files.header and not self.files.columns).lower(),
+            "skip": str(dialect.skip),
+            "delim": quoted(dialect.delimiter),
+            "quote": quoted(self.files.quote),
+            "escape": quoted(self.files.escape or self.files.quote),
+            "compression": quoted(compression or "none"),
+        }
+        listed_options = ", ".join(f"{name} = {value}" for name, value in options.items())
+        return f"FROM read_csv({listed}, strict_mode = true, {listed_options}, {common})"
+
+    def _json(self, listed, compression, shape, common):
+        """JSON: scalars as text, lists as lists of text, objects as JSON."""
+        form = f"format = '{shape}', compression = {quoted(compression or 'none')}"
+        keys = f"SELECT unnest(json_keys(json)) AS key FROM read_json_objects({listed}, {form})"
+        found = [
+            key
+            for (key,) in self.engine.rows(
+                f"SELECT key FROM (SELECT key, count(*) AS n FROM ({keys}) GROUP BY key) "
+                "ORDER BY n DESC, key"
+            )
+        ]
+        lowered = [key.lower() for key in found]
+        doubled = [key for key in found if lowered.count(key.lower()) > 1]
+        if doubled:
+            raise ValueError(
+                f"keys must differ in more than the case of their letters. Received: {doubled} in "
+                f"{listed[:200]}. Rename them there."
+            )
+        kinds = self._json_kinds(found, listed, form)
+        columns = dict.fromkeys(found, "VARCHAR")
+        columns |= {key: "VARCHAR[]" for key in found if kinds[key] == {"ARRAY"}}
+        columns |= {
+            key: "JSON" for key in found if "DOUBLE" in kinds[key] or ("OBJECT" in kinds[key])
+        }
+        read = f"read_json({listed}, {form}, columns = {_struct(columns)}, {common})"
+        numbers = [key for key in found if "DOUBLE" in kinds[key] and "OBJECT" not in kinds[key]]
+        replaced = ", ".join(f"{_number_text(named(key))} AS {named(key)}" for key in numbers)
+        return f"SELECT *{f' REPLACE ({replaced})' if replaced else ''} FROM {read}"
+
+    def _json_kinds(self, keys, listed, form) -> dict[str, set[str]]:
+        """key -> JSON types of its values in some records."""
+        if not keys:
+            return {}
+        columns = _struct(dict.fromkeys(keys, "JSON"))
+        some = f"(FROM read_json({listed}, {form}, columns = {columns}) LIMIT {SAMPLED})"
+        found = self.engine.row(
+            "SELECT "
+            + ", ".join(f"list(DISTINCT json_type({named(key)}))" for key in keys)
+            + f" FROM {some}"
+        )
+        kinds = {
+            key: {kind for kind in own or [] if kind and kind != "NULL"}
+            for key, own in zip(keys, found, strict=True)
+        }
+        late = [key for key, own in kinds.items() if not own]
+        if late and len(late) < len(keys):
+            columns = _struct(dict.fromkeys(late, "JSON"))
+            all_ = f"read_json({listed}, {form}, columns = {columns})"
+            several = " UNION ALL ".join(
+                f"SELECT {number} AS n, json_type({named(key)}) AS kind FROM {all_} "
+                f"WHERE {named(key)} IS NOT NULL"
+                for number, key in enumerate(late[:50])
+            )
+            for number, kind in self.engine.rows(f"SELECT DISTINCT n, kind FROM ({several})"):
+                if kind != "NULL":
+                    kinds[late[number]].add(kind)
+        return kinds
+
+    def _mended(self, whole, partitions: dict[str, set[str]]) -> str:
+        """The columns as preparation wants them: bytes as text, missing ones as NULL, folders'
+        values as columns.
+        """
+        replaced = []
+        missing = ", ".join(map(quoted, self.files.missing))
+        for name, kind in self.engine.columns(whole):
+            if name == FILE:
+                continue
+            own = named(name)
+            made = own
+            if kind == "BLOB":
+                made = text.sql(own, kind)
+            elif kind.startswith("BLOB["):
+                made = text.sql_of_list(own, kind)
+            if missing and kind in ("VARCHAR", "BLOB"):
+                made = f"CASE WHEN {made} IN ({missing}) THEN NULL ELSE {made} END"
+            elif missing and kind == "VARCHAR[]":
+                made = f"list_filter({made}, lambda v: v NOT IN ({missing}))"
+            if made != own:
+                replaced.append(f"{made} AS {own}")
+        added = [
+            f"{_partition(name, values)} AS {named(name)}" for name, values in partitions.items()
+        ]
+        columns = f"* EXCLUDE ({named(FILE)})"
+        columns += f" REPLACE ({', '.join(replaced)})" if replaced else ""
+        return f"SELECT {', '.join([columns, *added])} FROM ({whole})"
+
+    def _as_utf8(self, file, form) -> str:
+        """The file, or a copy of it in UTF-8."""
+        encoding = form.encoding or self.files.encoding
+        if codecs.lookup(encoding).name != "utf-8" and not form.encoding:
+            encoding = "utf-8" if _is_utf8(file, form.compression) else encoding
+        mixed = form.kind == "csv" and has_mixed_ends(form.head, self.files.quote)
+        if codecs.lookup(encoding).name == "utf-8" and not mixed:
+            return file
+        errors = "strict"
+        if encoding.lower().replace("_", "-") in LATIN:
+            codecs.register_error("gmeta.latin-1", _as_latin)
+            encoding, errors = "cp1252", "gmeta.latin-1"
+        copy, line = self._copy(file), 1
+        decoder = codecs.getincrementaldecoder(encoding)(errors)
+        with (
+            opened(file, form.compression) as raw,
+            open(copy, "w", encoding="utf-8", newline="") as made,
+        ):
+            ends = io.IncrementalNewlineDecoder(decoder, translate=mixed)
+            try:
+                while chunk := raw.read(CHUNK):
+                    line += chunk.count(b"\n")
+                    made.write(ends.decode(chunk))
+                made.write(ends.decode(b"", final=True))
+            except UnicodeError as error:
+                raise ValueError(
+                    f"{file} must be text in encoding={encoding!r}. Received: {error}, before line "
+                    f"{line + 1}. Give the encoding that it has."
+                ) from None
+        return copy
+
+    def _from_arrow(self, file, form) -> str:
+        """A copy as Parquet."""
+        copy = self._copy(file)
+        with opened(file, form.compression) as raw:
+            source: Any = pyarrow.BufferReader(raw.read()) if form.compression else raw
+            try:
+                batches = _arrow_batches(source)
+                first = next(batches)
+                with pyarrow.parquet.ParquetWriter(copy, first.schema) as made:
+                    for batch in itertools.chain([first], batches):
+                        made.write_batch(batch)
+            except (pyarrow.ArrowException, StopIteration) as error:
+                raise ValueError(
+                    f"source must be whole. Received: {file}, an Arrow file that cannot be read "
+                    f"({error}). Fetch it again."
+                ) from None
+        return copy
+
+    def _unpacked(self, file, form) -> str:
+        """A copy without compression."""
+        copy = self._copy(file)
+        with opened(file, form.compression) as raw, open(copy, "wb") as made:
+            shutil.copyfileobj(raw, made, CHUNK)
+        return copy
+
+    def _without_magic(self, file) -> str:
+        """The file, under a name that DuckDB does not take for a pattern."""
+        if not MAGIC.search(file):
+            return file
+        link = self._copy(file)
+        os.symlink(os.path.abspath(file), link)
+        return link
+
+    def _copy(self, file) -> str:
+        """Where a copy goes: below folders named as the file's are, where they are name=value."""
+        folders = [part for part in os.path.abspath(file).split(os.sep)[:-1] if "=" in part]
+        folder = os.path.join(self.engine.folder("copies"), *folders)
+        copy = MAGIC.sub("_", os.path.join(folder, os.path.basename(file)))
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        self.engine.copies[copy] = file
+        return copy
+
+    def _warn_once(self, what, message):
+        if what not in self._said:
+            warn(message)
+        self._said.add(what)
+
+    def _tell_once(self, what, message):
+        if what not in self._said:
+            tell(message)
+        self._said.add(what)
+
+
+def _arrow_batches(source):
+    """The batches of an Arrow file, or of a stream."""
+    magic = source.read(6)
+    source.seek(0)
+    if magic != b"ARROW1":
+        yield from pyarrow.ipc.open_stream(source)
+        return
+    reader = pyarrow.ipc.open_file(source)
+    for number in range(reader.num_record_batches):
+        yield reader.get_batch(number)
+
+
+def _of_memory(engine, table) -> str:
+    """A pandas.DataFrame or pyarrow.Table, copied as Parquet."""
+    file = os.path.join(engine.folder("copies"), "memory.parquet")
+    engine.copy_from(table, file)
+    return f"FROM read_parquet({quoted(file)}, hive_partitioning = false)"
+
+
+def _partitions(files) -> dict[str, set[str]]:
+    """Names of folders such as day=2024-01-05 -> their values."""
+    found: dict[str, set[str]] = {}
+    having: collections.Counter[str] = collections.Counter()
+    for file in files:
+        for part in os.path.abspath(file).split(os.sep)[:-1]:
+            name, equals, value = part.partition("=")
+            if name and equals:
+                found.setdefault(unquote(name), set()).add(value)
+                having.update([unquote(name)])
+    for name, values in found.items():
+        if having[name] < len(files):
+            values.add(HIVE_NULL)
+    return found
+
+
+def _partition(name, values) -> str:
+    """SQL of a folder's value."""
+    if len(values) == 1:
+        (value,) = values
+        return "NULL" if value == HIVE_NULL else f"{quoted(unquote(value))}"
+    pattern = quoted(f"(?:^|/){re.escape(name)}=([^/]*)/")
+    raw = f"regexp_extract({named(FILE)}, {pattern}, 1)"
+    return f"url_decode(nullif(nullif({raw}, {quoted(HIVE_NULL)}), ''))"
+
+
+def _struct(columns: Mapping[str, str]) -> str:
+    return (
+        "{" + ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items()) + "}"
+    )
+
+
+def _number_text(value):
+    """SQL of the text of a JSON value, some of which are numbers with a fraction."""
+    whole = f"regexp_full_match({value}::VARCHAR, '-?[0-9]+')"
+    number = f"json_type({value}) = 'DOUBLE' AND NOT {whole}"
+    return (
+        f"CASE WHEN {number} THEN {text.sql(f'{value}::DOUBLE', 'DOUBLE')} ELSE {value}->>'$' END"
+    )
+
+
+def _is_object(head):
+    """Whether the first line is a whole JSON object: then lines can be read side by side."""
+    first = head.lstrip().split("\n", 1)[0].strip()
+    return first.endswith("}") or "\n" not in head.strip()
+
+
+def _is_utf8(file, compression) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with opened(file, compression) as raw:
+        try:
+            while chunk := raw.read(CHUNK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _as_latin(error):
+    """The five bytes that cp1252 does not know, as Latin-1 has them."""
+    return error.object[error.start : error.end].decode("latin-1"), error.end

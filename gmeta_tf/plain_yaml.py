@@ -1,0 +1,64 @@
+"""YAML as people mean it: every scalar is text, so that `on`, `no` and `7` are names where a name
+is due; a key that stands twice is refused. Whoever reads a value turns it into what it needs.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows no implicit types."""
+
+
+def _mapping(loader, node) -> dict:
+    """A dictionary, whose keys are distinct."""
+    made: dict = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise _problem("keys must be names", f"{key!r}", key_node.start_mark)
+        if key in made:
+            raise _problem("every key must stand once", f"{key!r} twice", key_node.start_mark)
+        made[key] = loader.construct_object(value_node, deep=True)
+    return made
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def load(text: str) -> Any:
+    """What a YAML text holds: dictionaries, lists and texts.
+
+    Raises:
+      ValueError: it is no YAML, or a key stands twice; in one line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        tab = error.problem and "'\\t'" in error.problem
+        hint = "Indent by blanks, not tabs" if tab else "Mend the line"
+        problem = " ".join((error.problem or "it cannot be read").split())
+        raise ValueError(
+            f"text must be YAML. Received: {problem}{_place(error.problem_mark)}. {hint}."
+        ) from None
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"text must be YAML. Received: {said}. Mend it.") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question that names the known name most like this one; empty where none is like it."""
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def _problem(rule, received, mark):
+    return ValueError(f"{rule}. Received: {received}{_place(mark)}. Mend the line.")
+
+
+def _place(mark):
+    return f" in line {mark.line + 1}" if mark else ""

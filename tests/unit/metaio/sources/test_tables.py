@@ -1,0 +1,155 @@
+"""Interactions with side tables, selected, filtered and refused."""
+
+import logging
+
+import duckdb
+import pytest
+
+from gmeta_tf.metaio.engine import DuckDB
+from gmeta_tf.metaio.policies import Split
+from gmeta_tf.metaio.prepare import prepare
+from gmeta_tf.metaio.sources.files import Files, Side
+from gmeta_tf.metaio.sources.reading import make_views
+from gmeta_tf.metaio.sources.sides import join_sides
+from gmeta_tf.metaio.sources.tables import tables
+from gmeta_tf.schema import Categorical, Schema
+
+SCHEMA = Schema("user", "click", (Categorical("colour"),))
+LOG = "user,item,time\nu1,i1,3\nu2,i9,4\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    def made(name, text=None):
+        if text is not None:
+            (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
+        return Files((str(tmp_path / name),))
+
+    return made
+
+
+def rows(source, tmp_path, columns="*"):
+    (tmp_path / "work").mkdir()
+    engine = DuckDB(str(tmp_path / "work"), memory="200MB")
+    make_views(engine, source.tables)
+    join_sides(engine, source.sides, {"colour", "user", "click", "time"})
+    found = engine.rows(f"SELECT {columns} FROM ({source.sql})")
+    engine.close()
+    return found
+
+
+def test_sides_are_joined_and_columns_made(tmp_path, files):
+    source = tables(
+        files("log.csv", LOG),
+        SCHEMA,
+        ("time",),
+        sides=(Side(files("items.csv", "item,colour\ni1,red\n"), "item"),),
+        select={"time": "time::INT -- a comment", "click": "1.0"},
+        where="time > 0 -- another",
+    )
+    found = rows(source, tmp_path, "user, item, colour, time, click")
+    assert found == [("u1", "i1", "red", 3, 1), ("u2", "i9", None, 4, 1)]
+
+
+def test_rows_that_do_not_hold_a_condition_are_counted(tmp_path, files):
+    log = "user,item,time,click\n" + "".join(
+        f"u{u},i{t},{t},{t % 2}\n" for u in (1, 2) for t in range(5)
+    )
+    source = tables(
+        files("log.csv", log),
+        Schema("user", "click", (Categorical("item"),)),
+        ("moment",),
+        select={"moment": "time::INT"},
+        where="moment > 0 AND item <> 'i3'",
+    )
+    made = prepare(source, tmp_path / "out", split=Split(query=1, fractions=(1, 0, 0)), lanes=1)
+    assert (made.counts["samples"], made.counts["samples_dropped_by_where"]) == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("log", "side", "expected"),
+    [
+        ("'007' AS item", "7 AS item, 'red' AS colour", None),
+        ("7 AS item", "'7' AS item, 'red' AS colour", "red"),
+        ("7.0 AS item", "7 AS item, 'red' AS colour", "red"),
+        ("'guest' AS item", "7 AS item, 'red' AS colour", None),
+        ("7 AS item", "7::UTINYINT AS item, 'red' AS colour", "red"),
+    ],
+)
+def test_sides_are_joined_by_text(tmp_path, files, log, side, expected):
+    for name, values in (("log", f"{log}, 'u' AS user, 1 AS time"), ("items", side)):
+        duckdb.sql(f"COPY (SELECT {values}) TO '{tmp_path}/{name}.parquet'")
+    source = tables(
+        files("log.parquet"), SCHEMA, ("time",), sides=(Side(files("items.parquet"), "item"),)
+    )
+    assert rows(source, tmp_path, "colour") == [(expected,)]
+
+
+@pytest.mark.parametrize(
+    ("side", "on", "duplicates", "message"),
+    [
+        (
+            "item,colour\ni1,red\ni1,blue\n",
+            "item",
+            "refuse",
+            "one row a value of item. Received: 'i1' in 2",
+        ),
+        ("item,colour\ni1,red\ni1,blue\n", "item", "first", "red"),
+        ("item,colour\ni1,red\ni1,blue\n", "item", "last", "blue"),
+        ("item,colour\ni1,red\n", "shop", "refuse", "on must be a column of both tables.*'shop'"),
+        (
+            "item,time,colour\ni1,1,red\n",
+            "item",
+            "refuse",
+            r"must stand in one table. Received: \['time'\]",
+        ),
+    ],
+)
+def test_doubles_of_sides(tmp_path, files, side, on, duplicates, message):
+    source = tables(
+        files("log.csv", LOG),
+        SCHEMA,
+        ("time",),
+        sides=(Side(files("s.csv", side), on, duplicates),),
+    )
+    if message in ("red", "blue"):
+        assert rows(source, tmp_path, "colour") == [(message,), (None,)]
+        return
+    with pytest.raises(ValueError, match=message):
+        rows(source, tmp_path)
+
+
+def test_sides_without_partners_are_told(tmp_path, files, caplog):
+    log = "user,item,time,click\n" + "".join(
+        f"u{u},i{t},{t},{t % 2}\n" for u in (1, 2) for t in range(5)
+    )
+    source = tables(
+        files("log.csv", log),
+        SCHEMA,
+        ("time",),
+        sides=(Side(files("items.csv", "item,colour\nI1,red\ni2,blue\n"), "item"),),
+    )
+    caplog.set_level(logging.WARNING)
+    prepare(source, tmp_path / "out", split=Split(query=1, fractions=(1, 0, 0)), lanes=1)
+    assert "80.0% of the rows have no partner in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (b"u1,i1,1\nu1,\xff\xfe\xfa,2\n", {}, "must be UTF-8.*log.csv, line 3"),
+        (b"u1,i1,1\nu1,2\n", {}, "must have 3 columns in every line.*log.csv, line 3"),
+        (b'u1,"i1,1\nu1,i2,2\n', {}, "must end every quote.*log.csv, line 2"),
+        (b"u1,i1,1\n", {"select": {"click": "nowhere"}}, "columns that its schema reads.*nowhere"),
+        (b"u1,i1,1\n", {"select": {"click": "1 +"}}, "must hold DuckDB expressions.*syntax error"),
+        (b"u1,i1,x\n", {"select": {"click": "time::INT"}}, "must fit the types.*'x'.*TRY_CAST"),
+    ],
+)
+def test_what_is_damaged_is_refused_and_leaves_nothing(tmp_path, files, text, options, message):
+    log = files("log.csv", b"user,item,time\n" + text)
+    schema = Schema("user", "click", (Categorical("item"),))
+    made = tables(log, schema, ("time",), **({"select": {"click": "1.0"}} | options))
+    with pytest.raises(ValueError, match=message) as told:
+        prepare(made, tmp_path / "out", split=Split(query=1, fractions=(1, 0, 0)))
+    assert "\n" not in str(told.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
