@@ -49,7 +49,7 @@ class Parser(jsonargparse.ArgumentParser):
 
     def error(self, message, ex=None):
         """Ends the program with code 2."""
-        prog = Parser.command if self.prog == "__main__.py" else self.prog
+        prog = self.prog if self.prog.startswith("gmeta") else Parser.command
         print(f"{prog}: {sentence(str(message), names_of(self))}", file=sys.stderr)
         raise SystemExit(2)
 

@@ -117,7 +117,7 @@ def test_numbers_that_are_not_finite_are_refused(served, part, value):
     spoilt[1, 0] = value
     with pytest.raises(
         tf.errors.InvalidArgumentError,
-        match=rf"{part}_numeric must be finite, as in training. Received: \[{value}\]. Encode with the",
+        match=rf"{part}_numeric must be finite, as in training. Received: \[{value}\]. Send the mean",
     ):
         served["adapt_and_predict"](**inputs | {f"{part}_numeric": tf.constant(spoilt)})
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"numeric must be finite"):
