@@ -128,7 +128,7 @@ class Lifecycle(tf.keras.Model):
                 counter.assign_add(1)
                 return number + 1
 
-            # In int32, which TensorFlow keeps in the host's memory: the loop then waits for nothing.
+            # int32, which TensorFlow keeps in the host's memory: so the loop waits for nothing.
             count = tf.cast(self._steps_per_execution, tf.int32)
             tf.while_loop(lambda number: number < count, body, [0])
             return self.results()

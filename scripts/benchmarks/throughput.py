@@ -55,7 +55,7 @@ SIDES = {
     "gemm_bound": Side("sides.gemm_bound", steps=400),
     "fit_dlrm": Side("sides.gmeta_fit", DLRM, steps=80),
     "dlrm_tf_vectorized": Side("peers.tf_dlrm", DLRM, steps=40),
-    "dlrm_torch_vmap": of_peer("torch_dlrm", DLRM, steps=16),
+    "dlrm_torch_vmap": of_peer("torch_dlrm", DLRM, steps=8),
 }
 # of two ways to write the same peer, that which is the faster here
 FASTER = {"tf_vectorized": ("tf_vectorized", "tf_batched"), "jax": ("jax_each", "jax_distinct")}
