@@ -113,7 +113,7 @@ class Stop:
             while self._former:
                 signal.signal(*self._former.popitem())
 
-    def raise_at_once(self, number, _frame):
+    def raise_at_once(self, number, frame):
         """A handler for a job of one process: Ctrl-C raises KeyboardInterrupt, SIGTERM `Stopped`.
 
         Raises:

@@ -470,7 +470,7 @@ def parted(value: str, separator: str) -> str:
 
 def _like_a_list(own):
     """SQL: a text is a list as programs write it."""
-    return f"regexp_full_match(trim({own}), '\[.*\]|\{{.*\}}', 's')"
+    return rf"regexp_full_match(trim({own}), '\[.*\]|\{{.*\}}', 's')"
 
 
 def _is_joined(own, separator):

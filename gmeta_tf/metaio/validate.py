@@ -44,7 +44,7 @@ def validate(folder) -> Proof:
 
     Raises:
       FileNotFoundError, ValueError: as `Manifest.load`: there is no manifest to hold the files
-      against.
+        against.
     """
     manifest, proof = Manifest.load(folder), Proof()
     _try(proof, lambda: manifest.vocabularies)
