@@ -4,10 +4,10 @@ import jobs
 import pytest
 
 
-@pytest.mark.timeout(450)
+@pytest.mark.timeout(1100)
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_distributed(ranks):
     output = jobs.succeed(
-        ranks, "-m", "pytest", "tests/distributed", "-x", "-p", "no:cacheprovider", seconds=400
+        ranks, "-m", "pytest", "tests/distributed", "-x", "-p", "no:cacheprovider", seconds=1000
     )
     assert output.count(" passed") == ranks, output[-3000:]

@@ -7,7 +7,7 @@ import jobs
 import pytest
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_nothing_is_compiled_after_the_first_steps(tiny, tmp_path):
     dump, out = tmp_path / "dump", tmp_path / "compilations.json"
     dump.mkdir()
@@ -17,7 +17,7 @@ def test_nothing_is_compiled_after_the_first_steps(tiny, tmp_path):
         tiny,
         dump,
         out,
-        seconds=450,
+        seconds=800,
         XLA_FLAGS=f"--xla_dump_to={dump} --xla_dump_hlo_as_text",
     )
     assert json.loads(out.read_text()) == {name: [1, 0] for name in compilations_job.CASES}

@@ -14,7 +14,7 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training import checkpoint
 
 ROUNDED = {"rtol": 0.02, "atol": 0.01}  # bfloat16 keeps 8 bits of each row and gradient in transit
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def trained(tmp_path_factory, tiny, few):
     """ranks -> folder of what a job of so many ranks trained."""
     folders = {ranks: tmp_path_factory.mktemp(f"ranks{ranks}") for ranks in (1, 2, 3)}
     for ranks, folder in folders.items():
-        jobs.succeed(ranks, "tests/equivalence/training_job.py", tiny, few, folder, seconds=400)
+        jobs.succeed(ranks, "tests/equivalence/training_job.py", tiny, few, folder, seconds=800)
     return folders
 
 
