@@ -248,6 +248,8 @@ class MetaModel(Lifecycle):
         scale = self._scale(tasks, home, summed)
         update = program(self._update, compiled=compiled)
         update(home, summed, scale, tasks, query, learned.logits)
+        if not self._step_metrics:
+            return self.results()
         clock.mark([*self.embedding.after_update(), self.optimizer.iterations.read_value()])
         sent = self.embedding.bytes_sent(plan) + comm.allreduce_bytes(dense)
         return self._finished(clock, support, query, sent=sent)
