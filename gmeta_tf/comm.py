@@ -277,18 +277,28 @@ def require_equal(value: Any, *, what: str):
     Raises:
       ValueError: names the ranks that differ from rank 0.
     """
-    digest = list(hashlib.sha256(repr(value).encode()).digest())
-    rows = tf.one_hot(rank(), size(), dtype=tf.int32)[:, None] * tf.constant([digest], tf.int32)
-    with watchdog.watch(f"comparing {what}"):
-        (gathered,) = allreduce_sum([rows], name="require_equal")
-    differing = [r for r in range(size()) if tf.reduce_any(gathered[r] != gathered[0])]
-    if differing:
-        raise ValueError(
-            f"{what} must be the same on every rank. Received: on ranks {differing} another than "
-            "on rank 0; "
-            f"on rank {rank()} of {size()} it is {value!r}. Start every rank with the same options "
-            "and files."
-        )
+    require_all_equal({what: value})
+
+
+def require_all_equal(values: dict[str, Any]):
+    """As `require_equal`, of several values by name, in one message. Collective, eager.
+
+    Raises:
+      ValueError: names the first that differs, and the ranks whose differs from rank 0's.
+    """
+    digests = [list(hashlib.sha256(repr(value).encode()).digest()) for value in values.values()]
+    rows = tf.one_hot(rank(), size(), dtype=tf.int32)[:, None, None] * tf.constant([digests])
+    with watchdog.watch(f"comparing {', '.join(values)}"):
+        (gathered,) = allreduce_sum([rows], name="require_equal")  # [ranks, values, bytes]
+    differs = tf.reduce_any(gathered != gathered[:1], -1).numpy()
+    for number, (what, value) in enumerate(values.items()):
+        differing = differs[:, number].nonzero()[0].tolist()
+        if differing:
+            raise ValueError(
+                f"{what} must be the same on every rank. Received: on ranks {differing} another "
+                f"than on rank 0; on rank {rank()} of {size()} it is {value!r}. Start every rank "
+                "with the same options and files."
+            )
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 A signal alone decides nothing. Whoever can end a job well, such as training that saves checkpoints,
 opens `Stop.listening`; from then on the first SIGTERM or SIGINT of a rank is a wish (`requested`),
-which the ranks compare (`comm.stop_agreed`, or the engine's own message), so that all of them stop
-at one step. Elsewhere, and the second time, a signal ends the process at once.
+which the ranks tell each other (`models.agreement`), so that all of them stop at one step.
+Elsewhere, and the second time, a signal ends the process at once.
 """
 
 import contextlib

@@ -64,6 +64,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
       shards: per stack [kept rows, dim], the rows that this rank keeps.
       compiled: whether steps are compiled programs.
       lookup: which row each packed position reads.
+      seed: of the rows' first values, as is `distribution`.
       id_dtype: that holds every id.
 
     Raises:
@@ -98,7 +99,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
                 f"wire_dtype must be one of {tuple(WIRE_BYTES)}. Received: "
                 f"wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
             )
-        self.schema = schema
+        self.schema, self.seed, self.distribution = schema, seed, distribution
         widths = dim if isinstance(dim, dict) else dict.fromkeys(schema.tables, dim)
         if set(widths) != set(schema.tables):
             raise ValueError(
@@ -211,6 +212,11 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             stamps=self._beside.stamps,
         )
         return plan._replace(index=self.lookup.index(ids, plan.index))
+
+    @property
+    def replicated_variables(self) -> list[tf.Variable]:
+        """The rows of replicated tables, and their slots."""
+        return [v for s in self._replicated for v in (self.shards[s], *self.slots[s])]
 
     @property
     def exchanges(self) -> bool:

@@ -16,7 +16,7 @@ from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
-from gmeta_tf.meta.losses import loss_function, of_chances
+from gmeta_tf.meta.losses import loss_function, of_chances, task_losses
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
@@ -39,6 +39,7 @@ class Learned(NamedTuple):
     Attributes:
       logits: [tasks, query samples].
       tasks: scalar, those with a query sample.
+      failed: scalar, 1 where the query loss is not finite.
       dense: gradients of the dense weights.
       of_rows: per dim, gradients of the rows as fetched.
       replicated: what is to be summed for replicated tables (see `ShardedEmbedding`).
@@ -46,6 +47,7 @@ class Learned(NamedTuple):
 
     logits: tf.Tensor
     tasks: tf.Tensor
+    failed: tf.Tensor
     dense: list[tf.Tensor]
     of_rows: tuple[tf.Tensor, ...]
     replicated: list[tf.Tensor]
@@ -243,8 +245,12 @@ class MetaModel(Lifecycle):
         learned = program(self._learn, compiled=compiled)(rows, plan.index, support, query)
         learned = clock.mark(learned)
         home = self._send_home(plan, learned.of_rows)
-        dense = [learned.tasks, *learned.dense, *learned.replicated]
-        tasks, *summed = clock.mark(comm.allreduce_sum(dense, name="dense_gradients"))
+        told = self.agreement.message(learned.failed)
+        dense = [*told, learned.tasks, *learned.dense, *learned.replicated]
+        summed = clock.mark(comm.allreduce_sum(dense, name="dense_gradients"))
+        for heard in summed[: len(told)]:
+            self.agreement.hear(heard)
+        tasks, *summed = summed[len(told) :]
         scale = self._scale(tasks, home, summed)
         update = program(self._update, compiled=compiled)
         update(home, summed, scale, tasks, query, learned.logits)
@@ -283,9 +289,12 @@ class MetaModel(Lifecycle):
             sizes=self.options.sizes,
         )
         of_rows = lookup.sum_per_row(of_gathered, index, rows)
-        tasks = tf.math.count_nonzero(tf.reduce_any(query["weight"] > 0, -1))
+        real = query["weight"] > 0
+        tasks = tf.cast(tf.math.count_nonzero(tf.reduce_any(real, -1)), logits.dtype)
+        losses, _ = task_losses(self.loss_function, query["label"], logits, query["weight"])
+        failed = tf.cast(~tf.math.is_finite(tf.reduce_sum(losses)), logits.dtype)
         replicated = self.embedding.replicated_gradients(index, of_rows)
-        return Learned(logits, tf.cast(tasks, logits.dtype), dense, of_rows, replicated)
+        return Learned(logits, tasks, failed, dense, of_rows, replicated)
 
     def _update(self, home, summed, scale, tasks, query, logits):
         """Applies the gradients of all ranks, unless there was no task, and measures."""

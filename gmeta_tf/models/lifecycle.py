@@ -6,9 +6,13 @@ where it is read, once behind the steps; and they are watched, so that a rank th
 for another ends the job.
 """
 
+import inspect
+
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.merged import merged_results
+from gmeta_tf.models.agreement import Agree, Agreement
+from gmeta_tf.models.beliefs import beliefs
 from gmeta_tf.models.feed import fed
 from gmeta_tf.models.run_ahead import with_next_ids
 
@@ -22,7 +26,8 @@ class Lifecycle(tf.keras.Model):
 
     def __init__(self, name: str):
         super().__init__(name=name)
-        self._evaluating = False
+        self._evaluating, self._initial_step = False, 0
+        self.agreement = Agreement()
 
     @property
     def metrics(self):
@@ -36,35 +41,65 @@ class Lifecycle(tf.keras.Model):
         """Results over all ranks, as callbacks see them at the end of an epoch. Collective."""
         return merged_results(self.metrics)
 
-    def fit(self, x=None, *args, **kwargs):
-        """As Keras's; every rank begins with rank 0's dense weights and outer optimizer.
-        Collective.
+    def fit(self, x=None, *args, initial_step: int = 0, **kwargs):
+        """As Keras's; every rank begins with rank 0's dense weights, outer optimizer and replicated
+        rows. Collective.
+
+        On several ranks no rank decides alone: where a callback sets `stop_training` within an
+        epoch, all ranks stop, one execution later, when they have heard of it.
 
         Args:
           x: dataset of batches; on several ranks the ids of each next one are exchanged ahead (see
             `run_ahead`).
           *args: as for Keras.
+          initial_step: of the first epoch, at which to begin within it; `x` begins there.
           **kwargs: as for Keras.
 
         Raises:
-          ValueError: the data set yields no batches of padded sets.
+          ValueError: the data set yields no batches of padded sets; or the ranks differ in what
+            they train, and how.
         """
-        variables = [*self.dense_variables, *self.optimizer.variables]
+        options = inspect.signature(super().fit).bind(x, *args, **kwargs).arguments
+        self._begin_alike(options | {"initial_step": initial_step})
+        self.forget_steps()
+        self.agreement.reset()
+        if comm.size() > 1:
+            options["callbacks"] = _with_agreement(options.get("callbacks"))
+        if isinstance(x, tf.data.Dataset):
+            options["x"] = self._fed(
+                x, step=int(self.optimizer.iterations), then=self._with_next_ids
+            )
+        if isinstance(options.get("validation_data"), tf.data.Dataset):
+            options["validation_data"] = self._fed(options["validation_data"])
+        self._initial_step = initial_step
+        try:
+            return super().fit(**options)
+        finally:  # an interruption leaves nothing behind that Keras, or a validation, kept
+            self._training_state = self._eval_data_handler = None
+            self._initial_step = 0
+            if self.average:
+                self.average.restore()
+
+    def _begin_alike(self, options):
+        """The ranks compare what they believe, and take over what rank 0 has. Collective."""
+        if comm.size() == 1:
+            return
+        comm.require_all_equal(beliefs(self, options))
+        variables = [
+            *self.dense_variables,
+            *self.optimizer.variables,
+            *self.embedding.replicated_variables,
+        ]
         with comm.watchdog.long_phase("broadcasting the first weights"):
             first = comm.broadcast(variables, name="first_weights")
             for variable, value in zip(variables, first, strict=True):
                 variable.assign(value)
-        self.forget_steps()
-        if isinstance(x, tf.data.Dataset):
-            x = self._fed(x, step=int(self.optimizer.iterations), then=self._with_next_ids)
-        if isinstance(kwargs.get("validation_data"), tf.data.Dataset):
-            kwargs["validation_data"] = self._fed(kwargs["validation_data"])
-        try:
-            return super().fit(x, *args, **kwargs)
-        finally:  # an interruption leaves nothing behind that Keras, or a validation, kept
-            self._training_state = self._eval_data_handler = None
-            if self.average:
-                self.average.restore()
+
+    def _maybe_load_initial_counters_from_ckpt(self, steps_per_epoch, initial_epoch):
+        """Where `fit` begins; Keras has an argument for the epoch only."""
+        if self._initial_step:
+            return initial_epoch, self._initial_step
+        return super()._maybe_load_initial_counters_from_ckpt(steps_per_epoch, initial_epoch)
 
     def evaluate(self, x=None, *args, **kwargs):
         """As Keras's; results are over all ranks' data, `before_…` those without adaptation.
@@ -104,6 +139,7 @@ class Lifecycle(tf.keras.Model):
             self.train_function = self._watched_steps(
                 "train step", self.train_step, self._train_counter
             )
+            self.train_function = self._agreeing(self.train_function)
         return self.train_function
 
     def make_test_function(self, force=False):
@@ -118,6 +154,17 @@ class Lifecycle(tf.keras.Model):
         """As Keras's."""
         made = super().make_predict_function(force)
         return made if hasattr(made, "watched") else _watched("predict step", made)
+
+    def _agreeing(self, steps):
+        """Steps that tell this rank's wishes, and hear of the others'."""
+
+        def call(iterator):
+            self.agreement.before_steps(self)
+            results = steps(iterator)
+            self.agreement.after_steps(self)
+            return results
+
+        return call
 
     def _watched_steps(self, name, step, counter):
         """A function that runs `steps_per_execution` steps of an iterator."""
@@ -136,6 +183,13 @@ class Lifecycle(tf.keras.Model):
         if not self.run_eagerly:
             run = tf.function(run, autograph=False)
         return _watched(name, run)
+
+
+def _with_agreement(callbacks):
+    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
+        callbacks.append(Agree())
+        return callbacks
+    return [*tf.nest.flatten(callbacks or []), Agree()]
 
 
 def _watched(name, function):

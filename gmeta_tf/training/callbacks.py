@@ -1,7 +1,5 @@
 """Training that saves, resumes, and stops when it is asked to."""
 
-import contextlib
-import dataclasses
 import time
 
 import numpy as np
@@ -10,7 +8,6 @@ from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.stop import Stopped
 from gmeta_tf.training import checkpoint
-from gmeta_tf.training.agreement import Agreement
 from gmeta_tf.training.run_folder import only_writer, require_mounted, require_shared
 
 START: dict = {
@@ -78,15 +75,15 @@ class Checkpoints(tf.keras.callbacks.Callback):
           model: loaded from `resume`, where there is one.
           x: batches from the position on.
           callbacks: others.
-          **options: of `model.fit`, but `initial_epoch` and `steps_per_epoch`.
+          **options: of `model.fit`, but `initial_epoch`, `initial_step` and `steps_per_epoch`.
 
         Raises:
           Stopped: the job was asked to stop, and has saved.
         """
         options |= {"steps_per_epoch": self.steps_per_epoch, "callbacks": [*callbacks, self]}
         epoch, step = self._begin["epoch"], self._begin["step"]
-        with only_writer(self.folder), comm.stop.listening(), _beginning_at(model, epoch, step):
-            return model.fit(x, initial_epoch=epoch, **options)
+        with only_writer(self.folder), comm.stop.listening():
+            return model.fit(x, initial_epoch=epoch, initial_step=step, **options)
 
     def on_train_begin(self, logs=None):
         """Stands at the position again, whatever became of an earlier call. Collective."""
@@ -94,7 +91,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         # the folder's pointer names the best of earlier calls, too
         self.position = self._begin | {"best": self.position["best"]}
         self._restores, self._first = self.resume is not None, True
-        self._clock, self._agreement = time.perf_counter(), Agreement()
+        self._clock = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Restores, once, the metrics of a half-trained epoch and the callbacks' counters."""
@@ -118,7 +115,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Saves within the epoch, and stops there if any rank wishes to. Collective."""
         before, self._done = self._done, batch + 1
-        stops = self._stop_agreed(self._done - before)
+        stops = self.model.agreement.stops_job
         if self._done >= self.steps_per_epoch:
             return  # the epoch's end saves
         if stops or (
@@ -129,9 +126,10 @@ class Checkpoints(tf.keras.callbacks.Callback):
             self._stop(f"epoch {self.position['epoch'] + 1}, step {self._done}")
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves. Collective: the logs are merged over ranks, so every rank takes the same
-        branch.
+        """Saves, and stops there if any rank wishes to. Collective: the logs are merged over ranks,
+        so every rank takes the same branch.
         """
+        stops = self.model.agreement.at_epoch_end(self.model)
         value = logs.get(self.monitor)
         better = value is not None and (
             self.position["best"] is None or self.sign * (value - self.position["best"]) > 0
@@ -141,15 +139,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
         finished = self.model.stop_training or epoch + 1 == self.params["epochs"]
         self.position["finished"] = bool(finished)
         self._save(("last", "best") if better else ("last",), epoch=epoch + 1, step=0)
-        if self._agreement.now() and not finished:
+        if stops and not finished:
             self._stop(f"the end of epoch {epoch + 1}")
-
-    def _stop_agreed(self, steps):
-        """Whether the ranks have agreed to stop: the engine's own message says so where it carries
-        the wish, as `model.stop_agreed`.
-        """
-        carried = getattr(self.model, "stop_agreed", None)
-        return self._agreement.after(steps) if carried is None else bool(carried)
 
     def _stop(self, where):
         saved = checkpoint.find(self.folder).name
@@ -178,32 +169,3 @@ class Checkpoints(tf.keras.callbacks.Callback):
             }
             for callback in self.stateful
         ]
-
-
-@contextlib.contextmanager
-def _beginning_at(model, epoch, step):
-    """Has `fit` begin within an epoch, which Keras has no argument for, and leaves no trace of it.
-
-    An average that validation had put into the model when it was interrupted is taken out.
-    """
-    if step:
-        model._training_state = _Beginning(epoch, step)
-    try:
-        yield
-    finally:
-        model._training_state = None
-        if model.average:
-            model.average.restore()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Beginning:
-    """Where `fit` begins, as Keras's own BackupAndRestore tells it."""
-
-    epoch: int
-    step: int
-
-    def maybe_load_initial_counters_from_ckpt(self, steps_per_epoch, initial_epoch, mode):
-        """(epoch, step) at which `fit` begins."""
-        del steps_per_epoch, initial_epoch, mode
-        return self.epoch, self.step

@@ -26,5 +26,10 @@ class RequireFinite(tf.keras.callbacks.Callback):
             if name in logs and not math.isfinite(logs[name]):
                 raise NotFiniteError(
                     f"{name} must be finite. Received: {name}={float(logs[name])} in epoch "
-                    f"{epoch + 1}. {remedy}."
+                    f"{epoch + 1}{self._first()}. {remedy}."
                 )
+
+    def _first(self):
+        """Where it began, as ranks tell each other."""
+        first = self.model and self.model.agreement.not_finite
+        return ", first by rank {} in step {} of the model".format(*first) if first else ""

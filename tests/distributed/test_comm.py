@@ -6,7 +6,6 @@ import pytest
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.training.agreement import Agreement
 from gmeta_tf.training.finite import NotFiniteError
 
 rank, size = comm.rank(), comm.size()
@@ -104,18 +103,6 @@ def test_every_session_is_watched():
         assert not comm.watchdog.running
     if size > 1:  # for the other tests
         comm._watch(comm.init())
-
-
-def test_a_wish_of_one_rank_is_everybodys():
-    asked = Agreement()
-    assert not asked.after(1)
-    if rank == size - 1:
-        comm.stop.request("enough")
-    assert asked.now()
-    assert comm.stop.reason == (
-        "enough" if rank == size - 1 else f"stopped, as rank {size - 1} was asked to"
-    )
-    comm.stop.clear()
 
 
 def test_shares_of_the_cores():

@@ -129,21 +129,6 @@ def test_a_wish_at_an_epochs_end_saves_the_epoch(model, data, tmp_path):
     comm.stop.clear()
 
 
-def test_the_engine_may_carry_the_wish(model, data, tmp_path):
-    model.stop_agreed = False
-    comm.stop.request("another rank's")
-
-    def agree():
-        model.stop_agreed = True
-
-    trace = Trace(at=(0, 2), do=agree)
-    with pytest.raises(Stopped, match=r"epoch 1, step 3"):
-        Checkpoints(tmp_path, steps_per_epoch=9).fit(
-            model, data.stream(), callbacks=[trace], epochs=1, verbose=0
-        )
-    comm.stop.clear()
-
-
 @pytest.mark.parametrize(
     ("execution", "every", "total", "saved"),
     [(4, 6, 24, [8, 12, 20]), (4, 6, 12, [8]), (1, 3, 9, [3, 6]), (8, 2, 16, [8])],
@@ -153,7 +138,7 @@ def test_steps_within_an_epoch_are_counted_however_many_a_call_takes(
 ):
     saving, made = Checkpoints(tmp_path, steps_per_epoch=total, every_steps=every), []
     monkeypatch.setattr(saving, "_save", lambda pointers, *, epoch, step: made.append(step))
-    saving.model = types.SimpleNamespace(average=None)
+    saving.model = types.SimpleNamespace(agreement=types.SimpleNamespace(stops_job=False))
     saving.on_train_begin()
     for epoch in range(2):
         saving.on_epoch_begin(epoch)
