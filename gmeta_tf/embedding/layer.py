@@ -361,6 +361,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         *,
         scale: tf.Tensor,
         step: tf.Tensor | int,
+        rate_scale: tf.Tensor | float = 1.0,
         enabled: tf.Tensor | bool = True,
     ):
         """Updates rows in place.
@@ -370,6 +371,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             replicated ones (see `replicated_home`).
           scale: scalar, by which gradients are multiplied.
           step: scalar integer, updates made before.
+          rate_scale: scalar, by which the learning rate is multiplied.
           enabled: scalar; where it is False, nothing moves.
         """
         kept = [*self._sharded, *self._replicated]
@@ -382,7 +384,13 @@ class ShardedEmbedding(tf.keras.layers.Layer):
                 rows, values = rows[:count], values[:count]
             values *= tf.cast(scale, values.dtype)
             self.row_optimizer.apply(
-                shard, self.slots[stack], rows, values, step=step, fused=not self.compiled
+                shard,
+                self.slots[stack],
+                rows,
+                values,
+                step=step,
+                rate_scale=rate_scale,
+                fused=not self.compiled,
             )
 
 

@@ -65,6 +65,7 @@ class RowSGD:
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        rate_scale: tf.Tensor | float = 1.0,
         fused: bool = True,
     ):
         """Updates rows of a shard in place.
@@ -75,12 +76,13 @@ class RowSGD:
           rows: [n] int32 or int64 local rows, distinct; n may be 0.
           gradients: [n, dim] of the shard's dtype.
           step: scalar integer, updates of the model before this one.
+          rate_scale: scalar, by which the learning rate is multiplied; FTRL's stays what it is.
           fused: whether kernels that only TensorFlow has may be used; not in a compiled program,
             where rows of the shard's end (see `distinct.hole`) are left out, too.
         """
         del slots, fused
         gradients = _penalised(self, shard, rows, gradients)
-        _subtract(shard, rows, _rate(self, step, shard.dtype) * gradients)
+        _subtract(shard, rows, _rate(self, step, rate_scale, shard.dtype) * gradients)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +125,7 @@ class RowAdagrad(_Adagrad):
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        rate_scale: tf.Tensor | float = 1.0,
         fused: bool = True,
     ):
         """As `RowSGD.apply`."""
@@ -131,14 +134,14 @@ class RowAdagrad(_Adagrad):
             gradients = _penalised(self, shard, rows, gradients)
             accumulated = tf.gather(accumulator, rows) + tf.square(gradients)
             _write(accumulator, rows, accumulated)
-            rate = _rate(self, step, shard.dtype)
+            rate = _rate(self, step, rate_scale, shard.dtype)
             _subtract(shard, rows, gradients * (rate / (tf.sqrt(accumulated) + self.epsilon)))
             return
         # One pass over the rows, where separate operations make six:
         tf.raw_ops.ResourceSparseApplyAdagradV2(
             var=shard.handle,
             accum=accumulator.handle,
-            lr=_rate(self, step, shard.dtype),
+            lr=_rate(self, step, rate_scale, shard.dtype),
             epsilon=tf.constant(self.epsilon, shard.dtype),
             grad=_penalised(self, shard, rows, gradients),
             indices=rows,
@@ -176,6 +179,7 @@ class RowwiseAdagrad(_Adagrad):
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        rate_scale: tf.Tensor | float = 1.0,
         fused: bool = True,
     ):
         """As `RowSGD.apply`."""
@@ -188,7 +192,8 @@ class RowwiseAdagrad(_Adagrad):
         _subtract(
             shard,
             rows,
-            gradients * (_rate(self, step, shard.dtype) / (tf.sqrt(accumulated) + self.epsilon)),
+            gradients
+            * (_rate(self, step, rate_scale, shard.dtype) / (tf.sqrt(accumulated) + self.epsilon)),
         )
 
 
@@ -199,8 +204,10 @@ class RowAdam:
         m ← m + (1 - beta_1)(gradient - m);  v ← v + (1 - beta_2)(gradient² - v)
         row ← row - learning_rate · √(1 - beta_2ᵗ) / (1 - beta_1ᵗ) · m / (√v + epsilon)
 
-    t = step + 1 counts the model's updates, not the row's. epsilon stands where Keras has it,
-    Kingma & Ba's "epsilon hat". A row that is touched every step moves as under Keras's Adam.
+    t = step + 1 counts the model's updates, not the row's, so that a row which is first touched
+    late moves by up to (1 - beta_1) / √(1 - beta_2) = 3.16 times the rate. epsilon stands where
+    Keras has it, Kingma & Ba's "epsilon hat". A row that is touched every step moves as under
+    Keras's Adam.
 
     Reference: Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015
     (arXiv:1412.6980), section 2.
@@ -235,6 +242,7 @@ class RowAdam:
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        rate_scale: tf.Tensor | float = 1.0,
         fused: bool = True,
     ):
         """As `RowSGD.apply`."""
@@ -248,7 +256,9 @@ class RowAdam:
         t = tf.cast(step, shard.dtype) + 1
         unbias = tf.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         _subtract(
-            shard, rows, _rate(self, step, shard.dtype) * unbias * m / (tf.sqrt(v) + self.epsilon)
+            shard,
+            rows,
+            _rate(self, step, rate_scale, shard.dtype) * unbias * m / (tf.sqrt(v) + self.epsilon),
         )
 
 
@@ -260,27 +270,32 @@ class RowFTRL:
         row ← 0 where |z| ≤ l1, else (sign(z) · l1 - z) / ((beta + √n) / learning_rate + 2 · l2)
 
     This is Keras's Ftrl with its learning_rate_power of -0.5; its l2 is half of the paper's. The
-    row follows from z and n alone: the first update replaces a row's first value, and a lower
-    learning rate shrinks the row.
+    row follows from z, n and the learning rate alone: the first update replaces a row's first
+    value, and a rate that fell would draw every row to zero, so that it has no schedule.
 
     Reference: McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013, algorithm
     1.
 
     Attributes:
-      learning_rate: step size, the paper's alpha, above 0; or a schedule of it by step.
+      learning_rate: the paper's alpha, above 0.
       initial_accumulator: first value of n.
       l1: strength of the penalty on |row|.
       l2: strength of the penalty on row².
       beta: lowers the first steps; the paper's 1 suits initial_accumulator=0.
     """
 
-    learning_rate: Rate = 0.05
+    learning_rate: float = 0.05
     initial_accumulator: float = 0.1
     l1: float = 0.0
     l2: float = 0.0
     beta: float = 0.0
 
     def __post_init__(self):
+        if isinstance(self.learning_rate, Schedule):
+            raise ValueError(
+                "learning_rate must be a number for FTRL, whose rows are a multiple of it. "
+                f"Received: {type(self.learning_rate).__name__}. Give a number, or take RowAdagrad."
+            )
         _require_rate_and_l2(self, above_zero=True)
         _require(self, ("initial_accumulator", "l1", "beta"), *AT_LEAST_ZERO)
 
@@ -297,21 +312,13 @@ class RowFTRL:
         gradients: tf.Tensor,
         *,
         step: tf.Tensor | int,
+        rate_scale: tf.Tensor | float = 1.0,
         fused: bool = True,
     ):
-        """As `RowSGD.apply`.
-
-        Raises:
-          InvalidArgumentError: the schedule gives a rate that is not above 0.
-        """
+        """As `RowSGD.apply`."""
+        del step, rate_scale, fused
         accumulator, linear = slots
-        rate = _rate(self, step, shard.dtype)
-        if isinstance(self.learning_rate, Schedule):
-            tf.debugging.assert_positive(
-                rate,
-                "learning_rate must be above 0 at every step for FTRL. Let the schedule end, or "
-                "begin, above 0.",
-            )
+        rate = tf.constant(self.learning_rate, shard.dtype)
         before = tf.gather(accumulator, rows)
         after = before + tf.square(gradients)
         root = tf.sqrt(after)
@@ -340,10 +347,16 @@ ROW_OPTIMIZERS = {
 }
 
 
-def _rate(optimizer: RowOptimizer, step: tf.Tensor | int, dtype: tf.DType) -> tf.Tensor:
+def _rate(
+    optimizer: RowOptimizer,
+    step: tf.Tensor | int,
+    scale: tf.Tensor | float,
+    dtype: tf.DType,
+) -> tf.Tensor:
     """Scalar of `dtype`: the learning rate at a step."""
     rate = optimizer.learning_rate
-    return tf.cast(rate(step), dtype) if isinstance(rate, Schedule) else tf.constant(rate, dtype)
+    at_step = tf.cast(rate(step), dtype) if isinstance(rate, Schedule) else tf.constant(rate, dtype)
+    return at_step * tf.cast(scale, dtype)
 
 
 def _penalised(

@@ -24,7 +24,7 @@ class Pairwise:
         )
         losses = tf.nn.softplus(logits[..., None, :] - logits[..., :, None])
         return tf.math.divide_no_nan(
-            tf.reduce_sum(losses * pairs, [-2, -1]), tf.reduce_sum(pairs, [-2, -1])
+            tf.reduce_sum(weighted(losses, pairs), [-2, -1]), tf.reduce_sum(pairs, [-2, -1])
         )
 
 
@@ -112,7 +112,14 @@ def _of_task(loss):
 
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Mean over the last axis; 0 where all weights are."""
-    return tf.math.divide_no_nan(tf.reduce_sum(values * weights, -1), tf.reduce_sum(weights, -1))
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(weighted(values, weights), -1), tf.reduce_sum(weights, -1)
+    )
+
+
+def weighted(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """values · weights, and 0 where the weight is, even of what is no number."""
+    return tf.where(weights > 0, values * weights, tf.zeros([], values.dtype))
 
 
 def set_loss(loss: Callable, labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ Reference: Bertinetto et al., "Meta-learning with differentiable closed-form sol
 from collections.abc import Callable
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.losses import weighted
 
 SHARES = tuple(
     0.5**k for k in range(8)
@@ -55,7 +56,7 @@ def most_likely(
 
     def objective(logits, w):
         return (
-            tf.reduce_sum(weights * loss(labels, logits))
+            tf.reduce_sum(weighted(loss(labels, logits), weights))
             + tf.reduce_sum(precision * (w - prior) ** 2) / 2
         )
 
@@ -63,11 +64,11 @@ def most_likely(
     for _ in range(steps):
         logits = tf.linalg.matvec(inputs, w) + offset
         slope, curvature = _derivatives(loss, labels, logits)
-        weighted = inputs * (weights * curvature)[:, None]
-        normal = tf.matmul(inputs, weighted, transpose_a=True) + tf.linalg.diag(precision)  # [d, d]
-        gradient = tf.linalg.matvec(inputs, weights * slope, transpose_a=True) + precision * (
-            w - prior
-        )
+        curved = inputs * weighted(curvature, weights)[:, None]
+        normal = tf.matmul(inputs, curved, transpose_a=True) + tf.linalg.diag(precision)  # [d, d]
+        gradient = tf.linalg.matvec(
+            inputs, weighted(slope, weights), transpose_a=True
+        ) + precision * (w - prior)
         move = -tf.linalg.cholesky_solve(tf.linalg.cholesky(normal), gradient[:, None])[:, 0]
         turn, before = tf.linalg.matvec(inputs, move), objective(logits, w)
         after = tf.stack(

@@ -1,6 +1,7 @@
 """Whether predicted clicks are as many as there are."""
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.meta.losses import weighted
 from gmeta_tf.metrics.merged import MeanMetric, MergedMetric
 
 BINS = 20
@@ -17,7 +18,8 @@ class Calibration(MeanMetric):
     def update_state(self, labels, logits, weights):
         """Args: [tasks, samples] each, logits of a click."""
         there = tf.cast(weights, tf.float64)
-        self.total.assign_add(tf.reduce_sum(tf.sigmoid(tf.cast(logits, tf.float64)) * there))
+        probabilities = tf.sigmoid(tf.cast(logits, tf.float64))
+        self.total.assign_add(tf.reduce_sum(weighted(probabilities, there)))
         self.count.assign_add(tf.reduce_sum(tf.cast(labels, tf.float64) * there))
 
 
@@ -41,7 +43,8 @@ class CalibrationError(MergedMetric):
         def flat(values):
             return tf.reshape(tf.cast(values, tf.float64), [-1])
 
-        labels, probability, there = flat(labels), tf.sigmoid(flat(logits)), flat(weights)
+        labels, there = flat(labels), flat(weights)
+        probability = weighted(tf.sigmoid(flat(logits)), tf.cast(there > 0, there.dtype))
         place = tf.one_hot(
             tf.minimum(tf.cast(probability * BINS, tf.int32), BINS - 1), BINS, dtype=tf.float64
         )  # [samples, bins]

@@ -29,13 +29,22 @@ class GAUC(MeanMetric):
 
     def update_state(self, labels, logits, weights):
         """Args: [tasks, samples] each."""
-        positive = tf.cast((labels > self.threshold) & (weights > 0), tf.float64)
-        negative = tf.cast((labels <= self.threshold) & (weights > 0), tf.float64)
-        above = logits[:, :, None] - logits[:, None, :]  # [tasks, samples, samples]
-        wins = (tf.cast(tf.sign(above), tf.float64) + 1) / 2
-        pairs = positive[:, :, None] * negative[:, None, :]
-        count = tf.reduce_sum(pairs, [1, 2])
-        self.add(tf.math.divide_no_nan(tf.reduce_sum(wins * pairs, [1, 2]), count), count > 0)
+        scores = tf.cast(logits, tf.float64)
+        scores = tf.where(
+            tf.math.is_nan(scores), tf.zeros_like(scores), scores
+        )  # of which the loss tells
+        order = tf.argsort(scores)
+        scores, labels, real = (
+            tf.gather(own, order, batch_dims=1) for own in (scores, labels, weights > 0)
+        )
+        positive = tf.cast((labels > self.threshold) & real, tf.float64)
+        negative = tf.cast((labels <= self.threshold) & real, tf.float64)
+        below = tf.pad(tf.cumsum(negative, -1), [[0, 0], [1, 0]])  # [tasks, samples + 1]
+        first, behind = (tf.searchsorted(scores, scores, side) for side in ("left", "right"))
+        wins = tf.gather(below, first, batch_dims=1) + tf.gather(below, behind, batch_dims=1)
+        pairs = tf.reduce_sum(positive, -1) * tf.reduce_sum(negative, -1)
+        area = tf.math.divide_no_nan(tf.reduce_sum(positive * wins / 2, -1), pairs)
+        self.add(area, pairs > 0)
 
 
 class CountOf(MergedMetric):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.meta.losses import task_losses
+from gmeta_tf.meta.losses import task_losses, weighted
 
 
 class MergedMetric(tf.keras.metrics.Metric):
@@ -15,10 +15,14 @@ class MergedMetric(tf.keras.metrics.Metric):
     """
 
     def result(self):
-        """The result on this rank's data, NaN before the first sample: what batch logs show. Those
-        of an epoch are merged.
+        """The result on this rank's data, NaN before the first sample; that of an epoch is
+        merged.
         """
         return self.result_of(*self.variables)
+
+    def shown(self):
+        """What batch logs show: the result, or what is close to it and cheaper."""
+        return self.result()
 
     def reset_state(self):
         """Sets every sum to zero."""
@@ -43,9 +47,9 @@ class MeanMetric(MergedMetric):
         self.add(value, 1.0)
 
     def add(self, values, weights):
-        """Adds weighted values; any shape."""
+        """Adds weighted values, of any shape; those of weight 0 may be anything."""
         weights = tf.cast(weights, tf.float64)
-        self.total.assign_add(tf.reduce_sum(tf.cast(values, tf.float64) * weights))
+        self.total.assign_add(tf.reduce_sum(weighted(tf.cast(values, tf.float64), weights)))
         self.count.assign_add(tf.reduce_sum(weights))
 
     def result_of(self, total, count):
@@ -54,8 +58,11 @@ class MeanMetric(MergedMetric):
 
 
 class TaskLoss(MeanMetric):
-    """Mean over tasks of the outer loss; `loss` maps (labels, logits) to losses of the same
-    shape.
+    """Mean over tasks of the query loss after adaptation; `loss` maps (labels, logits) to losses of
+    the same shape.
+
+    It is the outer loss but for `cold_share`, whose part before adaptation is not in it, and for
+    Reptile, which has none.
     """
 
     def __init__(self, loss: Callable, name="loss"):

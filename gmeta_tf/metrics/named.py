@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.losses import of_chances, of_ratings
 from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.metrics.click import click_metrics
@@ -42,7 +43,7 @@ def require_fitting(metrics: str | Callable, loss):
     labels none.
     """
     fitting = fitting_metrics(loss)
-    if metrics in METRICS and metrics not in fitting:
+    if isinstance(metrics, str) and metrics in METRICS and metrics not in fitting:
         raise ValueError(
             f"metrics must fit the loss: one of {fitting} for {loss!r}. Received: "
             f"metrics={metrics!r}. Leave it out for the first."
@@ -60,14 +61,26 @@ def metrics_named(metrics: str | Callable) -> tuple[Callable, Callable]:
     Raises:
       ValueError: an unknown name.
     """
+    if _of_keras(metrics):
+        raise ValueError(
+            f"metrics must add up over ranks and leave out padding. Received: metrics={metrics!r}, "
+            f"of Keras. Name a set, one of {sorted(METRICS)}, or pass a function of a prefix to a "
+            "list of MergedMetric."
+        )
     if callable(metrics):
         return metrics, lambda: _made(metrics)
-    if metrics not in METRICS:
+    if not isinstance(metrics, str) or metrics not in METRICS:
         raise ValueError(
             f"metrics must be one of {sorted(METRICS)} or a function. Received: "
             f"metrics={metrics!r}. Pass one of these."
         )
     return METRICS[metrics]
+
+
+def _of_keras(metrics) -> bool:
+    of_sets = tf.keras.metrics.Metric
+    parts = metrics if isinstance(metrics, list | tuple | dict) else [metrics]
+    return isinstance(metrics, dict) or any(isinstance(part, of_sets) for part in parts)
 
 
 def _made(metrics: Callable) -> list[MergedMetric]:

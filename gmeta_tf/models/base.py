@@ -25,6 +25,7 @@ from gmeta_tf.metrics.named import default_metrics, metrics_named, require_fitti
 from gmeta_tf.metrics.step import UNTIMED, StepClock, StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
 from gmeta_tf.models.admission import Admission
+from gmeta_tf.models.dense_optimizer import constant_rate, require_usable, spare_from_decay
 from gmeta_tf.models.lifecycle import Lifecycle
 from gmeta_tf.models.options import StepOptions
 from gmeta_tf.models.run_ahead import PlannedStep, once
@@ -120,7 +121,9 @@ class MetaModel(Lifecycle):
         """Configures both loops.
 
         Args:
-          optimizer: Keras optimizer of the dense weights, or its name.
+          optimizer: Keras optimizer of the dense weights, or its name. Its weight_decay spares
+            biases, learned rates and centres; what a callback multiplies its learning rate by
+            multiplies the rows', too, but for FTRL.
           row_optimizer: of the embedding rows; default `RowAdagrad()`.
           inner_loop: the adaptation rule; default `InnerLoop()`.
           loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a
@@ -147,6 +150,7 @@ class MetaModel(Lifecycle):
             jit_compile=jit_compile,
         )
         inner_loop = inner_loop or InnerLoop()
+        require_usable(optimizer, policy=self.dtype_policy.name, keras=kwargs)
         metrics = metrics or default_metrics(loss)
         require_fitting(metrics, loss)
         measured, of_training = metrics_named(metrics)
@@ -154,7 +158,9 @@ class MetaModel(Lifecycle):
         self.options = options
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         self.rates = self._learned_rates(inner_loop)
+        spare_from_decay(self.optimizer, self._not_decayed())
         self.optimizer.build(self.dense_weights)
+        self._compiled_rate = constant_rate(self.optimizer)
         compiled = compiles_by_default() if options.jit_compile is None else options.jit_compile
         self.embedding.set_row_optimizer(row_optimizer or RowAdagrad(), compiled=compiled)
         self.admission = Admission(
@@ -218,6 +224,12 @@ class MetaModel(Lifecycle):
     def dense_variables(self) -> list[tf.Variable]:
         """All variables of the dense parts, trainable or not."""
         return [variable for part in self.dense_parts.values() for variable in part.variables]
+
+    def _not_decayed(self):
+        """Dense weights that are no kernels: learned rates, biases, centres."""
+        parts = [part for part in (self.rates, self.first) if part is not None]
+        of_parts = [variable for part in parts for variable in part.trainable_variables]
+        return of_parts + [v for v in self.tower.trainable_variables if v.shape.rank < 2]
 
     def _learned_rates(self, inner_loop):
         if inner_loop.rates == "fixed" or not inner_loop.steps:
@@ -293,10 +305,23 @@ class MetaModel(Lifecycle):
         """Applies the gradients of all ranks, unless there was no task, and measures."""
         count = len(self.dense_weights)
         dense, replicated = summed[:count], self.embedding.replicated_home(summed[count:])
-        step = tf.identity(self.optimizer.iterations)
-        self.embedding.update([*home, *replicated], scale=scale, step=step, enabled=tasks > 0)
+        self.embedding.update(
+            [*home, *replicated],
+            scale=scale,
+            step=tf.identity(self.optimizer.iterations),
+            rate_scale=self._rate_scale(),
+            enabled=tasks > 0,
+        )
         self._update_dense([gradient * scale for gradient in dense], enabled=tasks > 0)
         _measure(self._train_metrics, self.admission.unpack(query), logits)
+
+    def _rate_scale(self):
+        """The dense learning rate over the one that the model was compiled with: what callbacks
+        made of it, for the rows' rate, too.
+        """
+        if self._compiled_rate is None:
+            return 1.0
+        return tf.identity(self.optimizer.learning_rate) / self._compiled_rate
 
     def _update_dense(self, gradients, *, enabled):
         def apply():

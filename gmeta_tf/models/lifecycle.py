@@ -131,7 +131,7 @@ class Lifecycle(tf.keras.Model):
 
     def results(self) -> dict[str, tf.Tensor]:
         """What the metrics are on this rank's data: what batch logs show."""
-        return {metric.name: metric.result() for metric in self.metrics}
+        return {metric.name: metric.shown() for metric in self.metrics}
 
     def make_train_function(self, force=False):
         """As Keras's."""

@@ -208,6 +208,11 @@ class Experiment:
                         "out for the default."
                     )
         require_fitting(self.measured_by, self.loss)
+        if self.row_optimizer == "ftrl" and self.schedule != "constant":
+            raise ValueError(
+                "schedule must be 'constant' with row_optimizer 'ftrl', whose rows are a multiple "
+                f"of its rate. Received: schedule={self.schedule!r}. Leave it out, or take adagrad."
+            )
         if self.method == "joint" and (self.model == "cbml" or self.rates != "fixed"):
             raise ValueError(
                 "method must be 'meta' for what an inner loop trains. Received: method='joint' "

@@ -7,8 +7,8 @@ import sys
 import jsonargparse
 import pytest
 
-from gmeta_tf.training.finite import NotFiniteError
 from gmeta_tf.training.experiment import Experiment
+from gmeta_tf.training.finite import NotFiniteError
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 

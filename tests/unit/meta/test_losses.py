@@ -122,3 +122,14 @@ def test_a_function_gives_a_value_a_sample_and_another_name_is_refused():
             match=r"loss must be one of \['binary_crossentropy', 'mse', 'pairwise'\], .* Received: loss=",
         ):
             loss_function(bad)
+
+
+@pytest.mark.parametrize("name", ["binary_crossentropy", "mse", "pairwise"])
+def test_what_is_padded_may_be_anything(name):
+    labels, weights = tf.constant([1.0, 0, 0]), tf.constant([1.0, 1, 0])
+    made = [
+        set_loss(loss_function(name), labels, tf.constant([0.5, -1, padded]), weights)
+        for padded in (0.0, np.nan, np.inf)
+    ]
+    assert np.isfinite(made[0])
+    assert [float(loss) for loss in made] == [float(made[0])] * 3

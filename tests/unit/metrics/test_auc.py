@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metrics.auc import AUC, BINS
+from gmeta_tf.metrics.auc import AUC, BINS, bin_of
 
 
 def measured(labels, logits, weights=None):
@@ -28,28 +28,36 @@ def test_ties_count_half():
     assert measured([[1, 0, 0, 1]], [[0.0, 0.0, -1.0, -1.0]]) == (0.5 + 1 + 0 + 0.5) / 4
 
 
-def test_equals_sklearn_up_to_the_bins():
+def test_equals_sklearn():
     labels, logits = samples()
-    logits = np.clip(logits, -7.9, 7.9)
-    binned = np.floor(logits * 512)
-    assert measured(labels, logits) == pytest.approx(
-        roc_auc_score(labels.ravel(), binned.ravel()), abs=1e-12
-    )
-    assert measured(labels, logits) == pytest.approx(
-        roc_auc_score(labels.ravel(), logits.ravel()), abs=1e-4
-    )
+    exact = roc_auc_score(labels.ravel(), logits.ravel())
+    assert measured(labels, logits) == pytest.approx(exact, abs=1e-5)
 
 
-def test_the_resolution_is_1_512():
-    assert measured([[1, 0]], [[1 / 512, 0.0]]) == 1.0
-    assert measured([[1, 0]], [[0.9 / 512, 0.0]]) == 0.5
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1e-2, 0), (1e-4, 0), (1e-7, 0), (1e-2, -12), (1e-3, 0.3), (1e3, 0)]
+)
+def test_depends_on_the_order_of_scores_at_any_scale(scale, offset):
+    labels, logits = samples()
+    exact = roc_auc_score(labels.ravel(), logits.ravel())
+    assert measured(labels, logits * scale + offset) == pytest.approx(exact, abs=5e-4)
 
 
-def test_large_scores_keep_their_order():
-    assert measured([[1, 0, 0, 1]], [[50.0, 9.0, -9.0, -1e30]]) == (1 + 1 + 0 + 0) / 4
-    assert measured([[1, 0, 1, 0]], [[8.01, 8.0, -8.0, -8.01]]) == (1 + 1 + 0 + 1) / 4
-    assert measured([[1, 0]], [[np.inf, -np.inf]]) == 1.0
-    assert measured([[1, 0]], [[1e30, 1e8]]) == 0.5
+def test_bins_keep_the_order():
+    scores = [-np.inf, -1e30, -9.0, -8.999, -1e-6, 0.0, 1e-6, 1.0, 1.001, 1e30, np.inf]
+    bins = bin_of(tf.constant(scores)).numpy()
+    assert bins[[0, -1]].tolist() == [0, BINS - 1]
+    ties = [bool(equal) for equal in np.diff(bins) == 0]
+    assert ties == [True, *[False] * 8, True]  # what lies beyond the reach
+    assert (np.diff(bins) >= 0).all()
+    assert bin_of(tf.constant([np.nan, -0.0])).numpy().tolist() == [bins[5]] * 2
+
+
+def test_batch_logs_show_coarser_bins():
+    labels, logits = samples()
+    metric = AUC()
+    metric.update_state(*(tf.constant(v, tf.float32) for v in (labels, logits, labels * 0 + 1)))
+    assert float(metric.shown()) == pytest.approx(float(metric.result()), abs=2e-3)
 
 
 def test_padding_is_not_counted():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from metric_samples import measured, samples, update
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.click import GAUC, CountOf, LogLoss, click_metrics
@@ -118,3 +118,31 @@ def test_ratings_above_a_threshold_are_clicks():
         assert measured(ratings, 1 + 3 * labels, logits, weights) == measured(
             clicks, labels, logits, weights
         )
+
+
+def test_gauc_takes_no_more_memory_than_the_sets():
+    """Its graph has no tensor of samples × samples."""
+    gauc, shape = GAUC(), [2, 700]
+
+    @tf.function
+    def update(labels, logits, weights):
+        gauc.update_state(labels, logits, weights)
+
+    graph = update.get_concrete_function(*[tf.TensorSpec(shape, tf.float32)] * 3).graph
+    sizes = [t.shape.num_elements() or 0 for op in graph.get_operations() for t in op.outputs]
+    assert max(sizes) < 2 * 2 * 700
+
+
+def test_gauc_counts_ties_half_and_leaves_padding_out():
+    draw = np.random.default_rng(0)
+    labels = (draw.random((5, 40)) < 0.4).astype(np.float32)
+    logits = draw.integers(0, 6, (5, 40)).astype(np.float32)
+    weights = (draw.random((5, 40)) < 0.7).astype(np.float32)
+    logits[weights == 0] = np.nan
+    gauc = GAUC()
+    gauc.update_state(*map(tf.constant, (labels, logits, weights)))
+    expected = [
+        roc_auc_score(label[real], logit[real])
+        for label, logit, real in zip(labels, logits, weights > 0, strict=True)
+    ]
+    assert float(gauc.result()) == pytest.approx(np.mean(expected), rel=1e-12)

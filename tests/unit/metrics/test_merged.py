@@ -3,8 +3,10 @@ import pytest
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.auc import AUC
-from gmeta_tf.metrics.click import GAUC, CountOf
+from gmeta_tf.metrics.calibration import Calibration, CalibrationError
+from gmeta_tf.metrics.click import GAUC, CountOf, LogLoss
 from gmeta_tf.metrics.merged import MeanMetric, MergedMetric, TaskLoss, merged_results
+from gmeta_tf.metrics.rating import MAE, RMSE
 
 LABELS = tf.constant([[1.0, 0.0, 1.0], [0.0, 2.0, 4.0]])
 LOGITS = tf.constant([[0.0, 0.0, 3.0], [1.0, 1.0, 9.0]])
@@ -119,7 +121,7 @@ def test_merged_results_sums_each_state_once_over_ranks(monkeypatch):
     for metric in metrics:
         metric.update_state(LABELS, LOGITS, WEIGHTS)
     merged = merged_results(metrics)
-    assert sent == {"metrics.float64": 4, "metrics.int64": 1}
+    assert sent == {"metrics.float64": 4, "metrics.int64": 2}
     for metric in metrics[:3]:
         assert float(merged[metric.name]) == float(metric.result())
     assert float(merged["gauc_tasks"]) == 4
@@ -130,3 +132,16 @@ def test_reset_state():
     metric.update_state(LABELS, LOGITS, WEIGHTS)
     metric.reset_state()
     assert [float(variable) for variable in metric.variables] == [0, 0]
+
+
+@pytest.mark.parametrize("make", [LogLoss, GAUC, AUC, Calibration, CalibrationError, MAE, RMSE])
+def test_padding_may_be_anything(make):
+    labels, logits, weights = [[1.0, 0, 1, 0]], [[0.5, -1, 2, np.nan]], [[1.0, 1, 1, 0]]
+    results = []
+    for padded in (np.nan, np.inf, 0.0):
+        logits[0][3] = padded
+        metric = make()
+        metric.update_state(*map(tf.constant, (labels, logits, weights)))
+        results.append(float(metric.result()))
+    assert np.isfinite(results[0])
+    assert results == [results[0]] * 3

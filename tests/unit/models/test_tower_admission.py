@@ -18,6 +18,7 @@ def build(*layers):
 
 def test_stopped_gradients_are_named():
     assert build(KERAS.Dense(1)) == ()
+    assert build(KERAS.Lambda(lambda v: tf.math.l2_normalize(v, -1)), KERAS.Dense(1)) == ()
     assert build(KERAS.Lambda(tf.stop_gradient), KERAS.Dense(1))
 
 
@@ -28,6 +29,18 @@ def test_stopped_gradients_are_named():
         (
             (KERAS.Dense(1, kernel_regularizer="l2"),),
             "tower must not have losses of its own. Received: 1 in",
+        ),
+        (
+            (KERAS.Dense(2),),
+            r"tower must give one score a sample, .* Received: \(1, 2\) for one sample from 'seq",
+        ),
+        (
+            (KERAS.Lambda(lambda v: v / tf.norm(v, axis=-1, keepdims=True)), KERAS.Dense(1)),
+            "tower must be finite, with its gradient, where all that it is given is 0",
+        ),
+        (
+            (KERAS.Lambda(lambda v: tf.sqrt(tf.abs(v))), KERAS.Dense(1)),
+            "tower must be finite, with its gradient, where all that it is given is 0",
         ),
     ],
 )
