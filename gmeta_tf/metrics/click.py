@@ -1,5 +1,7 @@
 """Click metrics: log loss over samples, per-task AUC over tasks."""
 
+from collections.abc import Sequence
+
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.auc import AUC, CLICKED
 from gmeta_tf.metrics.calibration import Calibration
@@ -29,13 +31,18 @@ class GAUC(MeanMetric):
 
     def update_state(self, labels, logits, weights):
         """Args: [tasks, samples] each."""
-        positive = tf.cast((labels > self.threshold) & (weights > 0), tf.float64)
-        negative = tf.cast((labels <= self.threshold) & (weights > 0), tf.float64)
-        above = logits[:, :, None] - logits[:, None, :]  # [tasks, samples, samples]
-        wins = (tf.cast(tf.sign(above), tf.float64) + 1) / 2
-        pairs = positive[:, :, None] * negative[:, None, :]
-        count = tf.reduce_sum(pairs, [1, 2])
-        self.add(tf.math.divide_no_nan(tf.reduce_sum(wins * pairs, [1, 2]), count), count > 0)
+        self.add(*task_auc(labels, logits, weights, threshold=self.threshold))
+
+
+def task_auc(labels, logits, weights, *, threshold: float = CLICKED):
+    """([tasks] float64 AUC of each task, [tasks] whether it has samples of both classes)."""
+    positive = tf.cast((labels > threshold) & (weights > 0), tf.float64)
+    negative = tf.cast((labels <= threshold) & (weights > 0), tf.float64)
+    above = logits[:, :, None] - logits[:, None, :]  # [tasks, samples, samples]
+    wins = (tf.cast(tf.sign(above), tf.float64) + 1) / 2
+    pairs = positive[:, :, None] * negative[:, None, :]
+    count = tf.reduce_sum(pairs, [1, 2])
+    return tf.math.divide_no_nan(tf.reduce_sum(wins * pairs, [1, 2]), count), count > 0
 
 
 class CountOf(MergedMetric):
@@ -54,17 +61,22 @@ class CountOf(MergedMetric):
 
 
 def click_metrics(
-    prefix: str = "", *, threshold: float = CLICKED, odds: bool = True
+    prefix: str = "", *, threshold: float = CLICKED, odds: bool = True, at: Sequence[int] = (5,)
 ) -> list[MergedMetric]:
     """Area under the curve, per-task and the number of its tasks, log loss, calibration and ranking
-    at 5, named with a prefix.
+    at k, named with a prefix.
 
     Args:
       prefix: of every name.
       threshold: labels above it are clicks.
       odds: whether scores are log odds; otherwise log loss and calibration are left out.
+      at: each k of the metrics of ranking.
     """
     gauc = GAUC(f"{prefix}gauc", threshold=threshold)
     of_odds = [LogLoss(f"{prefix}logloss"), Calibration(f"{prefix}calibration")] if odds else []
-    at_5 = [make(5, f"{prefix}{name}_at_5", threshold=threshold) for name, make in RANKINGS.items()]
-    return [AUC(f"{prefix}auc", threshold=threshold), gauc, CountOf(gauc), *of_odds, *at_5]
+    rankings = [
+        make(k, f"{prefix}{name}_at_{k}", threshold=threshold)
+        for k in at
+        for name, make in RANKINGS.items()
+    ]
+    return [AUC(f"{prefix}auc", threshold=threshold), gauc, CountOf(gauc), *of_odds, *rankings]
