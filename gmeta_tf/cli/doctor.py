@@ -20,7 +20,7 @@ import jsonargparse
 from rich.console import Console
 from rich.table import Table
 
-from gmeta_tf import launch
+from gmeta_tf import comm, launch
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.cli.describe import Parser, parser_of
 from gmeta_tf.version import __version__
@@ -100,13 +100,11 @@ def _horovod():
         )
         return
     try:
-        import horovod.tensorflow as horovod
+        built = comm.built_with()
     except (ImportError, OSError) as error:
         reason = str(error).splitlines()[0]
         yield Finding("horovod", BAD, f"cannot be loaded: {reason}. Build it for this TensorFlow")
         return
-    parts = {"Gloo": horovod.gloo_built, "MPI": horovod.mpi_built, "NCCL": horovod.nccl_built}
-    built = [name for name, there in parts.items() if there()]
     version = importlib.metadata.version("horovod")
     state = GOOD if built else BAD
     yield Finding("horovod", state, f"{version}, built with {', '.join(built) or 'nothing'}")

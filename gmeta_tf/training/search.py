@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 import pathlib
 import random
@@ -17,6 +18,7 @@ from gmeta_tf.training.trial import train_unless_done, with_options
 
 FINE_TUNING = ("inner_steps", "inner_lr")  # of a joint run, which is not trained anew for them
 Trial = tuple[float, dict]
+log = logging.getLogger(__name__)
 
 
 def search(
@@ -77,7 +79,7 @@ def score(experiment: Experiment) -> float:
         return _score(experiment, metric)
     except NotFiniteError as error:
         if comm.rank() == 0:
-            print(f"a trial diverged: {error}", flush=True)  # beside the trials
+            log.warning("a trial diverged: %s", error)
         return math.inf if mode == "min" else -math.inf
 
 

@@ -31,7 +31,7 @@ def test_bad_options_are_refused_by_name(options, message):
 
 
 @pytest.mark.parametrize(("loss", "worst"), [("binary_crossentropy", -math.inf), ("mse", math.inf)])
-def test_a_trial_that_diverges_is_the_worst(monkeypatch, tiny, tmp_path, capsys, loss, worst):
+def test_a_trial_that_diverges_is_the_worst(monkeypatch, tiny, tmp_path, caplog, loss, worst):
     def diverge(*_):
         raise NotFiniteError(
             "loss must be finite. Received: loss=nan in epoch 1. Lower the learning rates."
@@ -44,7 +44,7 @@ def test_a_trial_that_diverges_is_the_worst(monkeypatch, tiny, tmp_path, capsys,
         )
         == worst
     )
-    assert "a trial diverged: loss must be finite. Received: loss=nan" in capsys.readouterr().out
+    assert "a trial diverged: loss must be finite. Received: loss=nan" in caplog.text
 
 
 def test_distinct_draws_come_from_the_worst_to_the_best(monkeypatch):
