@@ -119,6 +119,18 @@ def _backend(horovod) -> str:
     return "MPI" if horovod.mpi_enabled() else "Gloo"
 
 
+def built_with() -> list[str]:
+    """What the installed Horovod can carry messages by; joins no job.
+
+    Raises:
+      ImportError, OSError: it is missing, or of another TensorFlow.
+    """
+    import horovod.tensorflow as horovod
+
+    parts = {"Gloo": horovod.gloo_built, "MPI": horovod.mpi_built, "NCCL": horovod.nccl_built}
+    return [name for name, there in parts.items() if there()]
+
+
 def require_timeline():
     """Raises ValueError in a job of several ranks that cannot write a timeline (see
     `launch.request_timeline`).

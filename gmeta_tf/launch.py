@@ -4,10 +4,12 @@ What the user has set stands: TF_NUM_INTRAOP_THREADS, TF_NUM_INTEROP_THREADS and
 variables in the environment (`horovodrun` has options for them), or `tf.config` in the program.
 """
 
+import contextlib
 import math
 import os
 import pathlib
 import warnings
+from collections.abc import Iterator
 
 from gmeta_tf._tensorflow import tf
 
@@ -69,18 +71,31 @@ def quota() -> float:
     """Cores' worth of time that this process's control groups allow it; infinite where no limit is
     set.
     """
+    return max(1.0, min([math.inf, *(_limit_of(group) for group in _groups("cpu"))]))
+
+
+def memory_limit() -> float:
+    """Bytes that this process's control groups allow it; infinite where no limit is set."""
+    limits = [math.inf]
+    for group in _groups("memory"):
+        for file in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):
+                limits.append(float(int((group / file).read_text())))
+    return min(limits)
+
+
+def _groups(controller: str) -> Iterator[pathlib.Path]:
+    """The folders of this process's control groups, of version 2 or 1, and of those above them."""
     try:
         lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
-        return math.inf
-    limits = [math.inf]
+        return
     for _, controllers, path in (line.split(":", 2) for line in lines):
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         root = CGROUPS / controllers if controllers else CGROUPS
         inner = pathlib.Path(path.lstrip("/"))
-        limits += [_limit_of(root / folder) for folder in (inner, *inner.parents)]
-    return max(1.0, min(limits))
+        yield from (root / folder for folder in (inner, *inner.parents))
 
 
 def _limit_of(group: pathlib.Path) -> float:

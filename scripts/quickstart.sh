@@ -18,6 +18,6 @@ if [ -t 2 ]; then GMETA_TTY=$(tty <&2) && export GMETA_TTY; fi
 ranks() { horovodrun -np "$RANKS" "$@" 2> >(grep -v -E 'absl::InitializeLog|cuda_(dnn|blas|fft).cc' >&2); }
 
 if [ ! -e data/ml-100k/manifest.json ]; then python scripts/prepare.py --out data/ml-100k; fi
-ranks python scripts/train.py --config scripts/configs/movielens_100k.yaml --run "$RUN" --overwrite
-python scripts/train.py --config scripts/configs/movielens_100k.yaml --config scripts/configs/methods/joint.yaml --run "$RUN/joint" --overwrite
+ranks python scripts/train.py --config movielens_100k --run "$RUN" --overwrite
+python scripts/train.py --config movielens_100k --config joint --run "$RUN/joint" --overwrite
 python scripts/evaluate.py --run "$RUN" --joint "$RUN/joint"

@@ -5,15 +5,16 @@ import dataclasses
 import re
 import sys
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jsonargparse
 from jsonargparse import set_loader
 
-from gmeta_tf import plain_yaml
+from gmeta_tf import configs, plain_yaml
 
 MODE = "gmeta"  # of parsers, which read YAML by `plain_yaml`
+BY_NAME = ("--config", "--experiment", "--space")  # options whose files may ship with the package
 NONE = (ValueError,)
 set_loader(MODE, plain_yaml.load, exceptions=NONE)
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"} | {
@@ -22,7 +23,30 @@ KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", 
 
 
 class _Format(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
-    """Keeps the lines of the description."""
+    """Keeps the lines of the description; an option and its meaning fit on one line."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=38, width=100)
+
+
+class _Short(_Format):
+    """Leaves types out."""
+
+    def _get_type_str(self, action):
+        return None
+
+
+class _HelpAll(argparse.Action):
+    """Prints the help of every option."""
+
+    def __init__(self, **options):
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Prints, and ends the program."""
+        parser.common = ()
+        parser.print_help()
+        parser.exit()
 
 
 class Parser(jsonargparse.ArgumentParser):
@@ -31,13 +55,44 @@ class Parser(jsonargparse.ArgumentParser):
 
     Attributes:
       command: that runs, for messages of parsers that jsonargparse makes within one.
+      common: the options that `--help` shows; the others stand in `--help-all`. All, where empty.
     """
 
     command = "gmeta"
+    common: tuple[str, ...] = ()
 
     def __init__(self, *arguments, **options):
         options = {"formatter_class": _Format, "parser_mode": MODE, "allow_abbrev": False} | options
         super().__init__(*arguments, **options)
+
+    def show_first(self, *common: str):
+        """Has `--help` show these options alone, and adds `--help-all`."""
+        self.common = ("help", "help_all", *common)
+        self.add_argument("--help-all", action=_HelpAll, help="Show every option and exit.")
+
+    def format_help(self, *arguments) -> str:
+        """The help: of the common options alone where some are."""
+        hidden = [a for a in self._actions if self.common and a.dest not in self.common]
+        texts, usage, formatter = [a.help for a in hidden], self.usage, self.formatter_class
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        if self.common:
+            self.usage, self.formatter_class = "%(prog)s [OPTION …]", _Short
+        try:
+            return super().format_help(*arguments)
+        finally:
+            self.usage, self.formatter_class = usage, formatter
+            for action, text in zip(hidden, texts, strict=True):
+                action.help = text
+
+    def parse_args(self, args=None, namespace=None, **options):
+        """As of argparse, with configurations found by name."""
+        args = sys.argv[1:] if args is None else list(args)
+        try:
+            args = found_by_name(args)
+        except FileNotFoundError as error:
+            self.error(str(error))
+        return super().parse_args(args, namespace, **options)
 
     def parsed(self, arguments) -> jsonargparse.Namespace:
         """The options, with the objects that they describe."""
@@ -57,6 +112,24 @@ class Parser(jsonargparse.ArgumentParser):
 def parser_of(module_doc: str | None) -> Parser:
     """A parser whose help shows a module's docstring, line by line."""
     return Parser(description=module_doc)
+
+
+def found_by_name(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which the files of `BY_NAME` are paths.
+
+    Raises:
+      FileNotFoundError: as `configs.find`.
+    """
+    made, option = [], ""
+    for argument in arguments:
+        name, given, value = argument.partition("=")
+        if option in BY_NAME and not argument.startswith("-"):
+            argument = str(configs.find(argument))
+        elif given and name in BY_NAME:
+            argument = f"{name}={configs.find(value)}"
+        option = argument if argument.startswith("-") else ""
+        made.append(argument)
+    return made
 
 
 def summary(described: Any) -> str:

@@ -3,6 +3,7 @@
 from duckdb import Error as EngineError
 from yaml import YAMLError
 
+from gmeta_tf import report
 from gmeta_tf._tensorflow import tf
 
 EXPECTED = (
@@ -34,6 +35,8 @@ def told(error: BaseException) -> str:
 
 
 def _of_tensorflow(error):
+    if report.is_told(error):  # by an assertion of the library's own, within a graph
+        return report.in_one_line(error)
     said = " ".join((error.message or "").split())
     if isinstance(error, tf.errors.UnimplementedError) and "File system scheme" in said:
         return (

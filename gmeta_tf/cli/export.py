@@ -1,9 +1,8 @@
 """Exports a trained run as a TensorFlow SavedModel that adapts and predicts, without this library.
 
 gmeta export --run runs/quickstart --out models/movielens/1
-gmeta export --run RUN --out DIR --support_size 50 --query_size 200        larger requests than the
-data's sets gmeta export --run RUN --out DIR --max_table_gib 16                        tables for a
-server with the memory
+gmeta export --run RUN --out DIR --support_size 50 --query_size 200     larger requests
+gmeta export --run RUN --out DIR --max_table_gib 16                     tables for a large server
 
 docs/serving.md tells how to load it.
 """

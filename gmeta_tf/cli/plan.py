@@ -1,12 +1,11 @@
 """Plans a training: memory, traffic, time and scaling on clusters of any size, before anything is
 allocated.
 
-gmeta plan --experiment scripts/configs/movielens_100k.yaml                     a training's own
-options, on the default cluster gmeta plan --experiment FILE --cluster FILE --picture plan.png
-on a cluster that a YAML file describes gmeta plan --experiment FILE --cluster.nodes 16
---cluster.inter.latency_us 3    some of it changed gmeta plan --schema FILE --support 16 --query 16
---tasks_a_rank 64 --grid 1x1 1x8 4x8 gmeta plan … --calibration FILE
-from what plan_error.py measured
+gmeta plan --experiment movielens_100k                           a training, on the default cluster
+gmeta plan --experiment FILE --cluster FILE --picture plan.png   on a cluster that a file describes
+gmeta plan --experiment FILE --cluster.nodes 16 --cluster.inter.latency_us 3    some of it changed
+gmeta plan --schema FILE --support 16 --query 16 --tasks_a_rank 64 --grid 1x1 1x8 4x8
+gmeta plan … --calibration FILE                                  from what plan_error.py measured
 
 The result is a model's, not a measurement: docs/planning.md tells its formulas and what it leaves
 out.
@@ -30,6 +29,10 @@ from gmeta_tf.schema import Schema
 from gmeta_tf.training.experiment import Experiment
 
 WIDTH = 130
+COMMON = (
+    *("experiment", "experiment.data", "schema", "support", "query", "tasks_a_rank", "zipf"),
+    *("cluster", "cluster.nodes", "cluster.devices", "grid", "calibration", "picture", "json"),
+)
 
 
 def parser() -> jsonargparse.ArgumentParser:
@@ -66,6 +69,7 @@ def parser() -> jsonargparse.ArgumentParser:
     made.add_argument("--calibration", type=pathlib.Path, help="YAML file that plan_error.py wrote")
     made.add_argument("--picture", type=pathlib.Path, help="PNG file to write")
     made.add_argument("--json", type=pathlib.Path, help="file to write the numbers to")
+    made.show_first(*COMMON)
     return made
 
 

@@ -40,10 +40,15 @@ def parser() -> Parser:
     """The command's description, with a command for each source."""
     made = parser_of(__doc__)
     made.prog = "gmeta prepare"
+    add_commands(made)
+    return made
+
+
+def add_commands(made: Parser):
+    """Adds a command for each source."""
     commands = made.add_subcommands(dest="source")
     for name, source in SOURCES.items():
         commands.add_subcommand(name, parser_of_source(name), help=summary(source))
-    return made
 
 
 def parser_of_source(name: str) -> Parser:

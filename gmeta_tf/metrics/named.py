@@ -1,14 +1,14 @@
 """Sets of metrics by name: what a model is evaluated by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.losses import of_chances, of_ratings
-from gmeta_tf.metrics.auc import AUC
-from gmeta_tf.metrics.click import click_metrics
+from gmeta_tf.metrics.auc import AUC, CLICKED
+from gmeta_tf.metrics.click import click_metrics, task_auc
 from gmeta_tf.metrics.merged import MergedMetric
-from gmeta_tf.metrics.rating import MAE, rating_metrics
+from gmeta_tf.metrics.rating import MAE, rating_metrics, task_mae
 
 LIKED = 3.5  # a rating above it is a click, of ratings from 1 to 5
 METRICS: dict[str, tuple[Callable, Callable]] = {
@@ -81,6 +81,25 @@ def _of_keras(metrics) -> bool:
     of_sets = tf.keras.metrics.Metric
     parts = metrics if isinstance(metrics, list | tuple | dict) else [metrics]
     return isinstance(metrics, dict) or any(isinstance(part, of_sets) for part in parts)
+
+
+def metrics_at(name: str, at: Sequence[int]) -> Callable:
+    """What makes the metrics of evaluation, those of ranking at other k.
+
+    Args:
+      name: a key of `METRICS`.
+      at: each k; none of them keeps the defaults.
+    """
+    return partial(METRICS[name][0], at=tuple(at)) if at else METRICS[name][0]
+
+
+def of_tasks(name: str) -> Callable:
+    """What each task adds to the metric by which tasks are compared in pairs: its AUC, or its mean
+    absolute error; a function of (labels, logits, weights) to (values, whether they count).
+    """
+    if name == "rating":
+        return task_mae
+    return partial(task_auc, threshold=LIKED if name == "liked" else CLICKED)
 
 
 def _made(metrics: Callable) -> list[MergedMetric]:

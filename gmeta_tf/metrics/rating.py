@@ -1,5 +1,7 @@
 """Metrics of predicted ratings."""
 
+from collections.abc import Sequence
+
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.losses import weighted_mean
 from gmeta_tf.metrics.merged import MeanMetric, MergedMetric
@@ -16,9 +18,14 @@ class MAE(MeanMetric):
 
     def update_state(self, labels, logits, weights):
         """Args: [tasks, samples] each, predicted ratings for logits."""
-        there = tf.cast(weights > 0, tf.float64)
-        error = tf.abs(tf.cast(labels, tf.float64) - tf.cast(logits, tf.float64))
-        self.add(weighted_mean(error, there), tf.reduce_any(weights > 0, -1))
+        self.add(*task_mae(labels, logits, weights))
+
+
+def task_mae(labels, logits, weights):
+    """([tasks] float64 mean absolute error of each task, [tasks] whether it has samples)."""
+    there = tf.cast(weights > 0, tf.float64)
+    error = tf.abs(tf.cast(labels, tf.float64) - tf.cast(logits, tf.float64))
+    return weighted_mean(error, there), tf.reduce_any(weights > 0, -1)
 
 
 class SampleMAE(MeanMetric):
@@ -47,9 +54,9 @@ class RMSE(MeanMetric):
         return tf.sqrt(total / count)
 
 
-def rating_metrics(prefix: str = "") -> list[MergedMetric]:
-    """Errors over tasks and samples, and nDCG at 1 and 3 with gain 2^rating - 1, named with a
+def rating_metrics(prefix: str = "", *, at: Sequence[int] = (1, 3)) -> list[MergedMetric]:
+    """Errors over tasks and samples, and nDCG at each k with gain 2^rating - 1, named with a
     prefix.
     """
-    ndcg = [NDCG(k, f"{prefix}ndcg_at_{k}", gain="exponential") for k in (1, 3)]
+    ndcg = [NDCG(k, f"{prefix}ndcg_at_{k}", gain="exponential") for k in at]
     return [MAE(f"{prefix}mae"), SampleMAE(f"{prefix}mae_samples"), RMSE(f"{prefix}rmse"), *ndcg]

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from gmeta_tf.models.means import log_odds
+from gmeta_tf.models.means import log_odds, of_part
+
+CHUNK = 1 << 16  # samples to work on at a time, padding included
 
 
 class Factorisation:
@@ -44,54 +46,82 @@ class Factorisation:
 
     def fit(self, batches) -> "Factorisation":
         """Factorises both sets of batches of (support, query); returns itself."""
-        parts = [[self._flat(part) for part in batch] for batch in batches]
-        tasks = [
-            tuple(np.concatenate([of_set[k][t] for of_set in batch]) for k in (0, 1))
-            for batch in parts
-            for t in range(len(batch[0][0]))
-        ]
-        tasks = [(items, labels) for items, labels in tasks if len(items)]
-        self.mean = float(np.concatenate([labels for _, labels in tasks]).mean())
-        owner = np.repeat(np.arange(len(tasks)), [len(items) for items, _ in tasks])
-        item = np.concatenate([items for items, _ in tasks])
-        residual = np.concatenate([labels for _, labels in tasks]) - self.mean
-        order = np.argsort(item, kind="stable")
-        ends = np.searchsorted(item[order], np.arange(self.items + 1))
+        task, item, label = _samples(batches, self.position)
+        tasks = int(task.max()) + 1
+        self.mean = float(label.mean())
+        residual = label - self.mean
+        of_tasks, of_items = _Groups(task, tasks), _Groups(item, self.items)
         # an item is [b, v], a task [a, u]; each side's own bias meets a 1 of the other's
         self._items = np.random.default_rng(self.seed).normal(0, 0.1, (self.items, 1 + self.rank))
         self._items[:, 0] = 0
         for _ in range(self.sweeps):
-            users = np.stack(
-                [self._solve(self._items, items, labels - self.mean) for items, labels in tasks]
-            )
-            for i in range(self.items):
-                own = order[ends[i] : ends[i + 1]]
-                self._items[i] = self._solve(users, owner[own], residual[own])
+            users = self._side(of_tasks, self._items[item], residual)
+            self._items = self._side(of_items, users[task], residual)
         return self
 
     def logits(self, support, query) -> np.ndarray:
         """[tasks, query samples] logits of a batch, or predicted labels."""
-        asked = np.maximum(np.asarray(query["ids"])[..., self.position], 0)
-        made = np.empty(asked.shape)
-        for t, (items, labels) in enumerate(zip(*self._flat(support), strict=True)):
-            user = self._solve(self._items, items, labels - self.mean)
-            own = self._items[asked[t]]
-            made[t] = self.mean + user[0] + own[:, 0] + own[:, 1:] @ user[1:]
+        met, labels, there = of_part(support, self.position)
+        asked = of_part(query, self.position)[0]
+        user = self._solve(self._items[met], labels - self.mean, there)[:, None]
+        own = self._items[asked]
+        made = self.mean + user[..., 0] + own[..., 0] + (own[..., 1:] * user[..., 1:]).sum(-1)
         return log_odds(made) if self.odds else made
 
-    def _solve(self, others, which, residual):
-        """[bias, factors] of one side, from the rows of the other that it met."""
-        there = others[which]
-        inputs = np.concatenate([np.ones((len(which), 1)), there[:, 1:]], 1)
-        return np.linalg.solve(inputs.T @ inputs + self.ridges, inputs.T @ (residual - there[:, 0]))
+    def _side(self, groups: "_Groups", others, residual):
+        """[groups, 1 + rank] of one side, from the rows of the other that each sample met."""
+        made = np.zeros((groups.count, 1 + self.rank))
+        for own, samples, there in groups.chunks:
+            made[own] = self._solve(others[samples], residual[samples], there)
+        return made
 
-    def _flat(self, part):
-        """Per task the items and labels of its real samples."""
-        there = np.asarray(part["weight"]) > 0
-        item, label = (
-            np.asarray(part["ids"])[..., self.position],
-            np.asarray(part["label"], np.float64),
-        )
-        return [item[t][own] for t, own in enumerate(there)], [
-            label[t][own] for t, own in enumerate(there)
-        ]
+    def _solve(self, others, residual, there):
+        """[groups, 1 + rank] from [groups, samples, 1 + rank] rows of the other side, [groups,
+        samples] residuals and whether a sample is there.
+        """
+        target = np.where(there, residual - others[..., 0], 0)[..., None]
+        inputs = others.copy()
+        inputs[..., 0] = 1
+        inputs *= there[..., None]
+        turned = inputs.swapaxes(-1, -2)
+        return np.linalg.solve(turned @ inputs + self.ridges, turned @ target)[..., 0]
+
+
+class _Groups:
+    """Samples by their group, in chunks of groups of like size.
+
+    Attributes:
+      count: of all groups.
+      chunks: (groups, [groups, samples] numbers of samples, padded, [groups, samples] whether one
+        is there) each.
+    """
+
+    def __init__(self, group: np.ndarray, count: int):
+        self.count = count
+        order = np.argsort(group, kind="stable")
+        sizes = np.bincount(group, minlength=count)
+        first = np.cumsum(sizes) - sizes
+        by_size = np.argsort(sizes, kind="stable")
+        self.chunks = []
+        while len(by_size):
+            most = np.arange(1, len(by_size) + 1) * sizes[by_size]  # padded samples, so far
+            taken = max(1, int(np.searchsorted(most, CHUNK)))
+            own, by_size = by_size[:taken], by_size[taken:]
+            place = np.arange(sizes[own[-1]])
+            there = place < sizes[own][:, None]
+            if there.any():
+                samples = order[np.where(there, first[own][:, None] + place, 0)]
+                self.chunks.append((own, samples, there))
+
+
+def _samples(batches, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(task, item, label) of all samples that are there."""
+    tasks, items, labels, before = [], [], [], 0
+    for batch in batches:
+        for part in batch:
+            item, label, there = of_part(part, position)
+            tasks.append(before + np.nonzero(there)[0])
+            items.append(item[there])
+            labels.append(label[there].astype(np.float64))
+        before += len(item)
+    return np.concatenate(tasks), np.concatenate(items), np.concatenate(labels)

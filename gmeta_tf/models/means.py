@@ -36,28 +36,29 @@ class ItemMean:
         clicks, samples = np.zeros(self.items), np.zeros(self.items)
         for batch in batches:
             for part in batch:
-                item, label, there = self._flat(part)
-                np.add.at(clicks, item[there], label[there])
-                np.add.at(samples, item[there], 1)
+                item, label, there = of_part(part, self.position)
+                clicks += np.bincount(item[there], label[there], self.items)
+                samples += np.bincount(item[there], minlength=self.items)
         prior = clicks.sum() / samples.sum()
         self.means = prior + (clicks - samples * prior) / (samples + self.item_prior)
         return self
 
     def logits(self, support, query) -> np.ndarray:
         """[tasks, query samples] logits of a batch."""
-        mean = self.means[self._flat(query)[0]]
+        mean = self.means[of_part(query, self.position)[0]]
         if self.task_prior is not None:
-            item, label, there = self._flat(support)
+            item, label, there = of_part(support, self.position)
             residual = np.where(there, label - self.means[item], 0).sum(1) / (
                 there.sum(1) + self.task_prior
             )
             mean = mean + residual[:, None]
         return log_odds(mean) if self.odds else mean
 
-    def _flat(self, part):
-        """[tasks, samples] items, labels and whether the sample is there."""
-        item = np.maximum(np.asarray(part["ids"])[..., self.position], 0)
-        return item, np.asarray(part["label"]), np.asarray(part["weight"]) > 0
+
+def of_part(part, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[tasks, samples] ids of one packed position, labels, and whether the sample is there."""
+    item = np.maximum(np.asarray(part["ids"])[..., position], 0)
+    return item, np.asarray(part["label"]), np.asarray(part["weight"]) > 0
 
 
 def log_odds(mean: np.ndarray) -> np.ndarray:

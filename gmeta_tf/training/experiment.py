@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+from collections.abc import Callable
 
 import yaml
 from rich.table import Table
@@ -22,6 +23,7 @@ from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
 from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import TOWERS, make_tower
+from gmeta_tf.schema import Categorical
 from gmeta_tf.training import durable
 from gmeta_tf.training.run_folder import require_mounted
 
@@ -47,7 +49,8 @@ RANGES = (
         "finite and at least 0",
     ),
     ("dropout cold_share average_decay", lambda v: 0 <= v < 1, "in [0, 1)"),
-    ("cold_rate fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
+    ("fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
+    ("cold_rate", lambda v: v is None or 0 <= v <= 1, "in [0, 1]"),
 )
 OF_A_RESUMED_RUN = ("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps")
 CHECKPOINTS = "checkpoints"  # a run's folder of them
@@ -108,7 +111,8 @@ class Experiment:
       global_batch_tasks: tasks a step, over all ranks.
       epochs: at most.
       patience: epochs without a better validation metric before training stops.
-      cold_rate: probability that a training task's own id is out of vocabulary in an epoch.
+      cold_rate: probability that a training task's own id is out of vocabulary in an epoch;
+        default: 1 where the id is a feature, else 0.
       redraw: split training tasks' samples anew into support and query in every epoch.
       fewer_support: probability that a training task adapts to some of its support samples only, in
         an epoch, for a model that is to adapt to few as well as to many; of no effect on the joint
@@ -168,7 +172,7 @@ class Experiment:
     global_batch_tasks: int = 32
     epochs: int = 60
     patience: int = 10
-    cold_rate: float = 1.0
+    cold_rate: float | None = None
     redraw: bool = True
     fewer_support: float = 0.0
     steps_per_execution: int = 1
@@ -312,9 +316,16 @@ class Experiment:
             )
 
 
-def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
-    """The compiled model of an experiment; steps: of its whole training, over which a schedule
-    runs.
+def build_model(
+    experiment: Experiment, schema, *, steps: int = 1, measured: Callable | None = None
+) -> MetaModel:
+    """The compiled model of an experiment.
+
+    Args:
+      experiment: the configuration.
+      schema: of the data.
+      steps: of its whole training, over which a schedule runs.
+      measured: makes the metrics; default: those of the experiment.
 
     Raises:
       ValueError: Keras's policy is mixed_float16, whose scaled losses no outer step would have.
@@ -327,18 +338,18 @@ def build_model(experiment: Experiment, schema, *, steps: int = 1) -> MetaModel:
         )
     tf.keras.utils.set_random_seed(experiment.seed)
     if not experiment.mixed_precision:
-        return _built(experiment, schema, steps)
+        return _built(experiment, schema, steps, measured)
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        return _built(experiment, schema, steps)
+        return _built(experiment, schema, steps, measured)
     finally:  # None follows floatx, as where nobody has set a policy
         tf.keras.mixed_precision.set_global_policy(
             None if before.name == tf.keras.backend.floatx() else before
         )
 
 
-def _built(experiment, schema, steps):
+def _built(experiment, schema, steps, measured):
     tower = make_tower(
         experiment.tower,
         dim=experiment.embedding_dim,
@@ -387,7 +398,7 @@ def _built(experiment, schema, steps):
         clip_norm=experiment.clip_norm or None,
         cold_share=experiment.cold_share,
         loss=experiment.loss,
-        metrics=experiment.measured_by,
+        metrics=measured or experiment.measured_by,
         task_chunk=experiment.task_chunk or None,
         sizes=experiment.sizes,
         prefetch=experiment.prefetch,
@@ -428,13 +439,22 @@ def reader(experiment: Experiment, partition: str, **options) -> Reader:
 
 def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     """This rank's readers of training and validation tasks."""
+    joined = experiment.method == "joint"
     own = {
-        "cold_rate": experiment.cold_rate,
+        "cold_rate": cold_rate_of(experiment, Manifest.load(experiment.data)),
         "redraw": experiment.redraw,
-        "joined": experiment.method == "joint",
-    }
-    own |= {
+        "joined": joined,
         "size_window": experiment.size_window,
-        "fewer_support": 0.0 if own["joined"] else experiment.fewer_support,
+        "fewer_support": 0.0 if joined else experiment.fewer_support,
     }
     return reader(experiment, "train", **own), reader(experiment, "validation")
+
+
+def cold_rate_of(experiment: Experiment, manifest: Manifest) -> float:
+    """The experiment's `cold_rate`, or the one that follows from the schema."""
+    if experiment.cold_rate is not None:
+        return experiment.cold_rate
+    own = [f for f in manifest.schema.positions if f.name == manifest.schema.task]
+    if not own or not isinstance(own[0], Categorical):
+        return 0.0
+    return float(manifest.tables[own[0].table].vocabulary.out_of_vocabulary)

@@ -1,8 +1,11 @@
 """One line that tells how training goes."""
 
+import contextlib
+import math
 import os
 import sys
 import time
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -10,16 +13,51 @@ from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 
 TERMINAL_VARIABLE = "GMETA_TTY"
-LINE_EVERY = 10  # epochs, where there is no terminal
+PAUSE = 10.0  # seconds at least between two lines, where there is no terminal
+PAUSE_WITHIN = 60.0  # the same within an epoch
+
+
+def screen() -> TextIO:
+    """Where progress is shown: the terminal that the variable GMETA_TTY names (a launcher's pipe
+    passes whole lines only), else stderr.
+    """
+    terminal = os.environ.get(TERMINAL_VARIABLE)
+    if not terminal:
+        return sys.stderr
+    return open(terminal, "w")
+
+
+@contextlib.contextmanager
+def steps(total: int, title: str):
+    """Shows on rank 0 how far a piece of work is: a bar on a terminal, else a line now and then.
+
+    Yields:
+      A function that says what begins, and how many steps have been done with it.
+    """
+    shown, done, told = screen(), 0, -math.inf
+    live = shown.isatty()
+    silent = comm.rank() != 0
+    with tqdm(total=total, desc=title, disable=silent or not live, ncols=120, file=shown) as bar:
+
+        def step(what: str, count: int = 1):
+            nonlocal done, told
+            done = min(total, done + count)
+            bar.set_postfix_str(what, refresh=False)
+            bar.update(done - bar.n)
+            if not (silent or live) and time.monotonic() - told >= PAUSE:
+                told = time.monotonic()
+                shown.write(f"{title}: {done} of {total}, {what}\n")
+                shown.flush()
+
+        yield step
 
 
 class Progress(tf.keras.callbacks.Callback):
     """One live line on rank 0: loss, AUC or MAE, samples a second. Adds `samples_per_second` to the
     epoch's logs.
 
-    The line goes to the terminal that the variable GMETA_TTY names (a launcher's pipe passes whole
-    lines only), or to stderr where that is a terminal; otherwise every tenth epoch is a line of its
-    own.
+    The line goes to `screen`. Where that is no terminal, the first epoch, the last one and, every
+    ten seconds, the latest one is a line of its own; so is the latest step of an epoch of minutes.
 
     Args:
       samples_per_epoch: real samples of both sets, over all ranks.
@@ -28,15 +66,17 @@ class Progress(tf.keras.callbacks.Callback):
     def __init__(self, samples_per_epoch: int):
         super().__init__()
         self.samples_per_epoch = samples_per_epoch
-        terminal = os.environ.get(TERMINAL_VARIABLE)
-        self.screen = open(terminal, "w") if terminal else sys.stderr  # noqa: SIM115  open as long as the line
+        self.screen = screen()
         self.live = self.screen.isatty()
         self.line: tqdm | None = None
+        self.told: float | None = None  # when a line was printed
+        self.latest = ""  # epoch, which may not have been
 
     def on_train_begin(self, logs=None):
         """Opens the line, and closes that of a call that was interrupted."""
         if self.line:
             self.line.close()
+        self.started = time.monotonic()
         total = self.params["epochs"] * self.params["steps"]
         self.line = tqdm(
             total=total,
@@ -67,6 +107,11 @@ class Progress(tf.keras.callbacks.Callback):
                 / (time.perf_counter() - self.began)
             )
             self.line.set_postfix_str(f"{_shown(logs)}  {rate:,.0f} samples/s", refresh=False)
+        elif comm.rank() == 0 and time.monotonic() - max(self.told or 0, self.started) > (
+            PAUSE_WITHIN
+        ):
+            of = f"step {done} of {self.params['steps']}"
+            self._tell(f"epoch {self.epoch + 1}, {of}  {_shown(logs)}")
         self.line.update(self.epoch * self.params["steps"] + done - self.line.n)
 
     def on_test_begin(self, logs=None):
@@ -79,13 +124,22 @@ class Progress(tf.keras.callbacks.Callback):
         if self.steps:
             self._stop_clock()
         logs["samples_per_second"] = self.rate
-        if not self.live and comm.rank() == 0 and (epoch + 1) % LINE_EVERY == 0:
-            self.screen.write(f"epoch {epoch + 1}  {_shown(logs)}  {self.rate:,.0f} samples/s\n")
-            self.screen.flush()
+        if self.live or comm.rank():
+            return
+        self.latest = f"epoch {epoch + 1}  {_shown(logs)}  {self.rate:,.0f} samples/s"
+        if self.told is None or time.monotonic() - self.told >= PAUSE:
+            self._tell(self.latest)
 
     def on_train_end(self, logs=None):
         """Closes the line."""
+        if self.latest:
+            self._tell(self.latest)
         self.line.close()
+
+    def _tell(self, line):
+        self.told, self.latest = time.monotonic(), ""
+        self.screen.write(f"{line}\n")
+        self.screen.flush()
 
     def _stop_clock(self):
         self.rate = (

@@ -14,7 +14,7 @@ seeds, in processes of one thread.
 
 Results are kept by protocol, method and seed in docs/results/statistics.json, of which the docs'
 tables are rendered; what is run again is replaced. A protocol's training options stand in
-scripts/configs/protocols, a method's in scripts/configs/methods; they were chosen on validation
+gmeta_tf/configs/protocols, a method's in gmeta_tf/configs/methods; they were chosen on validation
 users, and are the same for all seeds. With options after its name a method is varied: the table of
 ablations has such rows. Data comes from PyPI, unless --raw has it.
 """
@@ -32,7 +32,7 @@ import jsonargparse
 from drawing import method_picture, method_tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "scripts/configs"
+CONFIGS = ROOT / "gmeta_tf/configs"
 RESULTS = ROOT / "docs/results/statistics.json"
 BASELINES = "baselines"
 METHODS = (BASELINES, *sorted(path.stem for path in (CONFIGS / "methods").glob("*.yaml")))
@@ -126,71 +126,10 @@ PROTOCOLS = {
 
 def main():
     """Runs what is asked for, and renders."""
-    parser = jsonargparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--only",
-        type=str,
-        nargs="+",
-        choices=list(PROTOCOLS),
-        default=list(PROTOCOLS),
-        help="protocols",
-    )
-    parser.add_argument(
-        "--methods",
-        type=str,
-        nargs="+",
-        help=f"of {', '.join(METHODS)}, each with options over its file, if any; "
-        "default: the protocol's",
-    )
-    parser.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
-    parser.add_argument("--first_seed", type=int, default=0, help="the first of them")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each"
-    )
-    parser.add_argument(
-        "--work", type=str, default="runs/statistics", help="folder for data and runs"
-    )
-    parser.add_argument(
-        "--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m"
-    )
-    parser.add_argument("--json", type=str, default=str(RESULTS), help="file of all results")
-    parser.add_argument(
-        "--render",
-        action="store_true",
-        help="only write the tables and the picture of docs/results.md and the methods' pages anew",
-    )
-    options = parser.parse_args()
+    options = parser().parse_args()
     results = pathlib.Path(options.json)
     if not options.render:
-        work = pathlib.Path(options.work).resolve()
-        seeds = {
-            name: range(
-                options.first_seed, options.first_seed + (options.seeds or PROTOCOLS[name].seeds)
-            )
-            for name in options.only
-        }
-        jobs = [
-            (name, method, s)
-            for name in options.only
-            for s in seeds[name]
-            for method in options.methods or PROTOCOLS[name].methods
-        ]
-        raw = {
-            source: fetch(source, options.raw, work)
-            for source in {PROTOCOLS[name].source for name in options.only}
-        }
-        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            data = {
-                key: pool.submit(prepared, *key, raw, work)
-                for key in dict.fromkeys((name, seed) for name, _, seed in jobs)
-            }
-            made = {pool.submit(run, *key, data[key[0], key[2]], work): key for key in jobs}
-            failures = [
-                keep(results, made[future], future)
-                for future in concurrent.futures.as_completed(made)
-            ]
-        if any(failures):
-            sys.exit("\n".join(filter(None, failures)))
+        run_all(options, results)
     if results.resolve() != RESULTS:
         for name, table in method_tables.tables_of(json.loads(results.read_text())).items():
             print(f"\n{name}\n\n{table}")
@@ -204,6 +143,76 @@ def main():
             *sorted((ROOT / "docs/methods").glob("*.md")),
         ],
     )
+
+
+def parser() -> jsonargparse.ArgumentParser:
+    """The options."""
+    made = jsonargparse.ArgumentParser(description=__doc__)
+    made.add_argument(
+        "--only",
+        type=str,
+        nargs="+",
+        choices=list(PROTOCOLS),
+        default=list(PROTOCOLS),
+        help="protocols",
+    )
+    made.add_argument(
+        "--methods",
+        type=str,
+        nargs="+",
+        help=f"of {', '.join(METHODS)}, each with options over its file, if any; "
+        "default: the protocol's",
+    )
+    made.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
+    made.add_argument("--first_seed", type=int, default=0, help="the first of them")
+    made.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="trainings at a time, one thread each"
+    )
+    made.add_argument(
+        "--work", type=str, default="runs/statistics", help="folder for data and runs"
+    )
+    made.add_argument(
+        "--raw", type=str, help="folder that holds the raw files, in ml-100k and ml-1m"
+    )
+    made.add_argument("--json", type=str, default=str(RESULTS), help="file of all results")
+    made.add_argument(
+        "--render",
+        action="store_true",
+        help="only write the tables and the picture of docs/results.md and the methods' pages anew",
+    )
+    return made
+
+
+def run_all(options, results: pathlib.Path):
+    """Runs the protocols, methods and seeds that are asked for, and keeps what they give.
+
+    Raises:
+      SystemExit: some failed; the others are kept.
+    """
+    work = pathlib.Path(options.work).resolve()
+    jobs = [
+        (name, method, seed)
+        for name in options.only
+        for seed in range(
+            options.first_seed, options.first_seed + (options.seeds or PROTOCOLS[name].seeds)
+        )
+        for method in options.methods or PROTOCOLS[name].methods
+    ]
+    raw = {
+        source: fetch(source, options.raw, work)
+        for source in {PROTOCOLS[name].source for name in options.only}
+    }
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        data = {
+            key: pool.submit(prepared, *key, raw, work)
+            for key in dict.fromkeys((name, seed) for name, _, seed in jobs)
+        }
+        made = {pool.submit(run, *key, data[key[0], key[2]], work): key for key in jobs}
+        failures = [
+            keep(results, made[future], future) for future in concurrent.futures.as_completed(made)
+        ]
+    if any(failures):
+        sys.exit("\n".join(filter(None, failures)))
 
 
 def fetch(source: str, raw: str | None, work: pathlib.Path) -> pathlib.Path:

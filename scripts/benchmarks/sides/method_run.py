@@ -15,7 +15,8 @@ import jsonargparse
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.training.evaluation import baselines, evaluate, load_run, support_curve
+from gmeta_tf.training.baselines import baselines
+from gmeta_tf.training.evaluation import evaluate, load_run, support_curve
 from gmeta_tf.training.experiment import Experiment, reader, training_data
 from gmeta_tf.training.train import train
 

@@ -46,7 +46,7 @@ def plan(tmp_path, capsys):
 
 def test_help(capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
-        main(["plan", "--help"])
+        main(["plan", "--help-all"])
     text = capsys.readouterr().out
     for option in (
         "--experiment CONFIG",

@@ -8,29 +8,13 @@ import training_job
 
 from gmeta_tf import Reader
 from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.training.evaluation import baselines, compare, evaluate, support_curve
+from gmeta_tf.training.evaluation import compare, evaluate, support_curve
 from gmeta_tf.training.experiment import Experiment
 
 
 @pytest.fixture
 def experiment(tiny):
     return Experiment(data=str(tiny), global_batch_tasks=8)
-
-
-def test_baselines_score_by_the_same_metrics(experiment, tiny, monkeypatch):
-    monkeypatch.setattr(
-        "gmeta_tf.training.evaluation.RIDGES", (2.0,)
-    )  # of a grid that takes a while
-    tests = {name: Reader(tiny, name, global_batch_tasks=8) for name in ("test", "validation")}
-    rows = baselines(experiment, tests, item="item")
-    assert list(rows) == ["item_popularity", "user_mean", "item_user_mean", "factorisation"]
-    assert rows["item_popularity"] != rows["item_user_mean"] != rows["user_mean"]
-    assert rows["user_mean"]["test"]["gauc"] == 0.5  # all items alike
-    assert all(0 < of[name]["logloss"] < 2 for of in rows.values() for name in tests)
-    rated = baselines(dataclasses.replace(experiment, loss="mse"), tests, item="item")
-    assert all(
-        0 < of["test"]["mae"] < 1 for of in rated.values()
-    )  # labels of 0 and 1 as if they were ratings
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path, tiny):

@@ -263,12 +263,12 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     for options, message in (
         (
             [],
-            r"FileExistsError: run must be a new or empty folder. Received: .*Pass --overwrite or --resume.",
+            r"gmeta train: run must be a new or empty folder. Received: .*Pass --overwrite or --resume.",
         ),
-        (["--foo", 1], r"unrecognized arguments: --foo"),
+        (["--foo", 1], r"gmeta train: options must be known. Received: --foo"),
         (
             ["--data", tmp_path / "typo", "--overwrite"],
-            r"FileNotFoundError: data must be a folder that preparation completed",
+            r"gmeta train: data must be a folder that preparation completed",
         ),
     ):
         code, printed = jobs.run(1, *train, *options)
@@ -289,8 +289,6 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
         run,
         "--joint",
         run / "joint",
-        "--item",
-        "item",
         "--partitions",
         "[validation]",
     )
@@ -318,14 +316,15 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     for options, message in (
         (
             ["--run", tmp_path / "typo"],
-            r"FileNotFoundError: run must be the folder of a finished training. Received: .*typo",
+            r"gmeta evaluate: run must be the folder of a finished training. Received: .*typo",
         ),
         (
             ["--run", run, "--item", "movie"],
-            r"ValueError: item must be a categorical feature, one of .*Received: item='movie'",
+            r"gmeta evaluate: item must be a categorical feature, one of .*Received: item='movie'",
         ),
     ):
         code, printed = jobs.run(1, "scripts/evaluate.py", *options)
         assert code != 0
         assert re.search(message, printed), printed
     assert not (tmp_path / "typo").exists()
+    assert not (run / "error.txt").exists()  # evaluation leaves a finished run as it is

@@ -1,0 +1,218 @@
+"""Evaluates a trained run on tasks that it has never seen, beside the baselines it has to beat.
+
+gmeta evaluate --run runs/shop
+gmeta evaluate --run runs/shop --joint runs/shop-joint      with a jointly trained run beside it
+gmeta evaluate --run runs/shop --partitions '[train]'       a table of this partition as well
+gmeta evaluate --run runs/shop --k '[1, 10]'                ranking metrics at 1 and at 10
+horovodrun -np 2 gmeta evaluate --run runs/shop             as many ranks as lanes, at most
+
+Prints a table a partition, and writes metrics.json (metrics_<partition>.json for others),
+support_curve.json and picture.png into the run's folder.
+"""
+
+import csv
+import json
+import pathlib
+
+import jsonargparse
+import matplotlib
+from rich.console import Console
+from rich.table import Table
+
+from gmeta_tf import comm
+from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.metrics.named import MONITORED, metrics_at
+from gmeta_tf.training.baselines import item_of
+from gmeta_tf.training.evaluation import compare, load_run, support_curve
+from gmeta_tf.training.experiment import Experiment
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+NONE = "none"
+PARTITIONS = {"test": "users never seen in training"}
+NAMES = {
+    "item_popularity": "item popularity (smoothed item mean)",
+    "user_mean": "shrunk user mean",
+    "item_user_mean": "item mean + shrunk user mean",
+    "factorisation": "matrix factorisation, folded in",
+    "joint": "joint training, not adapted",
+    "joint_finetuned": "joint training, fine-tuned",
+    "meta_before": "meta-trained, before adaptation",
+    "meta_after": "meta-trained, after adaptation",
+}
+TITLES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "mae": "MAE", "rmse": "RMSE"}
+RANKINGS = {"ndcg": "nDCG", "mrr": "MRR", "hit_rate": "hit rate", "recall": "recall"}
+SHOWN = {  # metrics of a table, the rankings at each k, and the k unless others are given
+    "click": (("auc", "gauc", "logloss"), ("ndcg",), (5,)),
+    "ranking": (("auc", "gauc"), ("ndcg", "mrr"), (5,)),
+    "liked": (("auc", "gauc"), ("ndcg", "mrr"), (5,)),
+    "rating": (("mae", "rmse"), ("ndcg",), (1, 3)),
+}
+CURVES = {"meta": "meta-trained", "joint": "joint, fine-tuned"}
+
+
+def parser() -> jsonargparse.ArgumentParser:
+    """The command's options."""
+    made = parser_of(__doc__)
+    made.add_argument("--run", type=str, required=True, help="folder of a meta-trained run")
+    made.add_argument(
+        "--joint", type=str | None, help="folder of a jointly trained run of the same tower"
+    )
+    made.add_argument(
+        "--partition",
+        type=str,
+        default="test",
+        help="tasks to evaluate on, any partition of the data",
+    )
+    made.add_argument(
+        "--partitions", type=list[str], default=[], help="others, of which each gets a table, too"
+    )
+    made.add_argument(
+        "--item",
+        type=str | None,
+        help="feature of the items whose means are the baselines, or none; default: of those that "
+        "differ within a task, the one with the most values",
+    )
+    made.add_argument(
+        "--baselines", type=bool, default=True, help="fit the baselines, on all training tasks"
+    )
+    made.add_argument(
+        "--k", type=list[int], default=[], help="how many of a ranking count, such as [1, 10]"
+    )
+    return made
+
+
+def run(options: jsonargparse.Namespace):
+    """Evaluates a run and, where given, the joint run beside it.
+
+    Raises:
+      ValueError, OSError: as `load_run` and `compare`.
+    """
+    folder = pathlib.Path(options.run)
+    with comm.session():  # a finished run is none of this one's to report into
+        trained = training_summary(folder)
+        experiment = Experiment.load(folder)
+        measured_by = experiment.measured_by
+        measured = metrics_at(measured_by, options.k)
+        folders = {"meta": folder} | ({"joint": options.joint} if options.joint else {})
+        runs = {name: load_run(own, measured=measured) for name, own in folders.items()}
+        partitions = list(dict.fromkeys([options.partition, *options.partitions]))
+        tables = compare(
+            runs,
+            partitions=partitions,
+            item=_item(options, experiment),
+            measured=measured,
+        )
+        if comm.rank() == 0:
+            _note_small_queries(experiment, measured_by, options.k)
+            for name, rows in tables.items():
+                own = "metrics.json" if name == partitions[0] else f"metrics_{name}.json"
+                (folder / own).write_text(json.dumps(trained | rows, indent=1))
+                show(rows, shown(measured_by, options.k), partition=name)
+        curves = {
+            name: support_curve(*loaded, partition=options.partition)
+            for name, loaded in runs.items()
+        }
+        if comm.rank() == 0:
+            (folder / "support_curve.json").write_text(json.dumps(curves, indent=1))
+            draw(folder, curves, MONITORED[measured_by][0], partition=options.partition)
+            print(
+                f"metrics: {folder}/metrics.json   picture: {folder}/picture.png   logs: "
+                f"tensorboard --logdir {folder}/tensorboard"
+            )
+
+
+def _item(options, experiment) -> str | None:
+    """The feature of the baselines, told where it was chosen here."""
+    if not options.baselines or options.item == NONE:
+        return None
+    if options.item:
+        return options.item
+    found = item_of(experiment)
+    if comm.rank() == 0:
+        of = f"by {found!r}" if found else "none, as no categorical feature differs within a task"
+        print(f"baselines: {of} (--item names another feature)", flush=True)
+    return found
+
+
+def _note_small_queries(experiment, measured_by, at):
+    """Says where a ranking's length makes its metrics trivial."""
+    query = Manifest.load(experiment.data).query_size
+    least = min(at or SHOWN[measured_by][2])
+    if query <= least:
+        print(
+            f"note: a query set holds at most {query} samples, so that recall and hit rate at "
+            f"{least} say nothing. Give a smaller --k, or prepare larger query sets."
+        )
+
+
+def shown(measured_by: str, at) -> tuple[str, ...]:
+    """The metrics of a table."""
+    plain, rankings, default = SHOWN[measured_by]
+    return (*plain, *(f"{name}_at_{k}" for name in rankings for k in at or default))
+
+
+def title(metric: str) -> str:
+    """A metric's name as people write it."""
+    name, _, k = metric.partition("_at_")
+    return f"{RANKINGS.get(name, name)}@{k}" if k else TITLES.get(metric, metric)
+
+
+def training_summary(run: pathlib.Path) -> dict:
+    """What training left in train.json.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    if not (run / "train.json").exists():
+        raise FileNotFoundError(
+            f"run must be the folder of a finished training. Received: {run}, without train.json. "
+            "Train, or resume it."
+        )
+    return json.loads((run / "train.json").read_text())
+
+
+def show(rows, metrics, *, partition):
+    """Prints the table of a partition."""
+    users = f" ({int(rows['meta_after']['gauc_tasks'])} users)" if "gauc" in metrics else ""
+    heads = [title(metric) + (users if metric == "gauc" else "") for metric in metrics]
+    table = Table("", *heads, title=PARTITIONS.get(partition, partition))
+    for name, values in rows.items():
+        table.add_row(NAMES[name], *(f"{values[metric]:.4f}" for metric in metrics))
+    Console(width=100).print(table)
+
+
+def draw(run, curves, metric, *, partition):
+    """Training curves, and the lift from adaptation by number of support samples."""
+    with (run / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    epochs = [int(row["epoch"]) + 1 for row in history]
+    for name, label in (
+        (metric, "training"),
+        (f"val_{metric}", "validation"),
+        (f"val_before_{metric}", "validation, before adaptation"),
+    ):
+        left.plot(epochs, [float(row[name]) for row in history], label=label)
+    left.set(xlabel="epoch", ylabel=title(metric), title="meta-training")
+    for name, points in curves.items():
+        right.plot(
+            range(len(points)),
+            [values[metric] for values in points.values()],
+            marker="o",
+            label=CURVES[name],
+        )
+    right.set_xticks(range(len(curves["meta"])), list(curves["meta"]))
+    right.set(
+        xlabel="support samples adapted to",
+        ylabel=f"{title(metric)} on the query",
+        title=PARTITIONS.get(partition, partition),
+    )
+    for axes in (left, right):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(run / "picture.png", dpi=120)
+    pyplot.close(figure)
