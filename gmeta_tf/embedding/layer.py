@@ -191,16 +191,14 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         """
         if not self._sharded:
             return empty_plan(self.lookup.index(ids, None))
+        if self.compiled and comm.size() == 1:
+            return self._plan_alone(ids)
         keys = self.lookup.keys(ids, self.key_dtype)
         plan = plan_exchange(keys, stacks=self._sharded_stacks, name=name, compiled=self.compiled)
         return plan._replace(index=self.lookup.index(ids, plan.index))
 
-    def plan_alone(self, ids: tf.Tensor) -> ExchangePlan:
-        """`plan` in a job of one rank, for a compiled program: of static sizes, with holes (see
-        `exchange.plan_alone`).
-        """
-        if not self._sharded:
-            return empty_plan(self.lookup.index(ids, None))
+    def _plan_alone(self, ids):
+        """A plan of static sizes, with holes, for the compiled program that is the whole step."""
         stacks, stack_of = self._sharded_stacks, self.lookup.stack_of_sharded
         first_keys = np.array([stacks[of].first_key for of in stack_of], np.int32)
         keys = self.lookup.keys(ids, tf.int32)

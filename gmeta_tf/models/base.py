@@ -22,7 +22,7 @@ from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.merged import TaskLoss
 from gmeta_tf.metrics.named import default_metrics, metrics_named, require_fitting
-from gmeta_tf.metrics.step import StepClock, StepMetrics
+from gmeta_tf.metrics.step import UNTIMED, StepClock, StepMetrics
 from gmeta_tf.models.adapted_task import AdaptedTask
 from gmeta_tf.models.admission import Admission
 from gmeta_tf.models.lifecycle import Lifecycle
@@ -235,35 +235,28 @@ class MetaModel(Lifecycle):
         clock = StepClock(self._step_metrics)
         support, query, *next_ids = clock.mark(self._admitted(data))
         if self._alone:
-            clock.program(program(self._step_alone, compiled=True)(support, query))
-            return self._finished(clock, support, query, sent=tf.zeros([], tf.float64))
-        compiled = self.embedding.compiled
+            step = program(self._step, compiled=True)
+            sent = clock.program(step(support, query))
+        else:
+            sent = self._step(support, query, *next_ids, clock=clock)
+        if self._step_metrics:
+            clock.finish(sent, self._padding_share(support, query))
+        return self.results()
+
+    def _step(self, support, query, *next_ids, clock=UNTIMED):
+        """A step from packed sets to updated weights; returns the bytes that it sent."""
         plan = self._plan(support, query, *next_ids)
         rows = clock.mark(self._fetch(plan))
-        learned = program(self._learn, compiled=compiled)(rows, plan.index, support, query)
-        learned = clock.mark(learned)
+        learned = clock.mark(self._part(self._learn)(rows, plan.index, support, query))
         home = self._send_home(plan, learned.of_rows)
         dense = [learned.tasks, *learned.dense, *learned.replicated]
         tasks, *summed = clock.mark(comm.allreduce_sum(dense, name="dense_gradients"))
         scale = self._scale(tasks, home, summed)
-        update = program(self._update, compiled=compiled)
-        update(home, summed, scale, tasks, query, learned.logits)
+        self._part(self._update)(home, summed, scale, tasks, query, learned.logits)
         if not self._step_metrics:
-            return self.results()
+            return None
         clock.mark([*self.embedding.after_update(), self.optimizer.iterations.read_value()])
-        sent = self.embedding.bytes_sent(plan) + comm.allreduce_bytes(dense)
-        return self._finished(clock, support, query, sent=sent)
-
-    def _step_alone(self, support, query):
-        """The whole step of a job of one rank, for one compiled program; returns its tasks."""
-        plan = self.embedding.plan_alone(self._ids(support, query))
-        rows = self.embedding.fetch(plan)
-        learned = self._learn(rows, plan.index, support, query)
-        home = self.embedding.send_home(plan, learned.of_rows)
-        summed = [*learned.dense, *learned.replicated]
-        scale = self._scale(learned.tasks, home, summed)
-        self._update(home, summed, scale, learned.tasks, query, learned.logits)
-        return learned.tasks
+        return self.embedding.bytes_sent(plan) + comm.allreduce_bytes(dense)
 
     def _learn(self, rows, index, support, query) -> Learned:
         """Both loops over this rank's tasks, from fetched rows. Pure."""
@@ -352,22 +345,24 @@ class MetaModel(Lifecycle):
         return self.task_loop.query_logits(*sets, training=False)
 
     def _with_rows(self, function, support, query):
-        """A function of (rows, index, support, query), as a program where steps are compiled."""
-        if self._alone:
+        """A function of (rows, index, support, query), of the rows that they read."""
 
-            def alone(support, query):
-                plan = self.embedding.plan_alone(self._ids(support, query))
-                return function(self.embedding.fetch(plan), plan.index, support, query)
+        def looked_up(support, query):
+            plan = self._plan(support, query)
+            return self._part(function)(self._fetch(plan), plan.index, support, query)
 
-            return program(alone, compiled=True)(support, query)
-        plan = self.embedding.plan(self._ids(support, query))
-        run = program(function, compiled=self.embedding.compiled)
-        return run(self._fetch(plan), plan.index, support, query)
+        return program(looked_up, compiled=self._alone)(support, query)
 
     @property
     def _alone(self):
         """Whether a step is one compiled program: nothing has to be exchanged in its midst."""
         return self.embedding.compiled and comm.size() == 1
+
+    def _part(self, function):
+        """A part of a step between two collectives: a program of its own where steps are compiled
+        and are not one.
+        """
+        return program(function, compiled=self.embedding.compiled and not self._alone)
 
     def _admitted(self, data):
         """A batch as packed sets, checked unless the input pipeline has done so."""
@@ -396,25 +391,19 @@ class MetaModel(Lifecycle):
 
     def _fetch(self, plan):
         rows = self.embedding.fetch(plan)
-        return tuple(map(padded, rows)) if self.embedding.compiled else rows
+        exchanged = self.embedding.compiled and not self._alone
+        return tuple(map(padded, rows)) if exchanged else rows
 
     def _send_home(self, plan, of_rows):
         """The gradients of this rank's rows, each row once."""
         home = self.embedding.send_home(plan, of_rows)
-        if not self.embedding.compiled:
+        if self._alone or not self.embedding.compiled:
             return self.embedding.summed(home)
-        return program(self.embedding.summed, compiled=True)(self.embedding.padded(home))
+        return self._part(self.embedding.summed)(self.embedding.padded(home))
 
-    def _finished(self, clock, support, query, *, sent):
-        """What a step shows; it is added to the step's metrics first."""
-        if self._step_metrics:
-            share = padding_share(
-                self.admission.unpack(support),
-                self.admission.unpack(query),
-                sizes=self.options.sizes,
-            )
-            clock.finish(sent, share)
-        return self.results()
+    def _padding_share(self, support, query):
+        unpack = self.admission.unpack
+        return padding_share(unpack(support), unpack(query), sizes=self.options.sizes)
 
     def forget_steps(self):
         """Forgets what was kept for a next step: its plan, and when the last one ended."""

@@ -7,7 +7,7 @@ import sys
 import jsonargparse
 import pytest
 
-from gmeta_tf.training.callbacks import NotFiniteError
+from gmeta_tf.training.finite import NotFiniteError
 from gmeta_tf.training.experiment import Experiment
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
