@@ -1,12 +1,10 @@
 """The SQL engine that does the heavy lifting, out of core.
 
-`rows`, `samples` and `ids` make a plan of statements; an engine runs them. Everything after
-`spread` is done bucket by bucket, each independent of the others, so that a distributed engine
-could run the same plan: it needs these methods, no more.
+`rows`, `samples` and `ids` make a plan of statements; an engine runs them. Its tables keep the
+order of the rows that they are made of, so that a row's number says where it stands.
 """
 
 import copy
-import glob
 import os
 import re
 import shutil
@@ -15,6 +13,7 @@ from collections.abc import Iterator
 
 import duckdb
 import numpy as np
+import pyarrow
 
 FETCHED = 1 << 16  # rows at a time
 MEMORY = re.compile(r"\s*[0-9.]+\s*([kKmMgGtT]i?)?[bB]\s*")
@@ -25,7 +24,7 @@ class DuckDB:
     """A database of one preparation, in a folder of its own.
 
     Args:
-      scratch: folder for what does not fit in memory, and for spread rows.
+      scratch: folder for its tables, and for what does not fit in memory.
       memory: limit of its memory, such as "2GB"; what Python and TensorFlow take comes on top.
       threads: 0: all cores.
 
@@ -59,6 +58,7 @@ class DuckDB:
         }
         self._sql = duckdb.connect(os.path.join(scratch, "tables.duckdb"), config=options)
         self.run("SET TimeZone = 'UTC'")
+        self.run("SET force_compression = 'uncompressed'")  # what is read twice costs more to press
 
     def close(self):
         """Ends the database."""
@@ -108,50 +108,18 @@ class DuckDB:
 
     def row(self, query: str) -> tuple:
         """The first row of a query; empty where there is none."""
-        return self._sql.execute(query).fetchone() or ()
+        found = self._sql.execute(query).fetchone()
+        self._sql.abort()  # of the other rows
+        return found or ()
 
     def arrays(self, query: str) -> dict[str, np.ndarray]:
-        """The columns of a query, which must fit in memory."""
-        return self._sql.execute(query).fetchnumpy()
+        """The columns of a query, which must fit in memory; a missing number is NaN."""
+        table = self._sql.sql(query).to_arrow_table()
+        return {name: table[name].to_numpy() for name in table.column_names}
 
-    def spread(self, query: str, name: str):
-        """Keeps the rows of a query on disk, apart by its integer column `bucket`."""
-        folder = os.path.join(self._scratch, name)
-        self.run(
-            f"COPY ({query}) TO {quoted(folder)} (FORMAT parquet, PARTITION_BY (bucket), "
-            "COMPRESSION snappy)"
-        )
-
-    def keep(self, query: str, name: str, bucket: int):
-        """Keeps the rows of a query on disk, as a bucket."""
-        folder = self._folder(name, bucket)
-        os.makedirs(folder)
-        self.run(
-            f"COPY ({query}) TO {quoted(os.path.join(folder, 'rows.parquet'))} (FORMAT parquet, "
-            "COMPRESSION snappy)"
-        )
-
-    def kept(self, name: str, buckets: list[int], *, with_bucket: bool = False) -> str | None:
-        """What SQL reads the rows of these buckets from, each with its `file_row_number`, and its
-        `bucket` where asked; None where they have none.
-        """
-        folders = [glob.escape(self._folder(name, bucket)) for bucket in buckets]
-        files = sorted(
-            file for folder in folders for file in glob.glob(os.path.join(folder, "*.parquet"))
-        )
-        hive = "true, hive_types = {'bucket': BIGINT}" if with_bucket else "false"
-        return (
-            f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = {hive}, "
-            "file_row_number = true)"
-            if files
-            else None
-        )
-
-    def stream(self, query: str) -> Iterator[tuple]:
+    def stream(self, query: str) -> Iterator[pyarrow.RecordBatch]:
         """The rows of a query, some at a time."""
-        found = self._sql.cursor().execute(query)
-        while some := found.fetchmany(FETCHED):
-            yield from some
+        yield from self._sql.cursor().sql(query).to_arrow_reader(FETCHED)
 
     def listed_pairs(self, file: str) -> str:
         """SQL of a file of JSON lines, each a text and a count: text, n, and place, from 0."""
@@ -164,9 +132,6 @@ class DuckDB:
             "SELECT line::JSON->>0 AS text, (line::JSON->>1)::BIGINT AS n, "
             f"row_number() OVER () - 1 AS place FROM {lines}"
         )
-
-    def _folder(self, name, bucket):
-        return os.path.join(self._scratch, name, f"bucket={bucket}")  # as PARTITION_BY names it
 
 
 def named(column: str) -> str:

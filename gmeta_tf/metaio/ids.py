@@ -3,7 +3,7 @@ samples of a bucket.
 
 All is decided in SQL, some columns at a time, so that neither the number of features nor of values
 shows in Python: vocabularies are tables of the engine, and their ids are joined to all kept samples
-in one go, some features at a time, and kept on disk by bucket.
+in one go, some features at a time, and kept on disk in order of their rows.
 """
 
 import dataclasses
@@ -12,19 +12,19 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+import pyarrow
 
 from gmeta_tf.metaio.encode import Samples
 from gmeta_tf.metaio.engine import DuckDB
 from gmeta_tf.metaio.notes import warn
 from gmeta_tf.metaio.report import Tally
-from gmeta_tf.metaio.rows import Rows
+from gmeta_tf.metaio.samples import COLUMNS, TaskSamples, batched
 from gmeta_tf.metaio.vocabulary import Vocabulary
 from gmeta_tf.schema import Categorical, MultiHot, Schema
 
 FEW_TABLES = 24  # so many vocabularies are made one by one, more in groups
 VOCABULARIES = 64  # that are made in one go, where there are more
 JOINS = 32  # features that are encoded in one go
-COLUMNS = 256  # that are fetched in one go
 LARGEST_INT32 = 2**31 - 2
 
 
@@ -33,27 +33,26 @@ class Ids:
     of the engine.
 
     Args:
-      rows: loaded, of which samples were kept.
+      samples: of tasks, staged.
+      rows_of: bucket -> its first and last row.
 
     Attributes:
       vocabularies: by table, once made, without values.
       collisions: hashed table -> how many values share rows.
     """
 
-    def __init__(self, rows: Rows):
-        self.rows, self.engine, self.schema = rows, rows.engine, rows.schema
-        self.own, self.orders = rows.own, rows.orders
+    def __init__(self, samples: TaskSamples, rows_of: Mapping[int, tuple[int, int]]):
+        self.samples, self.rows, self.rows_of = samples, samples.rows, rows_of
+        self.engine, self.schema, self.own = self.rows.engine, self.rows.schema, self.rows.own
         self.vocabularies: dict[str, Vocabulary] = {}
         self.collisions: dict[str, dict[str, int]] = {}
-        self._numbers_of_tables = {table: n for n, table in enumerate(rows.tables)}
+        self._numbers_of_tables = {table: n for n, table in enumerate(self.rows.tables)}
         self._groups: list[list] = []
-        self._group_of: dict[str, str] = {}
         self._log_counts: dict[str, np.ndarray] = {}
 
     def make(
         self,
         buckets: list[int],
-        everywhere: list[int],
         *,
         given: Mapping[str, tuple[Vocabulary, str]] | None = None,
     ):
@@ -61,7 +60,6 @@ class Ids:
 
         Args:
           buckets: of training.
-          everywhere: all, whose largest id counts where ids are taken as they are.
           given: table -> (vocabulary to use in its place, local file of its values or "").
         """
         self.engine.run("BEGIN")
@@ -74,7 +72,7 @@ class Ids:
             elif self.rows.policies[table].kind == "frequency":
                 by_frequency.append(table)
             else:
-                self.vocabularies[table] = self._of_no_values(table, buckets, everywhere)
+                self.vocabularies[table] = self._of_no_values(table, buckets)
         size = 1 if len(by_frequency) <= FEW_TABLES else VOCABULARIES
         alike: dict[tuple, list[str]] = {}
         for table in by_frequency:
@@ -91,13 +89,18 @@ class Ids:
     def _features(self, table):
         return self.rows.features_of[table]
 
-    def _values(self, table, buckets) -> str:
-        """SQL of all values of a table's features in some buckets."""
-        kept = self.engine.kept("kept", buckets)
+    def _values(self, table, buckets=()) -> str:
+        """SQL of all values of a table's features, in some buckets or in all."""
+        kept = self._kept(buckets)
         return " UNION ALL ".join(
             f"SELECT {self._each(feature)} AS value FROM {kept}"
             for feature in self._features(table)
         )
+
+    def _kept(self, buckets) -> str:
+        """The kept samples of a partition's buckets, which follow one another, or of all."""
+        where = f" WHERE bucket BETWEEN {buckets[0]} AND {buckets[-1]}" if buckets else ""
+        return f"(FROM kept{where})"
 
     def _each(self, feature):
         own = self.own[feature.name]
@@ -115,44 +118,34 @@ class Ids:
         values = f"SELECT 0 AS t, value FROM ({self._values(tables[0], buckets)})"
         if len(tables) > 1:
             columns = [self.own[self._features(table)[0].name] for table in tables]
-            kept = self.engine.kept("kept", buckets)
             values = (
                 f"SELECT unnest(range({len(tables)})) AS t, "
-                f"unnest([{', '.join(columns)}]) AS value FROM {kept}"
+                f"unnest([{', '.join(columns)}]) AS value FROM {self._kept(buckets)}"
             )
-        least, first, most = (
-            _of_each(numbers)
-            for numbers in (
-                [policy.min_count for policy in policies],
-                [policy.out_of_vocabulary for policy in policies],
-                [policy.rows or 2**62 for policy in policies],
-            )
-        )
+        least = _of_each([policy.min_count for policy in policies])
         empty = " AND value <> ''" if self.rows.table_types[tables[0]] == "VARCHAR" else ""
         group = f"{self._table(tables[0])}_group"
         self.engine.run(f"""
             CREATE TABLE {group} AS
-            SELECT t, value, n, row_number() OVER (
-                       PARTITION BY t ORDER BY n DESC, value::VARCHAR
-                   ) - 1 + {first} AS id
-            FROM (
+            SELECT t, value, n FROM (
                 SELECT t, value, count(*) AS n FROM ({values})
                 WHERE value IS NOT NULL{empty} GROUP BY t, value
             )
             WHERE n >= {least}
-            QUALIFY id < {most}
-            ORDER BY t, id""")
-        rows = dict(self.engine.rows(f"SELECT t, count(*) FROM {group} GROUP BY t"))
+            ORDER BY t, n DESC, value::VARCHAR""")
+        rows, place = dict(self.engine.rows(f"SELECT t, count(*) FROM {group} GROUP BY t")), 0
         for number, (table, policy) in enumerate(zip(tables, policies, strict=True)):
-            of_table = f"SELECT value, id, n FROM {group} WHERE t = {number}"
-            self.engine.run(f"CREATE VIEW {self._table(table)} AS {of_table}")
-            if not rows.get(number):
-                warn(f"{table}: no value of it occurs {policy.min_count} times in training")
-            self.vocabularies[table] = Vocabulary(
-                "frequency",
-                policy.out_of_vocabulary + rows.get(number, 0),
-                policy.out_of_vocabulary,
+            first, found = policy.out_of_vocabulary, rows.get(number, 0)
+            held = min(found, policy.rows - first) if policy.rows else found
+            self.engine.run(
+                f"CREATE VIEW {self._table(table)} AS "
+                f"SELECT value, rowid - {place - first} AS id, n FROM {group} "
+                f"WHERE t = {number} AND rowid < {place + held}"
             )
+            place += found
+            if not found:
+                warn(f"{table}: no value of it occurs {policy.min_count} times in training")
+            self.vocabularies[table] = Vocabulary("frequency", first + held, first)
 
     def _read(self, table, file):
         """Makes the table of a vocabulary that is given."""
@@ -165,11 +158,11 @@ class Ids:
             WHERE TRY_CAST(text AS {to})::VARCHAR = text"""
         )
 
-    def _of_no_values(self, table, buckets, everywhere):
+    def _of_no_values(self, table, buckets):
         """The vocabulary of a kind that keeps no values."""
         policy = self.rows.policies[table]
         if policy.kind == "identity":
-            largest = f"SELECT max(value) FROM ({self._values(table, everywhere)})"
+            largest = f"SELECT max(value) FROM ({self._values(table)})"
             rows = policy.rows or 1 + (self.engine.row(largest)[0] or 0)
             return Vocabulary("identity", rows, out_of_vocabulary=0)
         values = self._values(table, buckets)
@@ -207,58 +200,62 @@ class Ids:
         logs[found["id"]] = found["log"]
         return logs
 
-    def values(self, table: str) -> Iterator[tuple[str, int]]:
-        """The values of a vocabulary by frequency, in order of id, each with its count."""
-        return self.engine.stream(f"SELECT value::VARCHAR, n FROM {self._table(table)} ORDER BY id")
+    def lines(self, table: str) -> Iterator[pyarrow.RecordBatch]:
+        """The values of a vocabulary by frequency, in order of id, as `save_vocabulary` wants
+        them.
+        """
+        plain = "strlen(value) = length(value)"  # JSON of other text is left to Python
+        yield from self.engine.stream(
+            f"SELECT CASE WHEN {plain} THEN '[' || to_json(value)::VARCHAR || ', ' || n || ']\n' "
+            f"END AS line, CASE WHEN NOT {plain} THEN value END AS value, n "
+            f"FROM (SELECT value::VARCHAR AS value, id, n FROM {self._table(table)}) ORDER BY id"
+        )
 
-    def join(self, buckets: list[int]):
-        """Finds the ids of all kept samples in vocabularies, and keeps them by bucket."""
-        kept = self.engine.kept("kept", buckets, with_bucket=True)
+    def join(self):
+        """Finds the ids of all kept samples in vocabularies, and keeps them in order of row."""
         joined = [f for f in self.schema.id_features if self._is_joined(f)]
-        for first in range(0, len(joined), JOINS):
-            group = joined[first : first + JOINS]
-            name = f"ids_{first}"
-            self._groups.append(group)
-            self._group_of |= {feature.name: name for feature in group}
+        for group in batched(joined, JOINS):
             ids = [f"{self._known(f, f'kept.{self.own[f.name]}', self._alias(f))} AS "
                    f"{self._alias(f)}" for f in group]  # fmt: skip
             joins = [self._join(feature) for feature in group]
-            self.engine.spread(
-                f"SELECT bucket, file_row_number AS row, {', '.join(ids)} FROM {kept} kept "
-                f"{' '.join(joins)}",
-                name,
+            self.engine.run(
+                f"CREATE TABLE ids_{len(self._groups)} AS SELECT row, {', '.join(ids)} FROM kept "
+                f"{' '.join(joins)} ORDER BY row"
             )
+            self._groups.append(group)
         for feature in self.schema.id_features:
             if isinstance(feature, MultiHot):
-                self.engine.spread(self._long(feature, kept), self._alias(feature))
+                self.engine.run(
+                    f"CREATE TABLE {self._alias(feature)} AS {self._long(feature)} ORDER BY row"
+                )
 
     def _is_joined(self, feature):
         return isinstance(feature, Categorical) and self._is_by_frequency(feature)
 
-    def _long(self, feature, kept) -> str:
+    def _long(self, feature) -> str:
         """SQL of the ids of a multi-hot feature, one a row."""
         own, vocabulary = self.own[feature.name], self.vocabularies[feature.table]
         each = (
-            f"SELECT bucket, file_row_number AS row, unnest({own}) AS value, "
-            f"generate_subscripts({own}, 1) AS slot FROM {kept}"
+            f"SELECT row, unnest({own}) AS value, generate_subscripts({own}, 1) AS slot FROM kept"
         )
         id_, join = self._plain(feature, "value"), ""
         if vocabulary.kind == "frequency":
             id_ = self._known(feature, "value", "known")
             join = f"LEFT JOIN {self._table(feature.table)} known USING (value)"
-        return f"SELECT bucket, row, slot, {id_} AS id FROM ({each}) {join}"
+        return f"SELECT row, slot, {id_} AS id FROM ({each}) {join}"
 
     def moments_of_counts(self, buckets: list[int]) -> dict[str, tuple[float, float]]:
         """Count -> (mean, deviation) of its logarithm over the samples of buckets; sums are exact,
         so that order does not matter.
         """
         made = {}
+        first, last = self.rows_of[buckets[0]][0], self.rows_of[buckets[-1]][1]
         for name, feature in self.schema.counts_of.items():
-            kept = self.engine.kept(self._group_of[feature.name], buckets)
-            alias = self._alias(feature)
+            (group,) = [n for n, some in enumerate(self._groups) if feature in some]
             found = self.engine.rows(
-                f"SELECT ln(coalesce(v.n, 1)), count(*) FROM {kept} kept "
-                f"LEFT JOIN {self._table(feature.table)} v ON v.id = kept.{alias} GROUP BY 1"
+                f"SELECT ln(coalesce(v.n, 1)), count(*) FROM ids_{group} kept "
+                f"LEFT JOIN {self._table(feature.table)} v ON v.id = kept.{self._alias(feature)} "
+                f"WHERE row BETWEEN {first} AND {last} GROUP BY 1"
             )
             samples = sum(n for _, n in found)
             mean = math.fsum(n * value for value, n in found) / samples
@@ -275,19 +272,20 @@ class Ids:
         self, engine: DuckDB, bucket: int, numeric: dict[str, tuple[float, float]]
     ) -> tuple[dict[str, Samples], Tally]:
         """The support and query samples of a bucket, as files hold them, and what was counted."""
-        kept = engine.kept("kept", [bucket])
-        base = engine.arrays(f"SELECT number, part = 'query' AS query, label, seat FROM {kept}")
-        count = len(base["number"])
-        ids = self._ids(engine, bucket, kept, count)
-        numbers = np.zeros((count, self.schema.numeric_width), np.float32)
-        columns = list(self._numbers(numeric))
-        for first in range(0, len(columns), COLUMNS):
-            some = columns[first : first + COLUMNS]
-            listed = ", ".join(f"{one} AS c{i}" for i, one in enumerate(some) if one)
-            found = engine.arrays(f"SELECT {listed} FROM {kept}") if listed else {}
-            for i in range(len(some)):
-                if some[i]:
-                    numbers[:, first + i] = found[f"c{i}"]
+        kept = f"(FROM kept WHERE bucket = {bucket})"
+        base = engine.arrays(
+            f"SELECT row, number, query, label, seat FROM {kept} {self.samples.order}"
+        )
+        at = _Places(base["row"], *self.rows_of[bucket])
+        ids = self._ids(engine, kept, at)
+        numbers = np.zeros((at.count, self.schema.numeric_width), np.float32)
+        columns = [(i, sql) for i, sql in enumerate(self._numbers(numeric)) if sql]
+        for some in batched(columns, COLUMNS):
+            listed = ", ".join(f"{sql} AS c{i}" for i, sql in some)
+            found = engine.arrays(f"SELECT row, {listed} FROM {kept}")
+            places = at[found["row"]]
+            for i, _ in some:
+                numbers[places, i] = found[f"c{i}"]
         for place, number in enumerate(self.schema.numeric_features):
             if number.counts:
                 feature = self.schema.counts_of[number.name]
@@ -295,7 +293,7 @@ class Ids:
                 mean, deviation = numeric[number.name]
                 numbers[:, place] = (self._log_counts[feature.table][known] - mean) / deviation
         whole = Samples(base["number"], ids, numbers, base["label"], base["seat"])
-        query = np.asarray(base["query"], bool)
+        query = base["query"]
         tally = self._tally(engine, kept, ids)
         for part, own in (("support", ~query), ("query", query)):
             tally.add_labels(part, whole.label[own])
@@ -356,43 +354,43 @@ class Ids:
             for slot in range(1, feature.slots + 1):
                 yield f"coalesce({self.rows.weights[feature.name]}[{slot}], 0)::FLOAT"
 
-    def _ids(self, engine, bucket, kept, count) -> np.ndarray:
+    def _ids(self, engine, kept, at) -> np.ndarray:
         """[count, positions] ids plus one, 0 where a slot is empty."""
         largest = max((v.rows for v in self.vocabularies.values()), default=0)
         dtype = np.int32 if largest <= LARGEST_INT32 else np.int64
-        ids = np.zeros((count, len(self.schema.positions)), dtype)
-        first = self._first
-        for name in dict.fromkeys(self._group_of.values()):
-            found = engine.arrays(f"FROM {engine.kept(name, [bucket])}")
-            for feature in self._groups[int(name.removeprefix("ids_")) // JOINS]:
-                ids[found["row"], first[feature.name]] = found[self._alias(feature)] + 1
+        ids = np.zeros((at.count, len(self.schema.positions)), dtype)
+        for number, group in enumerate(self._groups):
+            found = engine.arrays(f"FROM ids_{number} WHERE {at.where}")
+            places = at[found["row"]]
+            for feature in group:
+                ids[places, self._first[feature.name]] = found[self._alias(feature)] + 1
         plain = [
             feature
             for feature in self.schema.id_features
             if isinstance(feature, Categorical) and not self._is_joined(feature)
         ]
-        for start in range(0, len(plain), COLUMNS):
-            some = plain[start : start + COLUMNS]
+        for some in batched(plain, COLUMNS):
             listed = ", ".join(
                 f"{self._plain(f, self.own[f.name])} AS {self._alias(f)}" for f in some
             )
-            found = engine.arrays(f"SELECT {listed} FROM {kept}")
+            found = engine.arrays(f"SELECT row, {listed} FROM {kept}")
+            places = at[found["row"]]
             for feature in some:
-                ids[:, first[feature.name]] = self._placed(feature, found[self._alias(feature)]) + 1
+                known = self._placed(feature, found[self._alias(feature)])
+                ids[places, self._first[feature.name]] = known + 1
         for feature in self.schema.id_features:
-            slots = isinstance(feature, MultiHot) and engine.kept(self._alias(feature), [bucket])
-            if slots:
-                found = engine.arrays(f"FROM {slots}")
-                places = first[feature.name] + np.asarray(found["slot"]) - 1
-                ids[found["row"], places] = self._placed(feature, found["id"]) + 1
+            if isinstance(feature, MultiHot):
+                found = engine.arrays(f"FROM {self._alias(feature)} WHERE {at.where}")
+                slots = self._first[feature.name] + found["slot"] - 1
+                ids[at[found["row"]], slots] = self._placed(feature, found["id"]) + 1
         return ids
 
     def _placed(self, feature, found) -> np.ndarray:
         """Ids of what `_plain` gave: of numbers between boundaries, their places."""
         vocabulary = self.vocabularies[feature.table]
         if vocabulary.kind != "buckets":
-            return np.asarray(found)
-        numbers = np.ma.filled(found, np.nan).astype(np.float64)
+            return found
+        numbers = found.astype(np.float64)
         places = 1 + np.searchsorted(np.array(vocabulary.boundaries), numbers, "right")
         return np.where(np.isnan(numbers), 0, places)
 
@@ -431,6 +429,24 @@ class Ids:
         """
         vocabulary = self.vocabularies[feature.table]
         return hashed(value, vocabulary.rows) if vocabulary.kind == "hash" else value
+
+
+class _Places:
+    """Where the kept rows of a bucket stand among its samples.
+
+    Args:
+      rows: [count] in order of the samples.
+      first, last: rows of the bucket.
+    """
+
+    def __init__(self, rows: np.ndarray, first: int, last: int):
+        self.count, self.first = len(rows), first
+        self.where = f"row BETWEEN {first} AND {last}"
+        self._of_row = np.empty(last - first + 1, np.int64)
+        self._of_row[rows - first] = np.arange(len(rows))
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self._of_row[rows - self.first]
 
 
 def _of_each(numbers: list[int]) -> str:

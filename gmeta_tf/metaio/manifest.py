@@ -7,10 +7,11 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio.folder import join
@@ -332,7 +333,7 @@ def save_vocabulary(
     folder,
     number: int,
     *,
-    values: Iterable[tuple[str, int]] | None = None,
+    lines: Iterable[pyarrow.RecordBatch] | None = None,
 ) -> Table:
     """Writes a vocabulary's values with their counts, where its kind has any, as the `number`th
     file; returns the manifest's entry.
@@ -341,21 +342,39 @@ def save_vocabulary(
       vocabulary: of a table.
       folder: of the manifest.
       number: of the file.
-      values: in order of id, each with its count; default: the vocabulary's own.
+      lines: in order of id: `line`, a value and its count as JSON, or, where it is missing,
+        `value` and `n`; default: the vocabulary's own.
     """
     bare = dataclasses.replace(vocabulary, values=(), counts=())
     if vocabulary.kind != "frequency":
         return Table(bare)
-    if values is None:
-        values = zip(vocabulary.values, vocabulary.counts, strict=True)
     name, digest = f"vocabulary-{number:03d}.jsonl", hashlib.sha256()
-    lines = (json.dumps(pair) + "\n" for pair in values)
     with tf.io.gfile.GFile(join(folder, name), "wb") as file:
         file.write(b"")  # there may be no value at all
-        while some := "".join(itertools.islice(lines, LINES)).encode():
+        for some in _own_lines(vocabulary) if lines is None else map(_joined, lines):
             digest.update(some)
             file.write(some)
     return Table(bare, name, digest.hexdigest())
+
+
+def _own_lines(vocabulary) -> Iterator[bytes]:
+    """The lines of a vocabulary's values, some at a time."""
+    pairs = zip(vocabulary.values, vocabulary.counts, strict=True)
+    while some := "".join(json.dumps(pair) + "\n" for pair in itertools.islice(pairs, LINES)):
+        yield some.encode()
+
+
+def _joined(batch: pyarrow.RecordBatch) -> bytes:
+    """Some lines in one."""
+    made = batch["line"].cast(pyarrow.large_string())
+    if made.null_count:
+        columns = (batch[name].to_pylist() for name in ("line", "value", "n"))
+        texts = (
+            line or json.dumps((value, n)) + "\n" for line, value, n in zip(*columns, strict=True)
+        )
+        return "".join(texts).encode()
+    bounds = np.frombuffer(made.buffers()[1], np.int64)[made.offset : made.offset + len(made) + 1]
+    return made.buffers()[2][int(bounds[0]) : int(bounds[-1])].to_pybytes()
 
 
 def _plain_table(table):

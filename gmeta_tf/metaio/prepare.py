@@ -174,19 +174,18 @@ def _bytes_of_sample(schema):
 
 
 def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) -> Manifest:
-    samples, ids = TaskSamples(rows), Ids(rows)
+    samples = TaskSamples(rows)
     rows.load()
     report.tell_files(rows.counts)
     counts = samples.choose_tasks(lanes=lanes, shard_samples=shard_samples, like=like is not None)
     counts |= rows.counts
     report.tell_dropped(counts, rows.split)
-    samples.stage()
     buckets = samples.buckets()
-    numbers = [bucket for bucket, *_ in buckets]
+    ids = Ids(samples, samples.stage())
     training = [bucket for bucket, partition, _ in buckets if partition == "train"]
     with (
         ThreadPoolExecutor(rows.engine.threads) as pool,
-        tqdm(total=2 * len(buckets), disable=not progress, unit="shard") as bar,
+        tqdm(total=len(buckets), disable=not progress, unit="shard") as bar,
     ):
 
         def each(do, arguments):  # in order; the first error ends all
@@ -194,20 +193,9 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
                 bar.update()
                 yield result
 
-        kept = dict(
-            zip(
-                numbers,
-                each(lambda bucket: samples.keep(rows.engine.fork(), bucket), numbers),
-                strict=True,
-            )
-        )
-        ids.make(training, numbers, given=_given(like, rows.engine) if like else None)
-        ids.join(numbers)
-        numeric = (
-            like.numeric
-            if like
-            else _numeric(ids, [kept[bucket][1] for bucket in training], training)
-        )
+        ids.make(training, given=_given(like, rows.engine) if like else None)
+        ids.join()
+        numeric = like.numeric if like else _numeric(samples, ids, training, pool)
         files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
         for partition in rows.split.partitions:
             tf.io.gfile.makedirs(join(folder, partition))
@@ -230,7 +218,7 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         name: [Lane(tuple(of_lane[name, lane])) for lane in range(lanes)]
         for name in rows.split.partitions
     }
-    held = sum(count for count, _ in kept.values())
+    (held,) = rows.engine.row("SELECT count(*) FROM kept")
     of_tasks = (
         rows.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0]
         * rows.split.episodes
@@ -244,7 +232,7 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
         support_size=rows.split.support,
         query_size=rows.split.most_query,
         tables={
-            table: save_vocabulary(vocabulary, folder, number, values=ids.values(table))
+            table: save_vocabulary(vocabulary, folder, number, lines=ids.lines(table))
             for number, (table, vocabulary) in enumerate(ids.vocabularies.items())
         },
         numeric=numeric,
@@ -258,11 +246,13 @@ def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) ->
     return made
 
 
-def _numeric(ids, moments, training):
+def _numeric(samples, ids, training, pool):
     """Numeric feature -> (mean, deviation) in training."""
-    return {
-        name: together([of_bucket[name] for of_bucket in moments]) for name in moments[0]
-    } | ids.moments_of_counts(training)
+    engine = samples.engine
+    parts = list(pool.map(lambda bucket: samples.moments(engine.fork(), bucket), training))
+    return {name: together([part[name] for part in parts]) for name in parts[0]} | (
+        ids.moments_of_counts(training)
+    )
 
 
 def _files(buckets, partitions, lanes, *, suffix):

@@ -2,14 +2,16 @@
 
     tasks           tasks with enough samples: their number, partition, lane and shard;
                     a *bucket* is a shard's tasks
-    staged, kept    on disk, bucket by bucket: the samples of tasks, and those of their support and
-                    query sets
+    staged          all samples of those tasks, bucket by bucket and task by task in their order, so
+                    that the number of a row says where in its task it stands
+    kept            a view of it: the samples of support and query sets, each with its `row`
 
 What comes after `staged` is done bucket by bucket, and every order is total: what a bucket's files
 hold depends on its rows alone, not on threads.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.schema import MultiHot, Numeric
 
 Moments = tuple[int, float, float]
+COLUMNS = 256  # that are fetched in one go
 
 
 class TaskSamples:
@@ -93,8 +96,11 @@ class TaskSamples:
                 ) AS shard
                 FROM laned
             )
-            SELECT *, dense_rank() OVER (ORDER BY partition, lane, shard) - 1 AS bucket
-            FROM sharded""")
+            SELECT *, (sum(samples) OVER (ORDER BY bucket, number) - samples)::BIGINT AS before
+            FROM (
+                SELECT *, dense_rank() OVER (ORDER BY partition, lane, shard) - 1 AS bucket
+                FROM sharded
+            )""")
 
         def one(query):
             return self.engine.row(query)[0]
@@ -165,108 +171,142 @@ class TaskSamples:
             "SELECT DISTINCT bucket, partition, lane FROM tasks ORDER BY bucket"
         )
 
-    def stage(self):
-        """Keeps the samples of chosen tasks on disk, bucket by bucket."""
-        columns = [
-            *([] if isinstance(self.split.query, int) else ["tasks.samples"]),
-            "label",
-            *self.rows.orders,
-            *(["part"] if self.split.column else []),
-            *self.rows.values,
-        ]
-        self.engine.spread(
-            f"SELECT bucket, number, {', '.join(columns)} FROM samples JOIN tasks USING (task, "
-            "cold)",
-            "staged",
-        )
-
-    def keep(self, engine: DuckDB, bucket: int) -> tuple[int, dict[str, Moments]]:
-        """Keeps the samples of a bucket's support and query sets; returns (samples, moments).
-
-        Moments: numeric feature -> (count, mean, sum of squared deviations).
+    def stage(self) -> dict[int, tuple[int, int]]:
+        """Lays the samples of chosen tasks on disk; returns bucket -> its first and last row.
 
         Raises:
           ValueError: two samples have one place in the order, or a list is longer than its
             feature's slots.
         """
+        self.engine.run(f"CREATE TABLE staged AS {self._staged()}")
+        self.engine.run(f"CREATE VIEW kept AS {self._kept()}")
+        self._check_ties()
+        self._check_lengths()
+        found = self.engine.rows(
+            "SELECT bucket, min(rowid), max(rowid) FROM staged GROUP BY bucket"
+        )
+        return {bucket: (first, last) for bucket, first, last in found}
+
+    def _staged(self) -> str:
+        """SQL of all samples of tasks, from the oldest: support sets, then query sets."""
+        split, by = self.split, ", ".join(f"{column} ASC NULLS FIRST" for column in self._by)
+        columns = ", ".join(["label", *self.rows.orders, *self.rows.values])
+        tasks = f"FROM samples JOIN tasks USING (task, cold), range({split.episodes}) AS e(episode)"
+        number = f"tasks.number * {split.episodes} + episode"
+        if split.column:
+            last = ", ".join(f"{column} DESC" for column in self._by)
+            orders = ", ".join(self.rows.orders)
+            return f"""
+                SELECT bucket, {number} AS number, part::VARCHAR = 'query' AS query, {columns},
+                       row_number() OVER (PARTITION BY number, query ORDER BY {last}) AS place,
+                       count(*) OVER (PARTITION BY number, {orders}) > 1 AS tied
+                {tasks} ORDER BY bucket, number, query, place DESC"""
+        drawn, size = "", "" if isinstance(split.query, int) else "samples, "
+        if split.by == "random":
+            seen = ", ".join(["episode", "tasks.number", *self._by])
+            drawn = f"md5(concat_ws(':', '{split.seed}', {seen})) DESC, "
+        last = f"before * {split.episodes} + samples * (episode + 1) - 1"
+        return f"""
+            SELECT bucket, {number} AS number, {last} AS last, {size}{columns}
+            {tasks} ORDER BY bucket, {number}, {drawn}{by}"""
+
+    @property
+    def _by(self) -> list[str]:
+        """The columns by which a task's samples are ordered, the first one first."""
+        keep = self.split.duplicates == "keep"
+        return [*self.rows.orders, *(["label", *self.rows.values] if keep else [])]
+
+    def _kept(self) -> str:
+        """SQL of the samples of the sets, each with its place in its task's order, from 1 for the
+        last, and its seat.
+        """
         split = self.split
-        engine.keep(self._chosen(engine.kept("staged", [bucket])), "kept", bucket)
-        kept = engine.kept("kept", [bucket]) or ""  # a bucket is never empty
+        if split.column:
+            most = f"CASE WHEN query THEN {split.query} ELSE {split.support} END"
+            last = ", ".join(f"{column} DESC" for column in self._by)
+            seat = f"row_number() OVER (PARTITION BY bucket, number ORDER BY {last}) AS seat"
+            return f"SELECT rowid AS row, *, {seat} FROM staged WHERE place <= {most}"
+        size = split.query_of("samples")
+        shift = ""
+        if split.by == "time" and split.episodes > 1:
+            shift = f" - number % {split.episodes} * {split.query}"
+        return f"""
+            SELECT *, place <= {size} AS query, place AS seat
+            FROM (SELECT rowid AS row, *, last - rowid + 1{shift} AS place FROM staged)
+            WHERE place BETWEEN 1 AND {size} + {split.support}"""
+
+    @property
+    def order(self) -> str:
+        """SQL of the order in which kept samples are written, where it is not that of their rows:
+        query by the last column of the order (the item), by which ties of scores are broken.
+        """
+        orders = self.rows.orders
+        if self.split.by == "time" and len(orders) == 1:
+            return ""
+        last = f"CASE WHEN query THEN {orders[-1]} END"
+        return f"ORDER BY number, query, {last}, place DESC"
+
+    def _check_ties(self):
+        if self.split.duplicates == "keep":
+            return
+        orders, rows = self.rows.orders, "staged"
+        if not self.split.column:
+            same = " AND ".join(
+                f"{column} = lag({column}) OVER ()" for column in ["number", *orders]
+            )
+            rows = f"(SELECT number, {', '.join(orders)}, {same} AS tied FROM staged)"
+        (tied,) = self.engine.row(f"SELECT count_if(tied) FROM {rows}")
+        if tied:
+            checks.refuse_doubles(
+                self.engine,
+                rows,
+                self.rows.keys,
+                self.rows.source.order_by,
+                orders=orders,
+                episodes=self.split.episodes,
+            )
+
+    def _check_lengths(self):
         lists = [
             feature for feature in self.rows.schema.id_features if isinstance(feature, MultiHot)
         ]
+        if not lists:
+            return
         longest = [f"coalesce(max(len({self.rows.own[feature.name]})), 0)" for feature in lists]
-        samples, tied, *lengths = engine.row(
-            f"SELECT {', '.join(['count(*)', 'count_if(tied)', *longest])} FROM {kept}"
-        )
-        if tied:
-            checks.refuse_doubles(
-                engine,
-                kept,
-                self.rows.keys,
-                self.rows.source.order_by,
-                orders=self.rows.orders,
-                episodes=split.episodes,
-            )
-        for feature, length in zip(lists, lengths, strict=True):
+        found = self.engine.row(f"SELECT {', '.join(longest)} FROM kept")
+        for feature, length in zip(lists, found, strict=True):
             checks.require_length(feature, length)
+
+    def moments(self, engine: DuckDB, bucket: int) -> dict[str, Moments]:
+        """Of a bucket: numeric feature -> (count, mean, sum of squared deviations)."""
         numbers = {
             feature.name: self.rows.own[feature.name]
             for feature in self.rows.columns
             if isinstance(feature, Numeric)
         }
-        found = (
-            engine.arrays(f"SELECT {', '.join(numbers.values())} FROM {kept}") if numbers else {}
-        )
-        return samples, {name: moments(found[own]) for name, own in numbers.items()}
+        made: dict[str, Moments] = {}
+        for names in batched(numbers, COLUMNS):
+            listed = ", ".join(numbers[name] for name in names)
+            found = engine.arrays(f"SELECT {listed} FROM kept WHERE bucket = {bucket}")
+            made |= {name: moments(found[numbers[name]]) for name in names}
+        return made
 
-    def _chosen(self, staged: str | None) -> str:
-        """SQL of the samples of the sets of a bucket's tasks, support from the oldest, query by the
-        last column of the order (the item), by which ties of scores are broken.
-        """
-        split, orders = self.split, self.rows.orders
-        keep = split.duplicates == "keep"
-        by = [*orders, *(["label", *self.rows.values] if keep else [])]
-        last = ", ".join(f"{column} DESC" for column in by)
-        windows = ", ".join(["number", "episode", *(["part"] if split.column else [])])
-        drawn, shift, size = "", "", split.query_of("samples")
-        if split.by == "random":
-            seen = ", ".join(["episode", "number", *by])
-            drawn = f"md5(concat_ws(':', '{split.seed}', {seen})), "
-        if split.by == "time" and split.episodes > 1:
-            shift = f" - episode * {split.query}"
-        tied, seat = "row_number() OVER own <> rank() OVER own", "place"
-        part = f"CASE WHEN place <= {size} THEN 'query' ELSE 'support' END"
-        inside = f"place BETWEEN 1 AND {size} + {split.support}"
-        if split.column:  # the same moment in both sets counts, too
-            seat = f"row_number() OVER (PARTITION BY number ORDER BY {last})"
-            tied = f"count(*) OVER (PARTITION BY number, {', '.join(orders)}) > 1"
-            most = f"CASE WHEN part = 'query' THEN {split.query} ELSE {split.support} END"
-            part, inside = "part", f"place <= {most}"
-        if keep:
-            tied = "false"
-        return f"""
-            SELECT number * {split.episodes} + episode AS number, {part} AS part, place,
-                   {seat} AS seat, tied, label, {", ".join(orders)}, {", ".join(self.rows.values)}
-            FROM (
-                SELECT *, row_number() OVER own{shift} AS place, {tied} AS tied
-                FROM {staged}, range({split.episodes}) AS episodes(episode)
-                WINDOW own AS (PARTITION BY {windows} ORDER BY {drawn}{last})
-            )
-            WHERE tied OR {inside}
-            ORDER BY number, part DESC, CASE WHEN part = 'query' THEN {orders[-1]} END,
-                     place DESC"""
+
+def batched(values: Iterable, size: int) -> Iterator[list]:
+    """Lists of so many values, and of the rest."""
+    whole = list(values)
+    return (whole[first : first + size] for first in range(0, len(whole), size))
 
 
 def moments(numbers: np.ndarray) -> Moments:
-    """(count, mean, sum of squared deviations) of the numbers that are there; sums are exact, so
-    that order does not matter.
+    """(count, mean, sum of squared deviations) of the numbers but NaN; sums are exact, so that
+    order does not matter.
     """
-    there = np.ma.compressed(numbers)
+    there = numbers[~np.isnan(numbers)]
     if not len(there):
         return 0, 0.0, 0.0
-    mean = math.fsum(there) / len(there)
-    return len(there), mean, math.fsum(np.square(there - mean))
+    mean = math.fsum(there.tolist()) / len(there)
+    return len(there), mean, math.fsum(np.square(there - mean).tolist())
 
 
 def together(parts: list[Moments]) -> tuple[float, float]:

@@ -39,7 +39,7 @@ def own(task, values):
     return tf.train.Example(features=tf.train.Features(feature=feature))
 
 
-@pytest.mark.parametrize("largest", [1, 2**7, 2**14 + 1, 2**31, 2**62])
+@pytest.mark.parametrize("largest", [1, 2**7, 2**14 + 1, 2**31, 2**40, 2**62])
 @pytest.mark.parametrize(("positions", "numbers"), [(2, 1), (0, 3), (5, 0), (0, 0)])
 def test_a_record_is_the_example_of_a_tasks_samples(largest, positions, numbers):
     tasks = [3, 3, 3, 200, 200, 2**40]

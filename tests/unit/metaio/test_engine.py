@@ -1,4 +1,4 @@
-"""The engine runs a plan out of core and keeps rows bucket by bucket."""
+"""The engine runs a plan out of core, and its tables keep the order of their rows."""
 
 import pytest
 
@@ -12,17 +12,28 @@ def engine(tmp_path):
     made.close()
 
 
-def test_rows_are_kept_by_bucket(engine):
-    engine.spread("SELECT i % 3 AS bucket, i FROM range(10) AS t(i)", "staged")
-    engine.keep("SELECT 77 AS i", "staged", 8)
+def test_tables_keep_the_order_of_their_rows(engine):
+    """A row's number is its place, also where more rows than fit in memory were sorted."""
+    engine.run(
+        "CREATE TABLE sorted AS SELECT i, repeat('x', 100) AS text FROM range(1000000) AS t(i) "
+        "ORDER BY hash(i)"
+    )
+    found = engine.arrays("SELECT rowid AS row, hash(i) AS h FROM sorted WHERE rowid >= 400000")
+    assert found["row"].tolist() == list(range(400_000, 1_000_000))
+    assert (found["h"][1:] > found["h"][:-1]).all()
 
-    def read(buckets):
-        return [
-            i for (i,) in engine.rows(f"SELECT i FROM {engine.kept('staged', buckets)} ORDER BY i")
-        ]
 
-    assert [read([0]), read([1]), read([2, 8])] == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8, 77]]
-    assert engine.kept("staged", [5]) is None
+def test_missing_numbers_are_nan(engine):
+    found = engine.arrays("SELECT unnest([1.5, NULL])::DOUBLE AS a, unnest(['x', NULL]) AS b")
+    assert found["a"].tolist()[0] == 1.5
+    assert found["a"][1] != found["a"][1]
+    assert found["b"].tolist() == ["x", None]
+
+
+def test_rows_are_streamed(engine):
+    batches = list(engine.stream("SELECT i FROM range(200000) AS t(i)"))
+    assert len(batches) > 1
+    assert sum((batch["i"].to_pylist() for batch in batches), []) == list(range(200_000))
 
 
 def test_a_fork_sees_the_same_tables(engine):
