@@ -20,13 +20,9 @@ def require_usable(optimizer, *, policy: str, keras: Mapping[str, Any]):
             "optimizer must be one of tf.keras.optimizers. Received: "
             f"tf.keras.optimizers.legacy.{name}. Take tf.keras.optimizers.{name}."
         )
-    scaled = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-    if scaled or policy == "mixed_float16":
-        raise ValueError(
-            "Keras's policy must be float32 or mixed_bfloat16. Received: "
-            f"{'LossScaleOptimizer' if scaled else repr(policy)}, which scales losses, as the "
-            "meta-step does not. Set mixed_bfloat16, and an optimizer that is not wrapped."
-        )
+    if isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+        raise _scales("LossScaleOptimizer")
+    require_unscaled(policy)
     if keras.get("steps_per_execution") == "auto":
         raise ValueError(
             "steps_per_execution must be a number, the same on every rank. Received: 'auto', which "
@@ -38,6 +34,20 @@ def require_usable(optimizer, *, policy: str, keras: Mapping[str, Any]):
                 f"{name} must be left out. Received: {name}={keras[name]!r}, of models with "
                 "several outputs. Weigh samples within `loss`."
             )
+
+
+def require_unscaled(policy: str):
+    """Raises ValueError for a policy of Keras's that scales losses."""
+    if policy == "mixed_float16":
+        raise _scales(repr(policy))
+
+
+def _scales(received):
+    return ValueError(
+        f"Keras's policy must be float32 or mixed_bfloat16. Received: {received}, which scales "
+        "losses, as the meta-step does not. Set mixed_bfloat16 (mixed_precision: true of an "
+        "experiment), and an optimizer that is not wrapped."
+    )
 
 
 def spare_from_decay(optimizer, weights: Sequence[tf.Variable]):

@@ -21,6 +21,7 @@ from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.metrics.named import METRICS, default_metrics, require_fitting
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
+from gmeta_tf.models.dense_optimizer import require_unscaled
 from gmeta_tf.models.metaemb import MetaEmb
 from gmeta_tf.models.towers import TOWERS, make_tower
 from gmeta_tf.schema import Categorical
@@ -330,12 +331,7 @@ def build_model(
     Raises:
       ValueError: Keras's policy is mixed_float16, whose scaled losses no outer step would have.
     """
-    policy = tf.keras.mixed_precision.global_policy().name
-    if policy == "mixed_float16":
-        raise ValueError(
-            f"Keras's policy must be float32 or mixed_bfloat16. Received: {policy!r}, which scales "
-            "losses, as the meta step does not. Set mixed_precision: true for bfloat16."
-        )
+    require_unscaled(tf.keras.mixed_precision.global_policy().name)
     tf.keras.utils.set_random_seed(experiment.seed)
     if not experiment.mixed_precision:
         return _built(experiment, schema, steps, measured)

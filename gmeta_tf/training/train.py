@@ -50,15 +50,25 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
                 f"run must be a new or empty folder. Received: {run}, which holds something. Pass "
                 "--overwrite or --resume."
             )
-        if not (run / "config.yaml").exists():
-            raise FileExistsError(
-                f"run must be the folder of a run to overwrite. Received: {run}, without "
-                "config.yaml. Name another."
-            )
-        with locked(run / CHECKPOINTS):
-            shutil.rmtree(run)
+        remove_run(run)
     run.mkdir(parents=True, exist_ok=True)
     experiment.save(manifest)
+
+
+def remove_run(run: pathlib.Path):
+    """Removes the folder of a run that no job writes into.
+
+    Raises:
+      FileExistsError: it is something else.
+      ValueError: another job writes into it.
+    """
+    if not (run / "config.yaml").exists():
+        raise FileExistsError(
+            f"run must be the folder of a run to overwrite. Received: {run}, without "
+            "config.yaml. Name another."
+        )
+    with locked(run / CHECKPOINTS):
+        shutil.rmtree(run)
 
 
 def train(

@@ -2,15 +2,13 @@
 
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Iterable, Mapping
 
 import jsonargparse
 
 from gmeta_tf import comm, configs, plain_yaml
-from gmeta_tf.training.experiment import CHECKPOINTS, DIGEST, Experiment, training_data
-from gmeta_tf.training.run_folder import locked
-from gmeta_tf.training.train import train
+from gmeta_tf.training.experiment import DIGEST, Experiment, training_data
+from gmeta_tf.training.train import remove_run, train
 
 
 def experiment_of(options: Mapping) -> Experiment:
@@ -60,7 +58,9 @@ def train_unless_done(experiment: Experiment, *, but: Iterable[str] = ()) -> boo
         return False
     with comm.alike("making the run's folder"):
         if comm.rank() == 0:
-            _make_room(run)
+            if run.exists() and any(run.iterdir()):
+                remove_run(run)
+            run.mkdir(parents=True, exist_ok=True)
             experiment.save(data.manifest)
     train(experiment, data, validation)
     return True
@@ -73,15 +73,3 @@ def finished(experiment: Experiment, *, digest: str, but: Iterable[str] = ()) ->
         return False
     own = {name: getattr(experiment, name) for name in but}
     return dataclasses.replace(Experiment.load(run), **own) == experiment
-
-
-def _make_room(run):
-    if run.exists() and any(run.iterdir()):
-        if not (run / "config.yaml").exists():
-            raise FileExistsError(
-                f"run must be the folder of a run to overwrite. Received: {run}, without "
-                "config.yaml. Name another."
-            )
-        with locked(run / CHECKPOINTS):
-            shutil.rmtree(run)
-    run.mkdir(parents=True, exist_ok=True)
