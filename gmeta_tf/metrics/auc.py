@@ -8,6 +8,7 @@ LOWEST, HIGHEST = -30, 24  # powers of two: scores below count as 0, those beyon
 STEPS = (HIGHEST - LOWEST) << DIGITS
 BINS = 2 * STEPS + 1
 COARSE = 64  # bins that are one in batch logs
+COARSE_BINS = 1 + BINS // COARSE
 CLICKED = 0.5  # a label above it is a click, where it is no rating
 
 
@@ -26,7 +27,7 @@ class AUC(MergedMetric):
         self.threshold = threshold
         self.histogram, self.coarse = (
             self.add_weight(kind, shape=[2 * bins], initializer="zeros", dtype=tf.int64)
-            for kind, bins in (("histogram", BINS), ("coarse", 1 + BINS // COARSE))
+            for kind, bins in (("histogram", BINS), ("coarse", COARSE_BINS))
         )
 
     def update_state(self, labels, logits, weights):
@@ -37,7 +38,7 @@ class AUC(MergedMetric):
         positive = tf.cast(labels > self.threshold, tf.int32)
         one = tf.cast(weights > 0, tf.int64)
         self.histogram.scatter_add(tf.IndexedSlices(one, place + BINS * positive))
-        rough = place // COARSE + (1 + BINS // COARSE) * positive
+        rough = place // COARSE + COARSE_BINS * positive
         self.coarse.scatter_add(tf.IndexedSlices(one, rough))
 
     def shown(self):

@@ -392,11 +392,14 @@ class MetaModel(Lifecycle):
         """Whether a step is one compiled program: nothing has to be exchanged in its midst."""
         return self.embedding.compiled and comm.size() == 1
 
+    @property
+    def _in_parts(self):
+        """Whether a step is compiled programs with exchanges between them."""
+        return self.embedding.compiled and not self._alone
+
     def _part(self, function):
-        """A part of a step between two collectives: a program of its own where steps are compiled
-        and are not one.
-        """
-        return program(function, compiled=self.embedding.compiled and not self._alone)
+        """A part of a step between two collectives: a program of its own where there are such."""
+        return program(function, compiled=self._in_parts)
 
     def _admitted(self, data):
         """A batch as packed sets, checked unless the input pipeline has done so."""
@@ -425,13 +428,12 @@ class MetaModel(Lifecycle):
 
     def _fetch(self, plan):
         rows = self.embedding.fetch(plan)
-        exchanged = self.embedding.compiled and not self._alone
-        return tuple(map(padded, rows)) if exchanged else rows
+        return tuple(map(padded, rows)) if self._in_parts else rows
 
     def _send_home(self, plan, of_rows):
         """The gradients of this rank's rows, each row once."""
         home = self.embedding.send_home(plan, of_rows)
-        if self._alone or not self.embedding.compiled:
+        if not self._in_parts:
             return self.embedding.summed(home)
         return self._part(self.embedding.summed)(self.embedding.padded(home))
 

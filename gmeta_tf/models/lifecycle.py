@@ -186,8 +186,9 @@ class Lifecycle(tf.keras.Model):
 
 
 def _with_agreement(callbacks):
-    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        callbacks.append(Agree())
+    if isinstance(callbacks, tf.keras.callbacks.CallbackList):  # the caller's, for other fits too
+        if not any(isinstance(callback, Agree) for callback in callbacks.callbacks):
+            callbacks.append(Agree())
         return callbacks
     return [*tf.nest.flatten(callbacks or []), Agree()]
 
