@@ -15,7 +15,6 @@ import json
 import pathlib
 
 import jsonargparse
-import matplotlib
 from rich.console import Console
 from rich.table import Table
 
@@ -26,9 +25,6 @@ from gmeta_tf.metrics.named import MONITORED, metrics_at
 from gmeta_tf.training.baselines import item_of
 from gmeta_tf.training.evaluation import compare, load_run, support_curve
 from gmeta_tf.training.experiment import Experiment
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 NONE = "none"
 PARTITIONS = {"test": "users never seen in training"}
@@ -186,9 +182,12 @@ def show(rows, metrics, *, partition):
 
 def draw(run, curves, metric, *, partition):
     """Training curves, and the lift from adaptation by number of support samples."""
+    import matplotlib.figure  # only where something is drawn
+
     with (run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    figure = matplotlib.figure.Figure(figsize=(11, 4))
+    left, right = figure.subplots(1, 2)
     epochs = [int(row["epoch"]) + 1 for row in history]
     for name, label in (
         (metric, "training"),
@@ -215,4 +214,3 @@ def draw(run, curves, metric, *, partition):
         axes.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(run / "picture.png", dpi=120)
-    pyplot.close(figure)
