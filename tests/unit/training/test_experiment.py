@@ -239,24 +239,23 @@ def test_towers_are_built_by_name(tiny):
         Experiment(method="x")
 
 
+def training_of(data, run):
+    """A command that trains a small model."""
+    small = ["--global_batch_tasks", 8, "--top", "[4]", "--embedding_dim", 4, "--epochs", 2]
+    return ["scripts/train.py", "--data", data, *small, "--run", run]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """The folder of a run that two ranks have trained."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    assert "ranks 2" in jobs.succeed(2, *training_of(tiny, run))
+    return run
+
+
 @pytest.mark.timeout(300)
-def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
-    run = tmp_path / "run"
-    small = [
-        "--data",
-        tiny,
-        "--global_batch_tasks",
-        8,
-        "--top",
-        "[4]",
-        "--embedding_dim",
-        4,
-        "--epochs",
-        2,
-    ]
-    train = ["scripts/train.py", *small, "--run", run]
-    printed = jobs.succeed(2, *train)
-    assert "ranks 2" in printed
+def test_the_scripts_train_and_resume(tiny, finished, tmp_path):
+    run, train = finished, training_of(tiny, finished)
     assert json.loads((run / "train.json").read_text())["epochs"] == 2
     assert (run / "history.csv").exists()
     assert list((run / "tensorboard").rglob("events*"))
@@ -281,7 +280,14 @@ def test_the_scripts_train_resume_and_evaluate(tiny, tmp_path):
     jobs.succeed(1, *train, "--resume", "best", "--learning_rate", 0.0005)
     assert "learning_rate: 0.0005" in (run / "config.yaml").read_text()
     assert json.loads((run / "train.json").read_text())["epochs"] == 2
-    jobs.succeed(1, *train, "--method", "joint", "--run", run / "joint", "--epochs", 1)
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.timeout(300)
+def test_the_scripts_evaluate(tiny, finished, tmp_path):
+    run = finished
+    joint = ["--method", "joint", "--run", run / "joint", "--epochs", 1]
+    jobs.succeed(1, *training_of(tiny, run), *joint)
     jobs.succeed(
         1,
         "scripts/evaluate.py",
