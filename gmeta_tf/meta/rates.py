@@ -45,6 +45,7 @@ class LearnedRates(tf.keras.layers.Layer):
         self._of_table = {
             name: self._rate(name, [table.dim]) for name, table in sorted(tables.items())
         }
+        self.built = True
 
     def serve(self, inner_loop: InnerLoop) -> bool:
         """Whether these are the rates of another inner loop, too: of the same rule, kind, weights

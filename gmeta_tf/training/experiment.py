@@ -54,6 +54,7 @@ RANGES = (
     ("cold_rate", lambda v: v is None or 0 <= v <= 1, "in [0, 1]"),
 )
 OF_A_RESUMED_RUN = ("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps")
+PLACES = ("run", "data")  # options of where things lie, which may be moved
 CHECKPOINTS = "checkpoints"  # a run's folder of them
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
 
@@ -129,7 +130,8 @@ class Experiment:
       replicate_rows: tables of at most so many rows are replicated on every rank, larger ones
         sharded.
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
-      wire_dtype: of rows and their gradients in transit: "float32", "bfloat16" or "float16".
+      wire_dtype: of rows and their gradients in transit: "float32", "bfloat16" or "float16", with
+        which gradients travel as bfloat16.
       step_metrics: log the seconds of a step by phase, and the bytes it sends.
       checkpoint_every_steps: saves within epochs as well; 0 only at their end.
       seed: of everything random.
@@ -279,13 +281,21 @@ class Experiment:
 
     def require_resumable(self, before: "Experiment"):
         """Raises ValueError unless a run of another configuration may go on with this one, which
-        differs in learning rates, clipping and saving at most.
+        differs in learning rates, clipping, saving and places at most.
         """
-        own = {name: getattr(self, name) for name in OF_A_RESUMED_RUN}
-        if dataclasses.replace(before, **own) != self:
+        fixed = {field.name for field in dataclasses.fields(self)} - {
+            *OF_A_RESUMED_RUN,
+            *PLACES,
+        }
+        other = [
+            f"{name}={getattr(self, name)!r}, which was {getattr(before, name)!r}"
+            for name in sorted(fixed)
+            if getattr(self, name) != getattr(before, name)
+        ]
+        if other:
             raise ValueError(
-                f"configuration must be that of the run to resume, {before}, but for "
-                f"{OF_A_RESUMED_RUN}. Received: {self}. Give the same options."
+                f"configuration must be that of the run to resume, but for {OF_A_RESUMED_RUN}. "
+                f"Received: {'; '.join(other)}. Give the same options."
             )
 
     @classmethod

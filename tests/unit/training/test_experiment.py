@@ -48,7 +48,8 @@ def test_a_run_is_resumed_with_its_configuration_but_for_learning_rates():
     Experiment(learning_rate=0.01, row_learning_rate=0.01, clip_norm=1.0).require_resumable(before)
     with pytest.raises(
         ValueError,
-        match=r"configuration must be that of the run to resume, .*, but for \('learning_rate', ",
+        match=r"configuration must be that of the run to resume, but for \('learning_rate', .*"
+        r"Received: top=\(3,\), which was \(.*\). Give the same options",
     ):
         Experiment(learning_rate=0.1, top=(3,)).require_resumable(before)
 
