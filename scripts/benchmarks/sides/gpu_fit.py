@@ -134,7 +134,8 @@ class _Alone(int):
 
 def through_horovod() -> collections.Counter:
     """Has a job of one rank go through Horovod; counts the collectives that are traced."""
-    from gmeta_tf import comm, launch
+    from gmeta_tf import comm
+    from gmeta_tf.job import launch
 
     calls = collections.Counter()
 

@@ -14,18 +14,18 @@ import weakref
 
 import pytest
 
-from gmeta_tf import watchdog
-from gmeta_tf.heartbeat import Heartbeat, Pulse
-from gmeta_tf.stop import Stop
-from gmeta_tf.watchdog import PATIENCE, Watchdog
+from gmeta_tf.job import watchdog
+from gmeta_tf.job.heartbeat import Heartbeat, Pulse
+from gmeta_tf.job.stop import Stop
+from gmeta_tf.job.watchdog import PATIENCE, Watchdog
 
 LIMIT = 0.2  # so that patience is 3 s
 WAIT = """
 import sys, threading, time, types
 package = sys.modules["gmeta_tf"] = types.ModuleType("gmeta_tf")  # without TensorFlow, which takes long
 package.__path__ = [{package!r}]
-from gmeta_tf.stop import Stop
-from gmeta_tf.watchdog import Watchdog
+from gmeta_tf.job.stop import Stop
+from gmeta_tf.job.watchdog import Watchdog
 
 def traces(seconds):
     end, lines = time.monotonic() + seconds, []
@@ -54,7 +54,7 @@ print("done")
 
 def wait(folder, what, body):
     """Runs a body that is watched."""
-    package = str(pathlib.Path(watchdog.__file__).parent)
+    package = str(pathlib.Path(watchdog.__file__).parents[1])
     script = WAIT.format(folder=str(folder), what=what, body=body, package=package)
     return subprocess.run(
         [sys.executable, "-c", script],

@@ -23,9 +23,9 @@ import sys
 import threading
 import time
 
-from gmeta_tf import report
-from gmeta_tf.heartbeat import EVERY, Heartbeat, Pulse
-from gmeta_tf.stop import SIGNALS, Stop
+from gmeta_tf.job import report
+from gmeta_tf.job.heartbeat import EVERY, Heartbeat, Pulse
+from gmeta_tf.job.stop import SIGNALS, Stop
 
 LIMIT_VARIABLE = "GMETA_WATCHDOG_SECONDS"
 DEFAULT_LIMIT = 40.0
