@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.capacity import padded
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer, require_row_optimizer
+from gmeta_tf.job import comm
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.losses import loss_function, of_chances, task_losses

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 
 KERAS = tf.keras.callbacks
 OF_RANK_0 = (KERAS.CSVLogger, KERAS.TensorBoard, KERAS.RemoteMonitor)  # write what all ranks know

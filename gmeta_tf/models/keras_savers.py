@@ -5,8 +5,8 @@ rank; and no file of Keras's has the schema, the rules and the rows' slots, with
 cannot go on. docs/keras.md has the table.
 """
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 
 CHECKPOINTS = "gmeta_tf.training.checkpoint.save, or Checkpoints in training"
 EXPORT = "gmeta_tf.serving.export.export"

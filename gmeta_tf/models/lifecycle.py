@@ -10,8 +10,8 @@ import contextlib
 import dataclasses
 import inspect
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.metrics.merged import MergedMetric, merged_results
 from gmeta_tf.metrics.step import StepMetrics
 from gmeta_tf.models.agreement import Agree, Agreement

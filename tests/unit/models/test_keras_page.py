@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tiny_model import BATCH, make
 
-from gmeta_tf import MLP, MetaModel, Reader, comm
+from gmeta_tf import MLP, MetaModel, Reader
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.metrics.auc import AUC
 from gmeta_tf.models.keras_callbacks import usable
 from gmeta_tf.training.average import AverageWeights
