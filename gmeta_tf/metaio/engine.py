@@ -73,8 +73,8 @@ class DuckDB:
         twin.run("SET TimeZone = 'UTC'")
         return twin
 
-    def copy_from(self, table, file: str):
-        """Writes a pandas.DataFrame or pyarrow.Table as Parquet."""
+    def copy_from(self, table: pyarrow.Table, file: str):
+        """Writes a table in memory as Parquet."""
         self._sql.register("memory", table)
         self.run(f"COPY (FROM memory) TO {quoted(file)} (FORMAT parquet)")
         self._sql.unregister("memory")

@@ -98,9 +98,12 @@ class Ids:
         )
 
     def _kept(self, buckets) -> str:
-        """The kept samples of a partition's buckets, which follow one another, or of all."""
-        where = f" WHERE bucket BETWEEN {buckets[0]} AND {buckets[-1]}" if buckets else ""
-        return f"(FROM kept{where})"
+        """The kept samples of a partition's buckets, which follow one another, or of all; without
+        negatives, which say nothing of how often a value occurs.
+        """
+        conditions = [f"bucket BETWEEN {buckets[0]} AND {buckets[-1]}"] if buckets else []
+        conditions += ["NOT negative"] if self.samples.sampled else []
+        return f"(FROM kept{' WHERE ' if conditions else ''}{' AND '.join(conditions)})"
 
     def _each(self, feature):
         own = self.own[feature.name]

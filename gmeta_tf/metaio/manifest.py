@@ -96,6 +96,7 @@ class Manifest:
       collisions: hashed table -> how many values share rows.
       partitions: "train", "validation", "test" … -> lanes.
       compression: of the files, as TensorFlow names it.
+      negatives: how negatives were drawn, as given; None: there are none.
       version: of the library that prepared the data.
       folder: where the data lies.
     """
@@ -110,6 +111,7 @@ class Manifest:
     partitions: dict[str, list[Lane]]
     collisions: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     compression: str = ""
+    negatives: dict[str, Any] | None = None
     version: str = ""
     folder: str = dataclasses.field(default="", compare=False, repr=False)
 
@@ -122,7 +124,7 @@ class Manifest:
         plain = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name != "folder"
+            if field.name != "folder" and (field.name != "negatives" or self.negatives)
         }
         plain["schema"] = self.schema.to_dict()
         plain["tables"] = {name: _plain_table(table) for name, table in self.tables.items()}

@@ -109,7 +109,7 @@ class Rows:
         self.counts |= make_views(self.engine, self.source.tables)
         join_sides(self.engine, self.source.sides, needed)
         columns = self.engine.columns(self.source.sql)
-        checks.require_columns(needed, [name for name, _ in columns])
+        checks.require_columns(needed, [name for name, _ in columns], self.schema.label)
         self._place = {name: i + 1 for i, (name, _) in reversed(list(enumerate(columns)))}
         self._kind = dict(reversed(columns))
         chosen = {own: f"#{self._place[name]}" for own, name in names.items()}

@@ -4,7 +4,8 @@
                     a *bucket* is a shard's tasks
     staged          all samples of those tasks, bucket by bucket and task by task in their order, so
                     that the number of a row says where in its task it stands
-    kept            a view of it: the samples of support and query sets, each with its `row`
+    kept            a view of it: the samples of support and query sets, each with its `row`;
+                    with negatives (`negatives`) of what was sampled instead
 
 What comes after `staged` is done bucket by bucket, and every order is total: what a bucket's files
 hold depends on its rows alone, not on threads.
@@ -31,10 +32,14 @@ class TaskSamples:
 
     Args:
       rows: loaded.
+
+    Attributes:
+      sampled: negatives are among the kept samples, in the order in which they are written.
     """
 
     def __init__(self, rows: Rows):
         self.rows, self.engine, self.split = rows, rows.engine, rows.split
+        self.sampled = False
 
     def choose_tasks(self, *, lanes: int, shard_samples: int, like: bool = False) -> dict[str, int]:
         """Makes table `tasks`; returns counts of tasks.
@@ -182,8 +187,17 @@ class TaskSamples:
         self.engine.run(f"CREATE VIEW kept AS {self._kept()}")
         self._check_ties()
         self._check_lengths()
+        return self._rows_of("staged")
+
+    def show_sampled(self, table: str) -> dict[int, tuple[int, int]]:
+        """Has `kept` show a table of positives and negatives; returns the same as `stage`."""
+        self.sampled = True
+        self.engine.run(f"CREATE OR REPLACE VIEW kept AS SELECT rowid AS row, * FROM {table}")
+        return self._rows_of(table)
+
+    def _rows_of(self, table):
         found = self.engine.rows(
-            "SELECT bucket, min(rowid), max(rowid) FROM staged GROUP BY bucket"
+            f"SELECT bucket, min(rowid), max(rowid) FROM {table} GROUP BY bucket"
         )
         return {bucket: (first, last) for bucket, first, last in found}
 
@@ -241,7 +255,7 @@ class TaskSamples:
         query by the last column of the order (the item), by which ties of scores are broken.
         """
         orders = self.rows.orders
-        if self.split.by == "time" and len(orders) == 1:
+        if self.sampled or (self.split.by == "time" and len(orders) == 1):
             return ""
         last = f"CASE WHEN query THEN {orders[-1]} END"
         return f"ORDER BY number, query, {last}, place DESC"
