@@ -3,9 +3,9 @@ Horovod.
 """
 
 from gmeta_tf import _tensorflow as _tensorflow  # first: Keras 2, quiet start-up
-from gmeta_tf import comm
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowAdam, RowFTRL, RowSGD, RowwiseAdagrad
+from gmeta_tf.job import comm
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest

@@ -20,10 +20,11 @@ import jsonargparse
 from rich.console import Console
 from rich.table import Table
 
-from gmeta_tf import comm, configs
+from gmeta_tf import configs
 from gmeta_tf.cli.describe import parser_of
 from gmeta_tf.cli.evaluate import NAMES, NONE, SHOWN, shown, title
 from gmeta_tf.cli.train import COMMON
+from gmeta_tf.job import comm
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metrics.named import metrics_at
 from gmeta_tf.training.baselines import item_of

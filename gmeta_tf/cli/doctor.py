@@ -20,9 +20,9 @@ import jsonargparse
 from rich.console import Console
 from rich.table import Table
 
-from gmeta_tf import comm, launch
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.cli.describe import Parser, parser_of
+from gmeta_tf.job import comm, launch
 from gmeta_tf.version import __version__
 
 PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "numpy", "duckdb", "pyarrow")

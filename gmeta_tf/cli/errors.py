@@ -3,8 +3,8 @@
 from duckdb import Error as EngineError
 from yaml import YAMLError
 
-from gmeta_tf import report
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import report
 
 EXPECTED = (
     ValueError,

@@ -18,8 +18,8 @@ import jsonargparse
 from rich.console import Console
 from rich.table import Table
 
-from gmeta_tf import comm
 from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.job import comm
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metrics.named import MONITORED, metrics_at
 from gmeta_tf.training.baselines import item_of

@@ -7,7 +7,6 @@ A command is a module of this package with `parser()`, which describes its optio
 import sys
 from collections.abc import Sequence
 
-from gmeta_tf import report
 from gmeta_tf.cli import (
     compare,
     completion,
@@ -23,6 +22,7 @@ from gmeta_tf.cli import (
 )
 from gmeta_tf.cli.describe import Parser, parser_of, summary
 from gmeta_tf.cli.errors import EXPECTED, told
+from gmeta_tf.job import report
 from gmeta_tf.training.finite import NotFiniteError
 from gmeta_tf.version import __version__
 

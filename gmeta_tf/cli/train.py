@@ -13,8 +13,8 @@ import pathlib
 
 import jsonargparse
 
-from gmeta_tf import comm, launch
 from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.job import comm, launch
 from gmeta_tf.training.experiment import Experiment, training_data
 from gmeta_tf.training.train import open_run, train
 

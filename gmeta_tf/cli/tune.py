@@ -15,9 +15,10 @@ import json
 
 import jsonargparse
 
-from gmeta_tf import comm, configs, plain_yaml
+from gmeta_tf import configs, plain_yaml
 from gmeta_tf.cli.describe import parser_of
 from gmeta_tf.cli.train import COMMON
+from gmeta_tf.job import comm
 from gmeta_tf.training.experiment import Experiment
 from gmeta_tf.training.search import search
 from gmeta_tf.training.trial import with_options

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 from gmeta_tf.embedding.distinct import stand_ins
 from gmeta_tf.embedding.wanted import by_hash, by_sort, stack_of
+from gmeta_tf.job import comm
 from gmeta_tf.programs import program
 
 WIRE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a value in transit, by dtype

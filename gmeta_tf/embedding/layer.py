@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 from gmeta_tf.embedding.capacity import padded
@@ -25,6 +24,7 @@ from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform, initial_rows
 from gmeta_tf.embedding.lookup import Lookup
 from gmeta_tf.embedding.optimizers import RowOptimizer
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, replicated_tables
+from gmeta_tf.job import comm
 from gmeta_tf.schema import Schema
 
 

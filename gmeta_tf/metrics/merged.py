@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.meta.losses import task_losses, weighted
 
 

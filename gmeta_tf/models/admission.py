@@ -6,8 +6,8 @@ another way, as a batch that is handed to `train_step`, is checked where it come
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.schema import Schema
 
 Samples = dict[str, tf.Tensor]

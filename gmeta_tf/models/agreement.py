@@ -4,8 +4,8 @@ A rank that wishes to stop goes on until the message that is summed anyway has t
 they stop at one step. At an epoch's end, where every rank has time, they ask each other.
 """
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 
 TOLD = ("stop_training", "stop_job", "not_finite")
 
@@ -37,7 +37,7 @@ class Agreement:
 
     @property
     def stops_job(self) -> bool:
-        """Whether some rank wishes the job to end (see `gmeta_tf.stop`)."""
+        """Whether some rank wishes the job to end (see `gmeta_tf.job.stop`)."""
         return comm.stop.requested() if comm.size() == 1 else self._stops_job
 
     def message(self, failed: tf.Tensor) -> list[tf.Tensor]:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.capacity import padded
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
+from gmeta_tf.job import comm
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.losses import loss_function, of_chances, task_losses

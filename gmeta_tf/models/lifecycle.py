@@ -8,8 +8,8 @@ for another ends the job.
 
 import inspect
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.metrics.merged import merged_results
 from gmeta_tf.models.agreement import Agree, Agreement
 from gmeta_tf.models.beliefs import beliefs

@@ -7,10 +7,10 @@ graph that all ranks run alike; so there is nothing to drain when training stops
 
 from collections.abc import Callable
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.exchange import ExchangePlan
 from gmeta_tf.embedding.layer import ShardedEmbedding
+from gmeta_tf.job import comm
 from gmeta_tf.models.admission import Admission
 
 

@@ -9,8 +9,8 @@ What a call takes of the processor, on either side of the wire, is part of it.
 import time
 from collections.abc import Callable, Sequence
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 
 GROUP = 8  # tensors of an all-reduce
 PHASES = 8  # lengths of computation between calls

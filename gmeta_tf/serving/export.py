@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import json
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.metaio.folder import NUMBER, Contents, join, whole_folder
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.models.base import MetaModel

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 from gmeta_tf.embedding.chunks import read_rows, write_rows
+from gmeta_tf.job import comm
 
 CHUNK_ROWS = 1 << 16
 GIB = 2**30

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.metrics.merged import merged_results
 from gmeta_tf.metrics.named import MONITORED, metrics_named

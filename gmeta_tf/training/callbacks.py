@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.stop import Stopped
+from gmeta_tf.job import comm
+from gmeta_tf.job.stop import Stopped
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.run_folder import only_writer, require_mounted, require_shared
 
@@ -24,8 +24,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
     """Saves the last state, and the best one by a monitored value; resumes from a state.
 
     `Checkpoints.fit` trains from the position that is resumed, keeps other jobs out of the folder,
-    and answers a wish to stop (`gmeta_tf.stop`: SIGTERM, SIGINT, or `comm.stop.request`): all ranks
-    save at one step, and raise `Stopped`. As a callback of `model.fit` alone it saves.
+    and answers a wish to stop (`gmeta_tf.job.stop`: SIGTERM, SIGINT, or `comm.stop.request`): all
+    ranks save at one step, and raise `Stopped`. As a callback of `model.fit` alone it saves.
 
     Args:
       folder: where checkpoints go, on a file system that all ranks see.

@@ -16,10 +16,10 @@ import shutil
 
 import numpy as np
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding import partition
 from gmeta_tf.embedding.chunks import read_rows, write_rows
+from gmeta_tf.job import comm
 from gmeta_tf.training import durable
 from gmeta_tf.training.finite import NotFiniteError
 from gmeta_tf.training.run_folder import require_mounted

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import yaml
 from rich.table import Table
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.exchange import WIRE_BYTES
 from gmeta_tf.embedding.initial_rows import Normal
 from gmeta_tf.embedding.optimizers import ROW_OPTIMIZERS
 from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
+from gmeta_tf.job import comm
 from gmeta_tf.meta.inner_loop import InnerLoop, policy_and_tables
 from gmeta_tf.meta.losses import LOSSES
 from gmeta_tf.metaio.manifest import Manifest

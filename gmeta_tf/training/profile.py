@@ -3,8 +3,8 @@
 import contextlib
 import pathlib
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 
 TIMELINE = "horovod.json"
 

@@ -9,8 +9,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 
 TERMINAL_VARIABLE = "GMETA_TTY"
 PAUSE = 10.0  # seconds at least between two lines, where there is no terminal

@@ -11,8 +11,8 @@ import secrets
 import socket
 import time
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 from gmeta_tf.metaio.folder import is_remote
 
 LOCK = ".writer"

@@ -8,7 +8,7 @@ import pathlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from gmeta_tf import comm
+from gmeta_tf.job import comm
 from gmeta_tf.metrics.named import MONITORED
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.evaluation import evaluate, load_run

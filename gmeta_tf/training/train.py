@@ -8,12 +8,12 @@ import statistics
 
 from rich.console import Console
 
-from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
+from gmeta_tf.job.report import EARLIER_REPORT, REPORT
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.metrics.named import MONITORED
-from gmeta_tf.report import EARLIER_REPORT, REPORT
 from gmeta_tf.training import checkpoint, durable
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints
@@ -92,7 +92,7 @@ def train(
       profile: profile some steps into the run's folder (see `training.profile`).
 
     Raises:
-      gmeta_tf.stop.Stopped: the job was asked to stop, and has saved.
+      gmeta_tf.job.stop.Stopped: the job was asked to stop, and has saved.
     """
     run = require_mounted(experiment.run, name="run")
     with only_writer(run / CHECKPOINTS):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import jsonargparse
 
-from gmeta_tf import comm, configs, plain_yaml
+from gmeta_tf import configs, plain_yaml
+from gmeta_tf.job import comm
 from gmeta_tf.training.experiment import DIGEST, Experiment, training_data
 from gmeta_tf.training.train import remove_run, train
 

@@ -13,7 +13,7 @@ from many_tables import batch, make
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.stop import Stopped
+from gmeta_tf.job.stop import Stopped
 from gmeta_tf.training.callbacks import Checkpoints
 from gmeta_tf.training.finite import NotFiniteError, RequireFinite
 

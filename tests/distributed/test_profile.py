@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from gmeta_tf import comm, launch
+from gmeta_tf import comm
+from gmeta_tf.job import launch
 from gmeta_tf.training.profile import Profile
 
 size = comm.size()

@@ -23,7 +23,7 @@ SHORT = 40  # steps
 
 
 class Wire:
-    """What this rank hands to `gmeta_tf.comm` for other ranks, counted in the graph from
+    """What this rank hands to `gmeta_tf.job.comm` for other ranks, counted in the graph from
     here on.
     """
 

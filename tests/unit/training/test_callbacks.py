@@ -11,7 +11,7 @@ import training_job
 
 from gmeta_tf import Reader, comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.stop import Stopped
+from gmeta_tf.job.stop import Stopped
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints

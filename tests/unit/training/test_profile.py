@@ -97,7 +97,8 @@ def test_a_short_training_is_not_profiled(tmp_path, began_and_ended):
 
 JOB = """
 import numpy as np
-from gmeta_tf import comm, launch
+from gmeta_tf import comm
+from gmeta_tf.job import launch
 launch.request_timeline()
 with comm.session():
     from gmeta_tf._tensorflow import tf

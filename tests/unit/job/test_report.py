@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from gmeta_tf import report
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import report
+from gmeta_tf.job.stop import Stopped
 from gmeta_tf.schema import Schema
-from gmeta_tf.stop import Stopped
 
 
 def raised(function):

@@ -1,9 +1,11 @@
 """The watchdog's clock and its words; `failures/` has it in real jobs."""
 
+import contextlib
 import gc
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -12,18 +14,18 @@ import weakref
 
 import pytest
 
-from gmeta_tf import watchdog
-from gmeta_tf.heartbeat import Pulse
-from gmeta_tf.stop import Stop
-from gmeta_tf.watchdog import PATIENCE, Watchdog
+from gmeta_tf.job import watchdog
+from gmeta_tf.job.heartbeat import Heartbeat, Pulse
+from gmeta_tf.job.stop import Stop
+from gmeta_tf.job.watchdog import PATIENCE, Watchdog
 
 LIMIT = 0.2  # so that patience is 3 s
 WAIT = """
 import sys, threading, time, types
 package = sys.modules["gmeta_tf"] = types.ModuleType("gmeta_tf")  # without TensorFlow, which takes long
 package.__path__ = [{package!r}]
-from gmeta_tf.stop import Stop
-from gmeta_tf.watchdog import Watchdog
+from gmeta_tf.job.stop import Stop
+from gmeta_tf.job.watchdog import Watchdog
 
 def traces(seconds):
     end, lines = time.monotonic() + seconds, []
@@ -52,7 +54,7 @@ print("done")
 
 def wait(folder, what, body):
     """Runs a body that is watched."""
-    package = str(pathlib.Path(watchdog.__file__).parent)
+    package = str(pathlib.Path(watchdog.__file__).parents[1])
     script = WAIT.format(folder=str(folder), what=what, body=body, package=package)
     return subprocess.run(
         [sys.executable, "-c", script],
@@ -107,6 +109,27 @@ def test_a_signal_that_is_no_wish_ends_a_native_call(tmp_path, listening, cause)
     assert done.returncode == 143
     assert done.stderr.strip() == f"error: rank 1 of 2: {cause}"
     assert (tmp_path / "error.txt").read_text() == f"rank 1 of 2: {cause}\n"
+
+
+@pytest.mark.parametrize(
+    ("alive", "said"),
+    [((1, 2), ""), ((2,), r": another rank was lost \(rank 1 does not answer\)")],
+)
+def test_a_signal_that_follows_the_loss_of_a_rank_names_it(dog, monkeypatch, alive, said):
+    causes = ended(monkeypatch, dog)
+    with contextlib.ExitStack() as stack:
+        dog.heartbeat = stack.enter_context(contextlib.closing(Heartbeat(0, one_host=True)))
+        others = {
+            rank: Heartbeat(rank, one_host=True, address=dog.heartbeat.address) for rank in (1, 2)
+        }
+        for other in others.values():
+            stack.enter_context(contextlib.closing(other))
+            other._send(other._home, Pulse())
+        dog.heartbeat.beat()
+        for rank in alive:
+            others[rank]._send(others[rank]._home, Pulse())
+        dog._signal(signal.SIGTERM)
+    assert re.fullmatch(f"stopped by SIGTERM{said}", causes[0])
 
 
 class Heart:

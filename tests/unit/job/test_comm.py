@@ -8,7 +8,7 @@ import pytest
 
 from gmeta_tf import comm
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.stop import Stopped
+from gmeta_tf.job.stop import Stopped
 from gmeta_tf.training.finite import NotFiniteError
 
 

@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from gmeta_tf import launch
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import launch
 
 
 @pytest.fixture(autouse=True)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from gmeta_tf import launch, report
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.heartbeat import Heartbeat
-from gmeta_tf.stop import EXIT_CODE, Stop, Stopped
-from gmeta_tf.watchdog import Watchdog
+from gmeta_tf.job import launch, report
+from gmeta_tf.job.heartbeat import Heartbeat
+from gmeta_tf.job.stop import EXIT_CODE, Stop, Stopped
+from gmeta_tf.job.watchdog import Watchdog
 
 ADDRESS_BYTES = 64
 ERROR_BYTES = 2000  # of an error's message, that other ranks get to read
@@ -139,7 +139,7 @@ def require_timeline():
         raise ValueError(
             f"{launch.TIMELINE} must be DYNAMIC when Horovod starts, to profile some steps. "
             f"Received: {os.environ.get(launch.TIMELINE)}. "
-            "Call gmeta_tf.launch.request_timeline before comm.init."
+            "Call gmeta_tf.job.launch.request_timeline before comm.init."
         )
 
 
@@ -359,7 +359,7 @@ def _raise_as_another(what, rows):
 
 def _error_type(module: str, name: str) -> type[Exception]:
     """An exception that is made of a message alone, by its name; RuntimeError for any other."""
-    known = module == "builtins" or module.partition(".")[0] == __package__
+    known = module == "builtins" or module.partition(".")[0] == "gmeta_tf"
     found = getattr(sys.modules.get(module), name, None) if known else None
     if not isinstance(found, type) or not issubclass(found, ValueError | OSError):
         return RuntimeError
@@ -373,8 +373,8 @@ def session(run_dir=None):
     Whatever ends the body other than its end is written to `run_dir`/error.txt, with its traceback,
     by the rank that failed first. In a job of several ranks it is the last line that any rank
     prints, and ends every rank with a code other than 0; one process raises it. A job that was
-    asked to stop, by a signal or by `stop.request`, ends with the code of `gmeta_tf.stop.Stopped`.
-    Collective.
+    asked to stop, by a signal or by `stop.request`, ends with the code of
+    `gmeta_tf.job.stop.Stopped`. Collective.
 
     Args:
       run_dir: folder for error.txt, shared by the ranks of a host; None: the cause is printed only.

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from gmeta_tf import stop
-from gmeta_tf.stop import EXIT_CODE, Stop, Stopped
+from gmeta_tf.job import stop
+from gmeta_tf.job.stop import EXIT_CODE, Stop, Stopped
 
 
 @pytest.fixture

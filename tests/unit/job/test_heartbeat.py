@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from gmeta_tf import heartbeat
-from gmeta_tf.heartbeat import Heartbeat, Pulse
+from gmeta_tf.job import heartbeat
+from gmeta_tf.job.heartbeat import Heartbeat, Pulse
 
 
 @pytest.fixture

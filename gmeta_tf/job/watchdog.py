@@ -23,9 +23,9 @@ import sys
 import threading
 import time
 
-from gmeta_tf import report
-from gmeta_tf.heartbeat import EVERY, Heartbeat, Pulse
-from gmeta_tf.stop import SIGNALS, Stop
+from gmeta_tf.job import report
+from gmeta_tf.job.heartbeat import EVERY, Heartbeat, Pulse
+from gmeta_tf.job.stop import SIGNALS, Stop
 
 LIMIT_VARIABLE = "GMETA_WATCHDOG_SECONDS"
 DEFAULT_LIMIT = 40.0
@@ -202,11 +202,24 @@ class Watchdog:
     def _signal(self, number):
         told = self._stop.take(number)
         if told:
-            time.sleep(1)  # as in `fail`
-            lost = self.heartbeat.silent(3 * EVERY) if self.heartbeat else None
+            lost = self._lost_before(time.monotonic()) if self.heartbeat else None
             if lost is not None:
-                told += f", while rank {lost} did not answer: most likely it was lost"
+                told += f": another rank was lost (rank {lost} does not answer)"
             self._end(told, code=128 + number)
+
+    def _lost_before(self, when):
+        """A rank that is not heard of after a time, or None: a launcher that notices an end sends
+        the other ranks a signal. Rank 0, which hears of all, knows and speaks first.
+        """
+        seconds = (3 if self.rank == 0 else 4) * EVERY
+        while time.monotonic() < when + seconds:
+            self.heartbeat.beat(self._pulse(time.monotonic()))
+            heard = self.heartbeat.heard.values()
+            if self.rank == 0 and all(moment > when for moment in heard):
+                return None
+            time.sleep(LOOK_EVERY / 5)
+        silent = [rank for rank, moment in self.heartbeat.heard.items() if moment <= when]
+        return min(silent, default=None)
 
     def _notice_computing(self, now):
         """A thread that uses its core is no thread that waits."""
