@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio import report
+from gmeta_tf.metaio.checksums import measured
 from gmeta_tf.metaio.encode import write_records
 from gmeta_tf.metaio.engine import DuckDB
 from gmeta_tf.metaio.folder import PREPARED, is_remote, join, temporary_folder, whole_folder
 from gmeta_tf.metaio.ids import Ids
-from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocabulary
+from gmeta_tf.metaio.manifest import Lane, Manifest, Shard
 from gmeta_tf.metaio.negatives import Negatives, NegativeSamples, require_item
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.rows import Rows
@@ -27,6 +28,7 @@ from gmeta_tf.metaio.samples import TaskSamples, together
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.told import engine_errors_told
 from gmeta_tf.metaio.vocabulary import Policy, Vocabulary
+from gmeta_tf.metaio.vocabulary_file import save_vocabulary
 from gmeta_tf.schema import Numeric
 from gmeta_tf.version import __version__
 
@@ -117,7 +119,8 @@ def prepare(
             whole_folder(str(out), contents=PREPARED, overwrite=overwrite, inputs=inputs)
         )
         work = open_.enter_context(_work_folder(folder, scratch))
-        engine = DuckDB(work, memory=memory, threads=threads, copies=copies)
+        columns = len(source.schema.features)
+        engine = DuckDB(work, memory=memory, threads=threads, copies=copies, columns=columns)
         open_.callback(engine.close)
         rows = Rows(engine, source, split, policies, labels)
         size = _bytes_of_sample(source.schema) * (1 + (negatives.most if negatives else 0))

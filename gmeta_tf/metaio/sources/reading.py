@@ -26,7 +26,7 @@ from gmeta_tf.metaio.engine import MAGIC, DuckDB, named, quoted
 from gmeta_tf.metaio.notes import tell, warn
 from gmeta_tf.metaio.sources.dialect import NAMES, Dialect, dialect_of, has_mixed_ends
 from gmeta_tf.metaio.sources.files import Files
-from gmeta_tf.metaio.sources.forms import Form, ends_unfinished, form_of, opened
+from gmeta_tf.metaio.sources.forms import Form, ends_unfinished, form_of, opened, require_whole
 from gmeta_tf.metaio.sources.memory import arrow_of
 
 CHUNK = 1 << 22  # bytes
@@ -82,6 +82,7 @@ class Reading:
             if not form.kind:
                 self.empty += 1
                 continue
+            require_whole(file, form)
             if ends_unfinished(file, form):
                 self._warn_once(UNFINISHED, f"{file}: {UNFINISHED}.")
             read, key = self._group(file, form)
