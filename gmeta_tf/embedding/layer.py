@@ -178,7 +178,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         self._beside.stamps = [
             tf.Variable(tf.zeros([self.shards[s].shape[0]], tf.int32), trainable=False)
             for s in self._sharded
-            if compiled
+            if self.compiled
         ]
 
     def plan(self, ids: tf.Tensor, *, name: str = "keys") -> ExchangePlan:
