@@ -35,8 +35,13 @@ def run(options: jsonargparse.Namespace):
     """Prints what the folder holds, and draws it where asked.
 
     Raises:
-      ValueError, OSError: as `Manifest.load`; an unknown partition, or damaged files.
+      ValueError, OSError: as `Manifest.load`; tasks below 0, an unknown
+        partition, or damaged files.
     """
+    if options.tasks < 0:
+        raise ValueError(
+            f"tasks must be at least 0. Received: tasks={options.tasks}. Give how many to show."
+        )
     manifest = Manifest.load(options.folder)
     if options.partition not in manifest.partitions:
         raise ValueError(

@@ -31,10 +31,17 @@ def test_a_picture(tiny, tmp_path):
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_unknown_partition(tiny, capsys):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--partition", "dev"],
+            "partition must be one of ['test', 'train', 'validation']. Received: 'dev'",
+        ),
+        (["--tasks", "-1"], "tasks must be at least 0. Received: tasks=-1"),
+    ],
+)
+def test_what_is_refused(tiny, capsys, options, message):
     with pytest.raises(SystemExit, match="2"):
-        main(["inspect", str(tiny), "--partition", "dev"])
-    assert (
-        "partition must be one of ['test', 'train', 'validation']. Received: 'dev'"
-        in capsys.readouterr().err
-    )
+        main(["inspect", str(tiny), *options])
+    assert message in capsys.readouterr().err
