@@ -142,7 +142,8 @@ def names_of(parser) -> list[str]:
     names = []
     for action in parser._actions:
         names += [option.lstrip("-") for option in action.option_strings]
-        names += _fields_of(getattr(action, "_typehint", None))
+        within = _fields_of(getattr(action, "_typehint", None))
+        names += [f"{action.dest}.{name}" for name in within]
         if isinstance(action.choices, dict):
             names += list(action.choices)
     return names
@@ -152,7 +153,8 @@ def _fields_of(kind) -> list[str]:
     """The fields of the dataclasses in a type."""
     if dataclasses.is_dataclass(kind):
         own = typing.get_type_hints(kind)
-        return [name for field in own for name in [field, *_fields_of(own[field])]]
+        below = {field: _fields_of(kind) for field, kind in own.items()}
+        return [n for f in own for n in [f, *(f"{f}.{name}" for name in below[f])]]
     return [name for part in typing.get_args(kind) for name in _fields_of(part)]
 
 
@@ -170,7 +172,8 @@ def sentence(message: str, known: Iterable[str]) -> str:
     if unknown:
         given = next(filter(None, unknown.groups()))
         name = given.lstrip("-").partition("=")[0]
-        near = plain_yaml.nearest(name, {*known, *_last_parts(known)})
+        near = _whole_names(name, known)
+        near = near or plain_yaml.nearest(name, {*known, *_last_parts(known)})
         return f"options must be known. Received: {given}.{near or ' See --help.'}"
     choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
     if choice:
@@ -186,6 +189,12 @@ def sentence(message: str, known: Iterable[str]) -> str:
         expected = " or ".join(KINDS.get(kind, kind) for kind in kinds if kind != "NoneType")
         return f"{key[-1]} must be {expected}. Received: {value[1]!r}. Give another."
     return re.sub(r'^Parser key "([^"]*)":', r"\1:", " ".join(lines))
+
+
+def _whole_names(name, known) -> str:
+    """Where a name belongs that stands in the wrong place; empty where it is none."""
+    found = [whole for whole in dict.fromkeys(known) if whole.endswith(f".{name}")]
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def _last_parts(names):

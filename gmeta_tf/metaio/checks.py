@@ -103,9 +103,18 @@ def refuse_row(engine, column: str, name: str, *, rule: str, holds: str, count: 
     )
     raise ValueError(
         f"{name} must be {rule} in every row. Received: {value!r} in row {row} of task {task!r}, "
-        f"the first of {count}. "
-        "Mend these rows, or leave them out in the source's query."
+        f"the first of {count}. {_hint(column, value, rule)}Mend these rows, or leave them out "
+        "(where)."
     )
+
+
+def _hint(column, value, rule) -> str:
+    """The option that reads a text."""
+    if not isinstance(value, str):
+        return ""
+    if column == "label":
+        return "Tell what words mean (labels: {yes: 1, no: 0}). "
+    return "List texts that mean none (missing: [N/A]). " if "number" in rule else ""
 
 
 def _shown(engine, column):

@@ -1,6 +1,7 @@
 """Ranking of all items: RecBole's numbers, by hand and by plain loops."""
 
 import item_rankings
+import jobs
 import numpy as np
 import pytest
 import training_job
@@ -19,17 +20,18 @@ from gmeta_tf.training.item_ranking import (
     values_of,
 )
 
-USER, ITEM = 0, 1  # positions in `jobs.SCHEMA`
+ITEM = 1  # position in `jobs.SCHEMA`
+SUPPORT = 6  # most samples of a support set in `jobs.tiny_data`
 
 
 @pytest.fixture
-def validation(tiny):
-    return Reader(tiny, "validation", global_batch_tasks=8)
+def reader(tiny):
+    return Reader(tiny, "train", global_batch_tasks=8)
 
 
 @pytest.fixture
-def model(validation):
-    made = training_job.build(validation.schema, "all_rows_adapt")
+def model(reader):
+    made = training_job.build(reader.schema, "all_rows_adapt")
     for shard in made.embedding.shards:
         shard.assign(20 * shard)  # rows large enough to matter
     return made
@@ -46,7 +48,7 @@ def model(validation):
     ],
 )
 def test_metrics_by_hand(ranks, count, expected):
-    found = values_of(np.array([ranks]), np.array([count]), [3])
+    found = values_of(np.array([ranks], float), np.array([count]), [3])
     assert [name.removeprefix("items_") for name in found] == [
         "hit_rate_at_3",
         "recall_at_3",
@@ -74,26 +76,33 @@ def test_what_a_task_is_asked_for():
 def scores_of(model, catalogue, row):
     """Item -> score of a task, from one batch of this task alone."""
 
+    both = tf.function(model.score_step)
+
     def score(support, query):
         del query
         ids, numeric = catalogue.ids.copy(), catalogue.numeric
-        ids[:, USER] = support["ids"][-1, USER]
+        for column, feature in enumerate(jobs.SCHEMA.positions):
+            if feature.name in catalogue.of_task:
+                ids[:, column] = support["ids"][-1, column]
         label = np.zeros(len(ids), np.float32)
         items = {"ids": ids, "numeric": numeric, "label": label, "weight": label + 1}
-        sets = [{k: tf.constant(v[None]) for k, v in part.items()} for part in (support, items)]
-        return dict(zip(catalogue.items, model.score_step(sets)[row][0].numpy(), strict=True))
+        short = SUPPORT - len(support["label"])
+        padded = {k: np.pad(v, [(0, short), (0, 0)][: v.ndim]) for k, v in support.items()}
+        sets = [{k: tf.constant(v[None]) for k, v in part.items()} for part in (padded, items)]
+        return dict(zip(catalogue.items, both(sets)[row][0].numpy(), strict=True))
 
     return score
 
 
 @pytest.mark.parametrize("samples", [1 << 16, 8 * 7])  # all items at once, or seven
-def test_a_model_ranks_as_plain_loops_do(validation, model, monkeypatch, samples):
+def test_a_model_ranks_as_plain_loops_do(reader, model, monkeypatch, samples):
     monkeypatch.setattr(item_ranking, "SAMPLES", samples)
     scorer = of_model(model, before="before", after="after")
     ranking = ItemRanking("item", k=(1, 5))
-    found, catalogue = rank_items(ranking, validation, "validation", [scorer])
-    assert catalogue.of_task == {"user"}
-    tasks = item_rankings.tasks_of(validation)
+    found, catalogue = rank_items(ranking, reader, "train", [scorer])
+    assert "user" in catalogue.of_task
+    assert not {"item", "price"} & catalogue.of_task
+    tasks = item_rankings.tasks_of(reader)
     for number, row in enumerate(("before", "after")):
         score = scores_of(model, catalogue, number)
         expected = item_rankings.expected(tasks, score, catalogue.items, position=ITEM, k=5)
@@ -102,14 +111,14 @@ def test_a_model_ranks_as_plain_loops_do(validation, model, monkeypatch, samples
     assert found["after"]["items_hit_rate_at_1"] <= found["after"]["items_hit_rate_at_5"]
 
 
-def test_baselines_are_ranked_among_a_sample_as_well(tiny, validation):
-    rows = validation.schema.tables["item"]
-    means = ItemMean(ITEM, rows).fit(Reader(tiny, "train", global_batch_tasks=8).dataset())
+def test_baselines_are_ranked_among_a_sample_as_well(reader):
+    rows = reader.schema.tables["item"]
+    means = ItemMean(ITEM, rows).fit(reader.dataset())
     narrow = ItemMean(0, rows)
     narrow.means = means.means
     scorer = of_baselines({"mean": narrow}, ITEM)
-    tasks = item_rankings.tasks_of(validation)
-    catalogue = catalogue_of(validation.manifest, ITEM, ("train", "validation"))
+    tasks = item_rankings.tasks_of(reader)
+    catalogue = catalogue_of(reader.manifest, ITEM, ("train",))
 
     def score(support, query):
         del support, query
@@ -117,15 +126,13 @@ def test_baselines_are_ranked_among_a_sample_as_well(tiny, validation):
 
     for sample in (None, 10, 1000):
         ranking = ItemRanking("item", k=(5,), sample=sample, seed=3)
-        found, _ = rank_items(ranking, validation, "validation", [scorer])
+        found, _ = rank_items(ranking, reader, "train", [scorer])
         chosen = catalogue.chosen(sample or 1000, seed=3)
         items = catalogue.items[chosen]
         assert len(items) == min(sample or 1000, len(catalogue.items))
         expected = item_rankings.expected(tasks, score, items, position=ITEM, k=5)
         assert {name: found["mean"][name] for name in expected} == pytest.approx(expected)
-        assert found["mean"]["items_tasks"] == sum(
-            bool((query["label"] > 0.5).any()) for _, query in tasks
-        )
+        assert 0 < found["mean"]["items_tasks"] < len(tasks)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +148,9 @@ def test_what_cannot_be_ranked_is_refused(options, message):
         ItemRanking("item", **options)
 
 
-def test_scores_that_are_no_numbers_are_refused(validation):
+def test_scores_that_are_no_numbers_are_refused(reader):
     def score(_, candidates):
         return {"broken": np.full(candidates["weight"].shape, np.nan)}
 
     with pytest.raises(ValueError, match=r"^scores must be finite .*of 'broken' on rank 0 of 1"):
-        rank_items(ItemRanking("item"), validation, "validation", [score])
+        rank_items(ItemRanking("item"), reader, "train", [score])
