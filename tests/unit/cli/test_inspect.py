@@ -31,10 +31,18 @@ def test_a_picture(tiny, tmp_path):
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_unknown_partition(tiny, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--partition", "dev"],
+            "partition must be one of ['test', 'train', 'validation']. Received: 'dev'",
+        ),
+        (["--tasks", "-1"], "tasks must be at least 0. Received: -1. Give 1, say."),
+        (["--picture", "sizes.foo"], "picture must be a file of a kind ('.png', '.pdf', "),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(tiny, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
-        main(["inspect", str(tiny), "--partition", "dev"])
-    assert (
-        "partition must be one of ['test', 'train', 'validation']. Received: 'dev'"
-        in capsys.readouterr().err
-    )
+        main(["inspect", str(tiny), *arguments])
+    assert message in capsys.readouterr().err
