@@ -110,10 +110,11 @@ def run(options: jsonargparse.Namespace):
         fitted = fitted_baselines(experiment, item=item) if item else None
         tables = compare(runs, partitions=partitions, item=item, measured=measured, fitted=fitted)
         items = {}
-        for name in partitions if ranking else ():
-            found, items[name] = rank(runs, ranking, partition=name, fitted=fitted)
-            for row, values in found.items():
-                tables[name][row] |= values
+        if ranking:
+            for name in partitions:
+                found, items[name] = rank(runs, ranking, partition=name, fitted=fitted)
+                for row, values in found.items():
+                    tables[name][row] |= values
         if comm.rank() == 0:
             _note_small_queries(experiment, measured_by, options.k)
             for name, rows in tables.items():

@@ -122,11 +122,11 @@ def compare(
                 rows[name][row] = values
     with steps(len(tests) * len(runs), "evaluating") as step:
         for name, test in tests.items():
-            for own in ("joint", "meta"):
-                if own in runs:
-                    step(f"{own} on {name}")
-                    before, after = ROWS[own]
-                    rows[name][before], rows[name][after] = evaluate(runs[own][1], test)
+            for method in ("joint", "meta"):
+                if method in runs:
+                    step(f"{method} on {name}")
+                    before, after = ROWS[method]
+                    rows[name][before], rows[name][after] = evaluate(runs[method][1], test)
     return rows
 
 

@@ -73,7 +73,7 @@ class Asked(NamedTuple):
     known: np.ndarray
 
     @property
-    def count(self) -> np.ndarray:
+    def total(self) -> np.ndarray:
         """[tasks] how many items a task should find."""
         return (self.relevant != NONE).sum(1) + self.missing
 
@@ -140,12 +140,12 @@ def rank_items(
                 unknown=catalogue.unknown,
                 threshold=ranking.threshold,
             )
-            tasks.add(np.ones(len(asked.missing)), asked.count > 0)
+            tasks.add(np.ones(len(asked.missing)), asked.total > 0)
             for scorer in scorers:
                 for row, ranks in ranks_of(candidates, asked, support, query, scorer).items():
                     own = means.setdefault(row, _means(ranking.k))
-                    for name, values in values_of(ranks, asked.count, ranking.k).items():
-                        own[name].add(values, asked.count > 0)
+                    for name, values in values_of(ranks, asked.total, ranking.k).items():
+                        own[name].add(values, asked.total > 0)
             step(f"for {partition}")
     counted = {f"{PREFIX}tasks": _merged_count(tasks)}
     return {
@@ -287,7 +287,7 @@ def values_of(ranks: np.ndarray, count: np.ndarray, at: Sequence[int]) -> dict[s
       count: [tasks] how many items are relevant, those without a rank included.
       at: each k.
     """
-    made = {}
+    made: dict[str, np.ndarray] = {}
     for k in at:
         found = ranks <= k
         best = np.min(ranks, 1, initial=math.inf)

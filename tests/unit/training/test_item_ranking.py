@@ -70,7 +70,7 @@ def test_what_a_task_is_asked_for():
     assert asked.relevant[0].tolist() == [3, -1, -1, -1, -1, -1, -1]  # once, not met, liked
     assert asked.missing.tolist() == [2]
     assert asked.known[0].tolist() == [7, -1]
-    assert asked.count.tolist() == [3]
+    assert asked.total.tolist() == [3]
 
 
 def scores_of(model, catalogue, row):
