@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gmeta_tf import configs
-from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.cli.describe import listed, parser_of
 from gmeta_tf.cli.evaluate import NAMES, NONE, SHOWN, shown, title
 from gmeta_tf.cli.train import COMMON
 from gmeta_tf.job import comm
@@ -58,7 +58,7 @@ def parser() -> jsonargparse.ArgumentParser:
         "--item", type=str | None, help="feature of the baselines, as for gmeta evaluate"
     )
     made.add_argument("--baselines", type=bool, default=True, help="score the baselines as well")
-    made.add_argument("--k", type=list[int], default=[], help="how many of a ranking count")
+    made.add_argument("--k", type=list[int] | int, default=[], help="how many of a ranking count")
     made.add_class_arguments(Experiment)
     unshown = ("resume", "overwrite", "seed", "adapt", "inner_lr", "inner_steps")
     made.show_first(*OWN, *(name for name in COMMON if name not in unshown))
@@ -73,6 +73,7 @@ def run(options: jsonargparse.Namespace):
     """
     given = vars(options).copy()
     own = jsonargparse.Namespace({name: given.pop(name) for name in OWN})
+    own.k = listed(own.k)
     if own.seeds < 1:
         raise ValueError(f"seeds must be at least 1. Received: seeds={own.seeds}. Leave it out.")
     files = methods_of(own.methods)

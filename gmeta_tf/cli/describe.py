@@ -144,6 +144,11 @@ def parser_of(module_doc: str | None) -> Parser:
     return Parser(description=module_doc)
 
 
+def listed(value) -> list:
+    """What an option of a list, or of one of its values, holds."""
+    return value if isinstance(value, list) else [value]
+
+
 def found_by_name(arguments: Sequence[str]) -> list[str]:
     """Arguments in which the files of `BY_NAME` are paths.
 

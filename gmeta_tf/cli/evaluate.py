@@ -2,7 +2,7 @@
 
 gmeta evaluate --run runs/shop
 gmeta evaluate --run runs/shop --joint runs/shop-joint      with a jointly trained run beside it
-gmeta evaluate --run runs/shop --partitions '[train]'       a table of this partition as well
+gmeta evaluate --run runs/shop --partitions train           a table of this partition as well
 gmeta evaluate --run runs/shop --k '[1, 10]'                ranking metrics at 1 and at 10
 gmeta evaluate --run runs/shop --rank_items all             all items ranked for each task, too
 horovodrun -np 2 gmeta evaluate --run runs/shop             as many ranks as lanes, at most
@@ -20,12 +20,12 @@ import jsonargparse
 from rich.console import Console
 from rich.table import Table
 
-from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.cli.describe import listed, parser_of
 from gmeta_tf.job import comm
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metrics.named import MONITORED, metrics_at, threshold_of
 from gmeta_tf.training.baselines import fitted_baselines, item_of
-from gmeta_tf.training.evaluation import compare, load_run, rank, support_curve
+from gmeta_tf.training.evaluation import compare, load_run, rank, support_curve, tests_of
 from gmeta_tf.training.experiment import Experiment
 from gmeta_tf.training.item_ranking import PREFIX, ItemRanking
 from gmeta_tf.training.item_ranking import RANKINGS as ITEM_RANKINGS
@@ -67,7 +67,7 @@ def parser() -> jsonargparse.ArgumentParser:
         help="tasks to evaluate on, any partition of the data",
     )
     made.add_argument(
-        "--partitions", type=list[str], default=[], help="others, of which each gets a table, too"
+        "--partitions", type=list[str] | str, default=[], help="others, with a table each"
     )
     made.add_argument(
         "--item",
@@ -79,7 +79,7 @@ def parser() -> jsonargparse.ArgumentParser:
         "--baselines", type=bool, default=True, help="fit the baselines, on all training tasks"
     )
     made.add_argument(
-        "--k", type=list[int], default=[], help="how many of a ranking count, such as [1, 10]"
+        "--k", type=list[int] | int, default=[], help="how many of a ranking count: 10, or [1, 10]"
     )
     made.add_argument(
         "--rank_items",
@@ -97,6 +97,7 @@ def run(options: jsonargparse.Namespace):
       ValueError, OSError: as `load_run` and `compare`.
     """
     folder = pathlib.Path(options.run)
+    options.k, options.partitions = listed(options.k), listed(options.partitions)
     with comm.session():  # a finished run is none of this one's to report into
         trained = training_summary(folder)
         experiment = Experiment.load(folder)
@@ -105,6 +106,7 @@ def run(options: jsonargparse.Namespace):
         folders = {"meta": folder} | ({"joint": options.joint} if options.joint else {})
         runs = {name: load_run(own, measured=measured) for name, own in folders.items()}
         partitions = list(dict.fromkeys([options.partition, *options.partitions]))
+        tests_of(runs, partitions)  # which refuses before baselines are fitted
         item = _item(options, experiment)
         ranking = _ranking(options, experiment, item)
         fitted = fitted_baselines(experiment, item=item) if item else None

@@ -101,19 +101,8 @@ def compare(
     Raises:
       ValueError: a run is of another method than named, or was trained on other data.
     """
-    for name, (own, _) in runs.items():
-        if own.method != name:
-            raise ValueError(
-                f"{name} must be a run of method {name!r}. Received: {own.run}, of method "
-                f"{own.method!r}. Name another run."
-            )
-    if len({(pathlib.Path(own.run) / DIGEST).read_text() for own, _ in runs.values()}) > 1:
-        raise ValueError(
-            "joint must be trained on the data of the other run. Received: "
-            f"{runs['joint'][0].run}, of other content. Train it anew."
-        )
+    tests = tests_of(runs, partitions)
     experiment, _ = runs["meta"]
-    tests = {name: reader(experiment, name) for name in partitions}
     rows: dict[str, dict[str, dict]] = {name: {} for name in tests}
     if item:
         found = baselines(experiment, tests, item=item, measured=measured, fitted=fitted)
@@ -128,6 +117,29 @@ def compare(
                     before, after = ROWS[method]
                     rows[name][before], rows[name][after] = evaluate(runs[method][1], test)
     return rows
+
+
+def tests_of(
+    runs: dict[str, tuple[Experiment, MetaModel]], partitions: Sequence[str]
+) -> dict[str, Reader]:
+    """This rank's readers of what runs are compared on.
+
+    Raises:
+      ValueError: as `compare`; or an unknown partition.
+    """
+    for name, (own, _) in runs.items():
+        if own.method != name:
+            raise ValueError(
+                f"{name} must be a run of method {name!r}. Received: {own.run}, of method "
+                f"{own.method!r}. Name another run."
+            )
+    if len({(pathlib.Path(own.run) / DIGEST).read_text() for own, _ in runs.values()}) > 1:
+        raise ValueError(
+            "joint must be trained on the data of the other run. Received: "
+            f"{runs['joint'][0].run}, of other content. Train it anew."
+        )
+    experiment, _ = runs["meta"]
+    return {name: reader(experiment, name) for name in partitions}
 
 
 def rank(

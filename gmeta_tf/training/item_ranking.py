@@ -51,7 +51,10 @@ class ItemRanking:
     threshold: float = CLICKED
 
     def __post_init__(self):
-        for name, values in (("k", self.k), ("sample", (self.sample or 1,))):
+        for name, values in (
+            ("k", self.k),
+            ("sample", (1 if self.sample is None else self.sample,)),
+        ):
             if not values or min(values) < 1:
                 raise ValueError(
                     f"{name} must be at least 1. Received: {name}={getattr(self, name)}. Give 10, "

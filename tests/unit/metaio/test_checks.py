@@ -55,11 +55,11 @@ TEXT = "CASE WHEN item = 'i4' THEN 'dear' ELSE '1' END"
     [
         (
             f"{TEXT} AS click",
-            r"click must be a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend",
+            r"click must be a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Tell what words mean \(labels: {yes: 1, no: 0}\). Mend",
         ),
         (
             f"{TEXT} AS price",
-            r"price must be NULL or a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend",
+            r"price must be NULL or a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. List texts that mean none \(missing: \[N/A\]\). Mend",
         ),
         (
             "DATE '2020-01-01' AS price",

@@ -140,7 +140,7 @@ def test_baselines_are_ranked_among_a_sample_as_well(reader):
     [
         ({"k": (0,)}, r"^k must be at least 1. Received: k=\(0,\)"),
         ({"k": ()}, r"^k must be at least 1. Received: k=\(\)"),
-        ({"sample": -1}, r"^sample must be at least 1. Received: sample=-1"),
+        ({"sample": 0}, r"^sample must be at least 1. Received: sample=0"),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(options, message):
