@@ -159,9 +159,9 @@ def found_by_name(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         name, given, value = argument.partition("=")
         if option in BY_NAME and not argument.startswith("-"):
-            argument = str(configs.find(argument))
+            argument = str(configs.find(argument, option=option.lstrip("-")))
         elif given and name in BY_NAME:
-            argument = f"{name}={configs.find(value)}"
+            argument = f"{name}={configs.find(value, option=name.lstrip('-'))}"
         option = argument if argument.startswith("-") else ""
         made.append(argument)
     return made

@@ -265,7 +265,7 @@ def _finite(scores, there, row):
 def _better(scores, there, items, own, relevant):
     """[tasks, relevant] how many of [tasks, candidates] come before each relevant item."""
     made = np.zeros(relevant.shape, np.int64)
-    for i in range(relevant.shape[1]):
+    for i in np.flatnonzero((relevant != NONE).any(0)):
         score, item = own[:, i, None], relevant[:, i, None]
         before = (scores > score) | ((scores == score) & (items < item))
         made[:, i] = (before & there).sum(1)

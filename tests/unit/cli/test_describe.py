@@ -43,7 +43,7 @@ def test_every_option_has_its_help(name, capsys):
     [
         (["train", "--config", "mamel"], r"gmeta train: config must be a YAML file, or one of "),
         (["train", "--config=nope.yaml"], r"Received: nope.yaml. Name one of these"),
-        (["tune", "--space", "nope"], r"gmeta tune: config must be a YAML file"),
+        (["tune", "--space", "nope"], r"gmeta tune: space must be a YAML file"),
     ],
 )
 def test_unknown_files_are_refused(arguments, message, capsys):
