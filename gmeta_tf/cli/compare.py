@@ -22,6 +22,7 @@ from rich.table import Table
 
 from gmeta_tf import configs
 from gmeta_tf.cli.describe import listed, parser_of
+from gmeta_tf.cli.errors import told
 from gmeta_tf.cli.evaluate import NAMES, NONE, SHOWN, shown, title
 from gmeta_tf.cli.train import COMMON
 from gmeta_tf.job import comm
@@ -80,6 +81,7 @@ def run(options: jsonargparse.Namespace):
     with comm.session():
         base = Experiment(**given)
         manifest, left_out = Manifest.load(base.data), {}
+        reader(base, own.partition)  # which refuses before anything is trained
         measured_by = base.measured_by
         measured = metrics_at(measured_by, own.k)
         rows = _baselines(base, own, measured) if own.baselines else {}
@@ -87,7 +89,7 @@ def run(options: jsonargparse.Namespace):
             try:
                 method = fitted_to(base, options_of(file), manifest)
             except (ValueError, jsonargparse.ArgumentError) as error:
-                left_out[name] = " ".join(str(error).split())
+                left_out[name] = told(error)
                 _say(f"{name}: left out: {left_out[name]}")
                 continue
             seeds = [at_seed(method, name, base.seed + i) for i in range(own.seeds)]
