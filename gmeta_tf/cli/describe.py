@@ -200,7 +200,7 @@ def sentence(message: str, known: Iterable[str]) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines() if line.strip()]
     own = [line for line in lines if "Received: " in line]
     if own:
-        return own[0]
+        return own[0].removeprefix("Problems parsing config: ")
     for pattern, made in SAID:
         if found := re.search(pattern, message):
             return made.format(*found.groups())

@@ -7,6 +7,7 @@ Those of samples run on the SQL engine, on tables whose columns are named by pre
 
 from gmeta_tf.metaio import text
 from gmeta_tf.metaio.notes import warn
+from gmeta_tf.plain_yaml import nearest
 from gmeta_tf.schema import Categorical, MultiHot
 
 # NULL where it is no number, or beyond float32
@@ -19,8 +20,7 @@ def require_columns(names, columns):
     if missing:
         raise ValueError(
             f"source must have every column of the schema. Received: {sorted(columns)}; missing "
-            f"{missing}. "
-            "Select them in its query, or name others."
+            f"{missing}.{nearest(missing[0], columns)} Select them in its query, or name others."
         )
 
 
@@ -144,6 +144,12 @@ def require_tasks(tasks: dict[str, int], split, counts, *, like: bool):
     """There are training tasks, unless vocabularies are given, and every partition with a fraction
     has a task.
     """
+    if tasks["train"] == 0 < sum(tasks.values()) and not like:
+        raise ValueError(
+            "fractions must give training at least one task. Received: "
+            f"fractions={tuple(split.fractions)} of {sum(tasks.values())} tasks, so {tasks}. "
+            "Prepare more tasks, or set other fractions."
+        )
     if not (sum(tasks.values()) if like else tasks["train"]):
         raise ValueError(
             f"source must have at least one training task of more than query={split.query} "

@@ -97,6 +97,9 @@ def test_missing_values_share_a_row(tmp_path, missing):
         "TIME '10:00:00' + INTERVAL (t) MINUTE",
         "(t + 6)::DECIMAL(9, 1)",
         "(t + 1600000000000000000)::VARCHAR",
+        "(t + 10)::VARCHAR || '-ABC'",
+        "'2024/1/1' || t",
+        "'1' || t || ':30'",
     ],
 )
 def test_orders(tmp_path, time):
@@ -113,6 +116,10 @@ def test_orders(tmp_path, time):
         ),
         ("'0' || (t + 1)::VARCHAR || '/01/2024'", "time must be numbers, or times such as"),
         ("(t + 6)::VARCHAR || ' Jan 2024'", "time must be numbers, or times such as"),
+        ("(t + 1)::VARCHAR || '/3/2024'", "time must be numbers, or times such as"),
+        ("(t + 1)::VARCHAR || ' Jan 2024'", "time must be numbers, or times such as"),
+        ("'Mon, Jan 1' || t || ' 2024'", "time must be numbers, or times such as"),
+        ("'1' || (t % 2) || ':30 p.m.'", "time must be numbers, or times such as"),
         (
             "CASE WHEN t = 3 THEN 'n/a' ELSE t::VARCHAR END",
             "time must be numbers in every row.*'n/a'",
