@@ -19,6 +19,7 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import Categorical
 
 WIDTH, BARS, BINS = 130, 40, 12
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 def parser() -> jsonargparse.ArgumentParser:
@@ -27,7 +28,9 @@ def parser() -> jsonargparse.ArgumentParser:
     made.add_argument("folder", type=str, help="prepared folder")
     made.add_argument("--partition", type=str, default="train", help="whose tasks to show")
     made.add_argument("--tasks", type=int, default=1, help="how many to show")
-    made.add_argument("--picture", type=pathlib.Path | None, help="PNG file to write")
+    made.add_argument(
+        "--picture", type=pathlib.Path | None, help="file to write, such as sizes.png"
+    )
     return made
 
 
@@ -38,15 +41,17 @@ def run(options: jsonargparse.Namespace):
       ValueError, OSError: as `Manifest.load`; tasks below 0, an unknown
         partition, or damaged files.
     """
-    if options.tasks < 0:
-        raise ValueError(
-            f"tasks must be at least 0. Received: tasks={options.tasks}. Give how many to show."
-        )
     manifest = Manifest.load(options.folder)
     if options.partition not in manifest.partitions:
         raise ValueError(
             f"partition must be one of {sorted(manifest.partitions)}. Received: "
             f"{options.partition!r}. Name one."
+        )
+    if options.tasks < 0:
+        raise ValueError(f"tasks must be at least 0. Received: tasks={options.tasks}. Give 1, say.")
+    if options.picture and options.picture.suffix not in PICTURES:
+        raise ValueError(
+            f"picture must be a file of a kind {PICTURES}. Received: {options.picture}. Name it so."
         )
     console = Console(width=WIDTH, highlight=False)
     console.print(

@@ -58,6 +58,11 @@ def run(options: jsonargparse.Namespace):
     """
     given = vars(options).copy()
     own = {name: given.pop(name) for name in OWN}
+    for name in ("trials", "seeds"):
+        if own[name] < 1:
+            raise ValueError(
+                f"{name} must be at least 1. Received: {name}={own[name]}. Leave it out."
+            )
     own.pop("config")
     space = space_of(own.pop("space"))
     with comm.session():
@@ -79,7 +84,7 @@ def space_of(file) -> dict[str, list]:
     Raises:
       ValueError: it is something else.
     """
-    space = plain_yaml.load(configs.find(file).read_text())
+    space = plain_yaml.read(configs.find(file, option="space"))
     if not isinstance(space, dict) or not all(isinstance(v, list) and v for v in space.values()):
         raise ValueError(
             f"space must be a YAML file of option: [value, …]. Received: {file}. Give a list of "

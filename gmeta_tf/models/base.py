@@ -390,6 +390,19 @@ class MetaModel(Lifecycle):
         sets = gathered, index, self.admission.unpack(support), self.admission.unpack(query)
         return self.task_loop.query_logits(*sets, training=False)
 
+    def score_step(self, data):
+        """[tasks, query samples] logits before adaptation, and after it. Collective."""
+        support, query = self._admitted(data)
+        return self._with_rows(self._both_logits, support, query)
+
+    def _both_logits(self, rows, index, support, query):
+        gathered = self.embedding.lookup.gather(rows, index)
+        sets = gathered, index, self.admission.unpack(support), self.admission.unpack(query)
+        return [
+            self.task_loop.query_logits(*sets, training=False, adapt=adapt)
+            for adapt in (False, True)
+        ]
+
     def _with_rows(self, function, support, query):
         """A function of (rows, index, support, query), of the rows that they read."""
 

@@ -49,8 +49,8 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
     """Makes the run's folder, or checks that it fits.
 
     Raises:
-      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or
-        something else than a run.
+      FileExistsError: it holds a run with a checkpoint, and neither `resume` nor `overwrite` is
+        given, or something else than a run.
       FileNotFoundError: there is no run to resume.
       NotADirectoryError: it is a file.
       ValueError: it holds a run of another configuration or data than those to resume.
@@ -64,7 +64,7 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
         experiment.save(manifest)
         return
     if run.exists() and any(path.name not in (REPORT, EARLIER_REPORT) for path in run.iterdir()):
-        if not overwrite:
+        if not overwrite and not _untrained(run):
             raise FileExistsError(
                 f"run must be a new or empty folder. Received: {run}, which holds something. Pass "
                 "--overwrite or --resume."
@@ -72,6 +72,21 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
         remove_run(run)
     run.mkdir(parents=True, exist_ok=True)
     experiment.save(manifest)
+
+
+def _untrained(run):
+    """Whether a start made this folder that ended before it saved anything."""
+    return (run / "config.yaml").exists() and not any((run / CHECKPOINTS).glob("step-*"))
+
+
+def takes_reports(run: pathlib.Path, *, goes_on: bool) -> bool:
+    """Whether a start may write into a folder what ends it: not into what is no run, and not into a
+    run that it neither resumes nor replaces.
+    """
+    if not run.is_dir():
+        return not run.exists()
+    others = {path.name for path in run.iterdir()} - {REPORT, EARLIER_REPORT}
+    return not others or _untrained(run) or (goes_on and "config.yaml" in others)
 
 
 def remove_run(run: pathlib.Path):

@@ -32,16 +32,17 @@ def test_a_picture(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("arguments", "message"),
     [
         (
             ["--partition", "dev"],
             "partition must be one of ['test', 'train', 'validation']. Received: 'dev'",
         ),
-        (["--tasks", "-1"], "tasks must be at least 0. Received: tasks=-1"),
+        (["--tasks", "-1"], "tasks must be at least 0. Received: tasks=-1. Give 1, say."),
+        (["--picture", "sizes.foo"], "picture must be a file of a kind ('.png', '.pdf', "),
     ],
 )
-def test_what_is_refused(tiny, capsys, options, message):
+def test_what_cannot_be_shown_is_refused(tiny, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
-        main(["inspect", str(tiny), *options])
+        main(["inspect", str(tiny), *arguments])
     assert message in capsys.readouterr().err
