@@ -18,6 +18,7 @@ from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.losses import loss_function, of_chances, task_losses
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
+from gmeta_tf.meta.prior import LearnedStrengths
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.merged import TaskLoss
@@ -98,6 +99,7 @@ class MetaModel(Lifecycle):
         )
         self.first: FirstWeights | None = None  # where they depend on the task
         self.rates: LearnedRates | None = None  # where the inner loop learns them
+        self.prior: LearnedStrengths | None = None  # the same
         self.average = None  # of the weights over epochs (see `training.average`)
         self._planned = PlannedStep(self.embedding)
 
@@ -122,8 +124,8 @@ class MetaModel(Lifecycle):
 
         Args:
           optimizer: Keras optimizer of the dense weights, or its name. Its weight_decay spares
-            biases, learned rates and centres; what a callback multiplies its learning rate by
-            multiplies the rows', too, but for FTRL.
+            biases, learned rates and strengths, and centres; what a callback multiplies its
+            learning rate by multiplies the rows', too, but for FTRL.
           row_optimizer: of the embedding rows; default `RowAdagrad()`.
           inner_loop: the adaptation rule; default `InnerLoop()`.
           loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a
@@ -157,7 +159,7 @@ class MetaModel(Lifecycle):
         self.loss_function, self.log_odds = loss_function(loss), of_chances(loss)
         self.options = options
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
-        self.rates = self._learned_rates(inner_loop)
+        self.rates, self.prior = self._learned_rates(inner_loop)
         spare_from_decay(self.optimizer, self._not_decayed())
         self.optimizer.build(self.dense_weights)
         self._compiled_rate = constant_rate(self.optimizer)
@@ -176,7 +178,8 @@ class MetaModel(Lifecycle):
         """Sets another adaptation rule, for training and evaluation from here on.
 
         Raises:
-          ValueError: the rule learns step sizes, and the model was compiled with others.
+          ValueError: the rule learns step sizes or prior strengths, and the model was compiled with
+            others.
 
         Warns where the second order passes through an operation of the tower that stops gradients.
         """
@@ -194,6 +197,12 @@ class MetaModel(Lifecycle):
                 "inner_loop must have the rates that the model was compiled with, or fixed ones. "
                 f"Received: {inner_loop}. Compile with it."
             )
+        learns_prior = inner_loop.learn_prior and inner_loop.steps > 0
+        if learns_prior and not (self.prior and self.prior.serve(inner_loop)):
+            raise ValueError(
+                "inner_loop must have the prior strengths that the model was compiled with, or a "
+                f"fixed one. Received: {inner_loop}. Compile with it."
+            )
         self.task_loop = TaskLoop(
             self.tower,
             self.embedding.lookup,
@@ -201,6 +210,7 @@ class MetaModel(Lifecycle):
             loss=self.loss_function,
             first=self.first,
             rates=self.rates if learns else None,
+            prior=self.prior if learns_prior else None,
             cold_share=self.options.cold_share,
         )
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
@@ -208,9 +218,14 @@ class MetaModel(Lifecycle):
     @property
     def dense_parts(self) -> dict[str, tf.keras.layers.Layer]:
         """What is replicated on every rank and trained by the dense optimizer: `tower`, and where
-        there are any `first`, `rates`.
+        there are any `first`, `rates`, `prior`.
         """
-        parts = {"tower": self.tower, "first": self.first, "rates": self.rates}
+        parts = {
+            "tower": self.tower,
+            "first": self.first,
+            "rates": self.rates,
+            "prior": self.prior,
+        }
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
@@ -226,17 +241,21 @@ class MetaModel(Lifecycle):
         return [variable for part in self.dense_parts.values() for variable in part.variables]
 
     def _not_decayed(self):
-        """Dense weights that are no kernels: learned rates, biases, centres."""
-        parts = [part for part in (self.rates, self.first) if part is not None]
+        """Dense weights that are no kernels: learned rates and strengths, biases, centres."""
+        parts = [part for part in (self.rates, self.prior, self.first) if part is not None]
         of_parts = [variable for part in parts for variable in part.trainable_variables]
         return of_parts + [v for v in self.tower.trainable_variables if v.shape.rank < 2]
 
     def _learned_rates(self, inner_loop):
-        if inner_loop.rates == "fixed" or not inner_loop.steps:
-            return None
-        tables = self.embedding.lookup.tables_by_position
-        return LearnedRates(
-            inner_loop, variables=inner_loop.dense_variables(self.tower), tables_by_position=tables
+        """What the inner loop learns of its steps: their rates, and the strengths of its prior."""
+        own = {
+            "variables": inner_loop.dense_variables(self.tower),
+            "tables_by_position": self.embedding.lookup.tables_by_position,
+        }
+        learns = inner_loop.steps > 0
+        return (
+            LearnedRates(inner_loop, **own) if learns and inner_loop.rates != "fixed" else None,
+            LearnedStrengths(inner_loop, **own) if learns and inner_loop.learn_prior else None,
         )
 
     def train_step(self, data):

@@ -45,7 +45,8 @@ RANGES = (
         "at least 0",
     ),
     (
-        "row_scale inner_lr learning_rate row_learning_rate row_l2 weight_decay clip_norm",
+        "row_scale inner_lr prior_strength learning_rate row_learning_rate row_l2 weight_decay "
+        "clip_norm",
         lambda v: 0 <= v < math.inf,
         "finite and at least 0",
     ),
@@ -87,6 +88,9 @@ class Experiment:
         these together ("head+user_id").
       inner_steps: steps of the inner loop; for "joint", of the fine-tuning to a new task.
       inner_lr: its learning rate.
+      prior_strength: support samples that what is known before them is worth: a task of n takes
+        n / (n + prior_strength) of each inner step; 0 takes all of it, however few they are.
+      learn_prior: learn the prior strength with the outer loop, from this value on.
       second_order: MAML; otherwise FOMAML.
       rates: of the inner loop: "fixed" at inner_lr, or learned, "per_step" for each weight and
         step, "per_element" (Meta-SGD).
@@ -155,6 +159,8 @@ class Experiment:
     adapt: str = "dense"
     inner_steps: int = 3
     inner_lr: float = 0.1
+    prior_strength: float = 0.0
+    learn_prior: bool = False
     second_order: bool = True
     rates: str = "fixed"
     rule: str = "gradient"
@@ -218,11 +224,13 @@ class Experiment:
                 "schedule must be 'constant' with row_optimizer 'ftrl', whose rows are a multiple "
                 f"of its rate. Received: schedule={self.schedule!r}. Leave it out, or take adagrad."
             )
-        if self.method == "joint" and (self.model == "cbml" or self.rates != "fixed"):
+        if self.method == "joint" and (
+            self.model == "cbml" or self.rates != "fixed" or self.learn_prior
+        ):
             raise ValueError(
                 "method must be 'meta' for what an inner loop trains. Received: method='joint' "
-                "with "
-                f"model={self.model!r}, rates={self.rates!r}. Leave these out."
+                f"with model={self.model!r}, rates={self.rates!r}, "
+                f"learn_prior={self.learn_prior}. Leave these out."
             )
         if self.model == "cbml" and (
             policy_and_tables(self.adapt)[0] not in ("all", "dense") or not self.inner_steps
@@ -266,6 +274,8 @@ class Experiment:
             rates=self.rates,
             rule=self.rule,
             reptile=self.reptile,
+            prior_strength=self.prior_strength,
+            learn_prior=self.learn_prior,
         )
 
     def save(self, manifest: Manifest):
