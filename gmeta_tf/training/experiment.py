@@ -118,6 +118,8 @@ class Experiment:
       patience: epochs without a better validation metric before training stops.
       cold_rate: probability that a training task's own id is out of vocabulary in an epoch;
         default: 1 where the id is a feature, else 0.
+      cold_rates: {feature or table: probability} that a value of it is out of vocabulary in an
+        epoch, for a model that is to meet new items, say; default: none is.
       redraw: split training tasks' samples anew into support and query in every epoch.
       fewer_support: probability that a training task adapts to some of its support samples only, in
         an epoch, for a model that is to adapt to few as well as to many; of no effect on the joint
@@ -180,6 +182,7 @@ class Experiment:
     epochs: int = 60
     patience: int = 10
     cold_rate: float | None = None
+    cold_rates: dict[str, float] = dataclasses.field(default_factory=dict)
     redraw: bool = True
     fewer_support: float = 0.0
     steps_per_execution: int = 1
@@ -448,6 +451,7 @@ def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     joined = experiment.method == "joint"
     own = {
         "cold_rate": cold_rate_of(experiment, Manifest.load(experiment.data)),
+        "cold_rates": experiment.cold_rates,
         "redraw": experiment.redraw,
         "joined": joined,
         "size_window": experiment.size_window,

@@ -22,6 +22,7 @@ from gmeta_tf.training.finite import RequireFinite
 from gmeta_tf.training.profile import Profile
 from gmeta_tf.training.progress import Progress
 from gmeta_tf.training.run_folder import locked, only_writer, require_mounted
+from gmeta_tf.training.untrained import untrained_tables
 
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
@@ -142,7 +143,19 @@ def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
             ],
             verbose=0,
         )
+        untrained = untrained_tables(model, data.manifest)
+        if untrained and comm.rank() == 0:
+            print(untrained_note(untrained), flush=True)
     return saving
+
+
+def untrained_note(tables) -> str:
+    """What is told of tables whose values all were known in training."""
+    rates = ", ".join(f"{name}: 0.2" for name in tables)
+    return (
+        f"note: no training task had a value out of vocabulary of {', '.join(tables)}: new values "
+        f"are scored by rows that were never trained. Hide some in training: cold_rates {{{rates}}}"
+    )
 
 
 def _summary(run, position):
