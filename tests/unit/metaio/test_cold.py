@@ -8,6 +8,7 @@ from small_log import only_train
 from gmeta_tf import Reader
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.vocabulary import Policy
+from gmeta_tf.schema import Categorical
 
 BATCH = 8
 ITEM, TAGS = slice(1, 2), slice(3, 6)  # packed positions in the tiny data
@@ -122,6 +123,25 @@ def test_several_rows_out_of_vocabulary_share_the_hidden(tmp_path):
 def test_bad_rates(tiny, options, message):
     with pytest.raises(ValueError, match=message):
         Reader(tiny, "train", global_batch_tasks=BATCH, **options)
+
+
+def test_a_table_of_several_features_has_one_rate(tmp_path):
+    features = (Categorical("user"), Categorical("item"), Categorical("part", table="item"))
+    prepare(log(features), tmp_path / "out", split=only_train(query=2, support=7), lanes=4)
+    with pytest.raises(ValueError, match=r"cold_rates must name a table once. Received: {'item':"):
+        Reader(
+            tmp_path / "out",
+            "train",
+            global_batch_tasks=BATCH,
+            cold_rates={"item": 0.5, "part": 0.2},
+        )
+    part = slice(2, 3)
+    plain, hidden = (epochs(tmp_path / "out", cold_rates=rates)[0] for rates in ({}, {"part": 0.5}))
+    one, other = (
+        np.stack([ids_of(batches, at) for at in (ITEM, part)]) for batches in (plain, hidden)
+    )
+    gone = {value for value in set(one.ravel()) if value > 0 and (other[one == value] == 0).any()}
+    np.testing.assert_array_equal(other, np.where(np.isin(one, list(gone)), 0, one))
 
 
 def test_a_table_without_a_row_for_what_is_new(tmp_path):
