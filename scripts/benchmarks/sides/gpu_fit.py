@@ -95,14 +95,18 @@ def runner(name: str, model, workload: Workload, data: str | None):
 
 
 def resident(model, batches):
-    """`run(steps)` over batches on the device, of which the input pipeline yields the numbers."""
+    """`run(steps)` over packed batches on the device, of which the input pipeline yields the
+    numbers.
+    """
     from gmeta_tf._tensorflow import tf
 
-    stacked = tf.nest.map_structure(lambda *parts: tf.identity(tf.stack(parts)), *batches)
+    tensors = tf.nest.map_structure(tf.constant, batches)
+    packed = [model.admission.pack(*batch, step=0) for batch in tensors]
+    sets = [tf.identity(tf.stack(of_batches)) for of_batches in zip(*packed, strict=True)]
     step = model.train_step
 
     def train_step(number):
-        return step(tf.nest.map_structure(lambda part: part[number % len(batches)], stacked))
+        return step(tuple(of_set[number % len(batches)] for of_set in sets))
 
     model.train_step, model.train_function = train_step, None
     numbers = tf.data.Dataset.range(10**12)

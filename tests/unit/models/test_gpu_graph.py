@@ -10,6 +10,8 @@ from graph_walk import Outside, without_kernel
 from gmeta_tf import DLRM, MLP, InnerLoop, MetaModel, RowAdagrad, RowSGD, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.schema import Categorical, Numeric, Schema
+from gmeta_tf.serving.served import ServedModel
+from gmeta_tf.serving.tables import WholeTables
 
 TASKS, SAMPLES = 8, 4
 FIELDS = [Categorical(f"field_{field}", table="ids") for field in range(8)]
@@ -33,13 +35,24 @@ ALLOWED = {
 }
 MOST_OUTSIDE, MOST_COPIES = 60, 4
 
+# What an exported model leaves to the host, where its requests come in.
+ON_THE_HOST = {
+    "GatherNd of ['int64', 'int64'] has no kernel for a GPU": "the id that an error names",
+    "GatherV2 of ['string', 'int64', 'int32'] has no kernel for a GPU": "its feature",
+    "StringFormat of ['float32'] has no kernel for a GPU": "the words of an error",
+    "StringFormat of ['int32'] has no kernel for a GPU": "likewise",
+    "StringFormat of ['int64', 'string'] has no kernel for a GPU": "likewise",
+    "PadV2 of ['int64', 'int32', 'int64'] has no kernel for a GPU": "ids of a request",
+    "SplitV of ['int32', 'int32', 'int32'] wants its data in host memory": "places of rows",
+    "SplitV of ['bool', 'int32', 'int32'] has no kernel for a GPU": "which of them are real",
+    "Greater of ['int32', 'bool'] wants its data in host memory": "likewise",
+}
+
 
 def model_of(schema, tower, **options):
     tf.keras.utils.set_random_seed(0)
     model = MetaModel(schema, tower, embedding_dim=4)
-    model.compile(
-        "sgd", row_optimizer=options.pop("row_optimizer", RowSGD(0.1)), jit_compile=True, **options
-    )
+    model.compile("sgd", **({"row_optimizer": RowSGD(0.1), "jit_compile": True} | options))
     return model
 
 
@@ -118,3 +131,13 @@ def test_a_step_of_several_ranks_is_programs_and_exchanges(two_ranks):
         assert walk.programs == plans + 3  # learn, the sums of rows, update
         assert refused(walk, ALLOWED) == []
     assert refused(outside(model, model.test_step), ALLOWED) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_exported_model_has_the_host_do_what_concerns_requests_alone(case):
+    schema, tower, options = CASES[case]
+    model = model_of(schema, tower(), **options)
+    tables = WholeTables(model.embedding)
+    served = ServedModel(model, tables, support_size=SAMPLES, query_size=SAMPLES)
+    for name, function in served.functions.items():
+        assert set(refused(Outside.of(function.graph))) <= set(ON_THE_HOST), name
