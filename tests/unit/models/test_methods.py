@@ -307,7 +307,9 @@ def test_what_cannot_be_is_refused():
         )
 
 
-@pytest.mark.parametrize("own", [{"rates": "per_step"}, {"reptile": True}])
+@pytest.mark.parametrize(
+    "own", [{"rates": "per_step"}, {"reptile": True}, {"prior_strength": 2, "learn_prior": True}]
+)
 def test_narrow_kernels_move_in_mixed_precision(own):
     tf.keras.backend.set_floatx("float32")
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
