@@ -29,13 +29,14 @@ from gmeta_tf.training.finite import RequireFinite
 from gmeta_tf.training.profile import Profile
 from gmeta_tf.training.progress import Progress
 from gmeta_tf.training.run_folder import locked, only_writer, require_mounted
+from gmeta_tf.training.untrained import untrained_tables
 
 HISTORY = "history.csv"
 RUN = Contents(
     "gmeta train",
     "config.yaml",
     (
-        *(DIGEST, "train.json", HISTORY, "metrics.json", "metrics_*.json", "support_curve.json"),
+        *(DIGEST, "train.json", HISTORY, "metrics.json", "metrics_*.json", "support_curve.*"),
         *("picture.png", REPORT, EARLIER_REPORT, ".*.new"),
         *(name for folder in ("tensorboard", "profile") for name in (folder, f"{folder}/*")),
         CHECKPOINTS,
@@ -175,6 +176,9 @@ def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
             ],
             verbose=0,
         )
+        untrained = untrained_tables(model, data.manifest)
+        if untrained and comm.rank() == 0:
+            print(untrained_note(untrained), flush=True)
     return saving
 
 
@@ -203,6 +207,15 @@ def drop_epochs(history: pathlib.Path, first: int):
         return row.endswith("\n") and epoch.isdigit() and int(epoch) < first
 
     durable.replace_text(history, "".join([head, *filter(stays, rows)]))
+
+
+def untrained_note(tables) -> str:
+    """What is told of tables whose values all were known in training."""
+    rates = ", ".join(f"{name}: 0.2" for name in tables)
+    return (
+        f"note: no training task had a value out of vocabulary of {', '.join(tables)}: new values "
+        f"are scored by rows that were never trained. Hide some in training: cold_rates {{{rates}}}"
+    )
 
 
 def _summary(run, position):

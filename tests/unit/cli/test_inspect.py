@@ -1,9 +1,13 @@
+import re
+
 import pytest
 from click_log import log
 from small_log import only_train
 
+from gmeta_tf.cli.inspect import unknown_in_training
 from gmeta_tf.cli.main import main
 from gmeta_tf.metaio.prepare import prepare
+from gmeta_tf.metaio.vocabulary import Policy
 
 
 def test_a_page_of_what_is_there(tiny, capsys):
@@ -15,6 +19,7 @@ def test_a_page_of_what_is_there(tiny, capsys):
         "│ train      │ 4     │ 4      │ 30 ",
     ):
         assert part in page
+    assert re.search(r"│ user +│ categorical │.*│ frequency +│ none +│", page)
     assert "samples in a support set" in page
     assert page.count("support │ ?") >= 2  # a new user's id is unknown
     assert "│ query   │ ?" in page
@@ -29,6 +34,14 @@ def test_counts_are_shown(tmp_path, capsys):
 def test_a_picture(tiny, tmp_path):
     main(["inspect", str(tiny), "--tasks", "0", "--picture", str(tmp_path / "sizes.png")])
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_share_of_training_ids_that_are_unknown(tmp_path):
+    rare = {"item": Policy(min_count=8)}
+    made = prepare(log(), tmp_path / "out", split=only_train(query=2, support=7), vocabularies=rare)
+    shares = unknown_in_training(made)
+    assert 0 < shares["item"] < 1
+    assert shares["user"] == 0
 
 
 @pytest.mark.parametrize(
