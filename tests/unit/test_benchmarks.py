@@ -732,6 +732,11 @@ def test_the_page_shows_the_results():
 
 def test_the_page_names_every_comparison():
     page = (BENCHMARKS.parents[1] / "docs" / "benchmarks.md").read_text()
-    of_learning = {"method_statistics", "movielens_seeds", "world_size"}  # see docs/results.md
+    of_learning = {
+        "adaptation",
+        "method_statistics",
+        "movielens_seeds",
+        "world_size",
+    }  # see docs/results.md
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - of_learning
     assert {name for name in scripts if f"{name}.py" not in page} == set()

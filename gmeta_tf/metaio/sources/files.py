@@ -46,6 +46,13 @@ class Files:
                 "paths must name a file. Received: none. Give files, or patterns such as "
                 "logs/*.csv."
             )
+        try:
+            "".encode(self.encoding)
+        except LookupError:  # of none, or of none for text, such as base64
+            raise ValueError(
+                f"encoding must be one of text that Python knows. Received: encoding="
+                f"{self.encoding!r}. Give utf-8, utf-16, cp1252, gbk …"
+            ) from None
 
     @functools.cached_property
     def found(self) -> list[str]:

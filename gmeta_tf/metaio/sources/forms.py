@@ -187,13 +187,7 @@ def _decoded(first, encoding):
         return codecs.getincrementaldecoder("utf-8")().decode(first).removeprefix("\ufeff")
     except UnicodeDecodeError:
         pass
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)("replace")
-    except LookupError:
-        raise ValueError(
-            f"encoding must be one that Python knows. Received: encoding={encoding!r}. Give utf-8, "
-            "utf-16, cp1252, gbk …"
-        ) from None
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
     return decoder.decode(first).removeprefix("\ufeff")
 
 

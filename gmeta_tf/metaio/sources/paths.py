@@ -18,11 +18,13 @@ def matching(path) -> list[str]:
 
     Raises:
       FileNotFoundError: there is none.
-      ValueError: the path lies in an object store.
+      ValueError: the path is empty, or lies in an object store.
     """
     path = str(path)
     if path.startswith("file:///"):
         path = path.removeprefix("file://")
+    if not path.strip():
+        raise ValueError(f"paths must name files. Received: {path!r}. Give logs/*.csv, say.")
     if REMOTE.match(path):
         raise ValueError(
             f"paths must be of local files. Received: {path}. Copy what it holds to a local disk, "

@@ -97,6 +97,9 @@ def test_missing_values_share_a_row(tmp_path, missing):
         "TIME '10:00:00' + INTERVAL (t) MINUTE",
         "(t + 6)::DECIMAL(9, 1)",
         "(t + 1600000000000000000)::VARCHAR",
+        "(t + 10)::VARCHAR || '-ABC'",
+        "'2024/1/1' || t",
+        "'1' || t || ':30'",
     ],
 )
 def test_orders(tmp_path, time):
