@@ -50,7 +50,7 @@ class Ids:
         self.collisions: dict[str, dict[str, int]] = {}
         self._numbers_of_tables = {table: n for n, table in enumerate(self.rows.tables)}
         self._groups: list[list] = []
-        self._small: dict[str, pyarrow.Array] = {}
+        self._small: dict[str, pyarrow.Table] = {}
         self._log_counts: dict[str, np.ndarray] = {}
 
     def make(
@@ -141,7 +141,8 @@ class Ids:
             ORDER BY t, n DESC, value::VARCHAR""")
         rows, place = dict(self.engine.rows(f"SELECT t, count(*) FROM {group} GROUP BY t")), 0
         few = sum(rows.values()) <= SMALL * len(tables)
-        values = self.engine.arrow(f"SELECT value FROM {group}")["value"] if few else None
+        if few:
+            whole = self.engine.arrow(f"SELECT value, value::VARCHAR AS text, n FROM {group}")
         for number, (table, policy) in enumerate(zip(tables, policies, strict=True)):
             first, found = policy.out_of_vocabulary, rows.get(number, 0)
             held = min(found, policy.rows - first) if policy.rows else found
@@ -151,7 +152,7 @@ class Ids:
                 f"WHERE t = {number} AND rowid < {place + held}"
             )
             if few and held <= SMALL and first == 1:
-                self._small[table] = values.slice(place, held).combine_chunks()
+                self._small[table] = whole.slice(place, held).combine_chunks()
             place += found
             if not found:
                 warn(f"{table}: no value of it occurs {policy.min_count} times in training")
@@ -214,6 +215,11 @@ class Ids:
         """The values of a vocabulary by frequency, in order of id, as `save_vocabulary` wants
         them.
         """
+        if table in self._small:  # a query each takes longer, where there are thousands
+            own = self._small[table].select(["text", "n"]).rename_columns(["value", "n"])
+            lines = pyarrow.nulls(own.num_rows, pyarrow.string())
+            yield from own.append_column("line", lines).to_batches()
+            return
         plain = "strlen(value) = length(value)"  # JSON of other text is left to Python
         yield from self.engine.stream(
             f"SELECT CASE WHEN {plain} THEN '[' || to_json(value)::VARCHAR || ', ' || n || ']\n' "
@@ -293,20 +299,25 @@ class Ids:
         self, engine: DuckDB, bucket: int, numeric: dict[str, tuple[float, float]]
     ) -> tuple[dict[str, Samples], Tally]:
         """The support and query samples of a bucket, as files hold them, and what was counted."""
-        kept = f"(FROM kept WHERE bucket = {bucket})"
+        kept_of = functools.partial(self.samples.kept_of, bucket)
         base = engine.arrays(
-            f"SELECT row, number, query, label, seat FROM {kept} {self.samples.order}"
+            f"SELECT row, number, query, label, seat FROM {kept_of([])} {self.samples.order}"
         )
         at = _Places(base["row"], *self.rows_of[bucket])
-        ids = self._ids(engine, kept, at)
+        ids = self._ids(engine, kept_of, at)
         numbers = np.zeros((at.count, self.schema.numeric_width), np.float32)
-        columns = [(i, sql) for i, sql in enumerate(self._numbers(numeric)) if sql]
+        columns = [(i, own, sql) for i, (own, sql) in enumerate(self._numbers()) if own]
         for some in batched(columns, COLUMNS):
-            listed = ", ".join(f"{sql} AS c{i}" for i, sql in some)
+            listed = ", ".join(f"{sql} AS c{i}" for i, _, sql in some)
+            kept = kept_of(own for _, own, _ in some)
             found = engine.arrays(f"SELECT row, {listed} FROM {kept}")
             places = at[found["row"]]
-            for i, _ in some:
-                numbers[places, i] = found[f"c{i}"]
+            for i, *_ in some:
+                values = found[f"c{i}"]
+                if i < len(self.schema.numeric_features):
+                    mean, deviation = numeric[self.schema.numeric_features[i].name]
+                    values = (values - mean) / deviation
+                numbers[places, i] = np.where(np.isnan(values), 0, values)
         for place, number in enumerate(self.schema.numeric_features):
             if number.counts:
                 feature = self.schema.counts_of[number.name]
@@ -315,7 +326,7 @@ class Ids:
                 numbers[:, place] = (self._log_counts[feature.table][known] - mean) / deviation
         whole = Samples(base["number"], ids, numbers, base["label"], base["seat"])
         query = base["query"]
-        tally = self._tally(engine, kept, ids)
+        tally = self._tally(engine, kept_of, ids)
         for part, own in (("support", ~query), ("query", query)):
             tally.add_labels(part, whole.label[own])
         return {
@@ -323,12 +334,13 @@ class Ids:
             for part, own in (("support", ~query), ("query", query))
         }, tally
 
-    def _tally(self, engine, kept, ids) -> Tally:
+    def _tally(self, engine, kept_of, ids) -> Tally:
         """Counts what is out of vocabulary."""
         tally = Tally()
         some = [f for f in self.schema.id_features if self._is_by_frequency(f)][:COLUMNS]
         plain = [feature for feature in some if isinstance(feature, Categorical)]
         counts = [f"count({self.own[feature.name]})" for feature in plain]
+        kept = kept_of(self.own[feature.name] for feature in plain)
         there = engine.row(f"SELECT {', '.join(counts)} FROM {kept}") if plain else ()
         for feature in some:
             first, slots = self._first[feature.name], feature.slots
@@ -362,20 +374,19 @@ class Ids:
         names = [feature.name for feature in self.schema.positions]
         return {name: place for place, name in reversed(list(enumerate(names)))}
 
-    def _numbers(self, numeric) -> Iterable[str]:
-        """SQL of each number of a sample; empty for counts, which follow from ids."""
+    def _numbers(self) -> Iterable[tuple[str, str]]:
+        """Column and SQL of each number of a sample; empty for counts, which follow from ids."""
         for number in self.schema.numeric_features:
             if number.counts:
-                yield ""
+                yield "", ""
                 continue
-            mean, deviation = numeric[number.name]
-            value = f"({self.own[number.name]} - '{mean}'::DOUBLE) / '{deviation}'::DOUBLE"
-            yield f"coalesce({value}, 0)::FLOAT"
+            yield self.own[number.name], self.own[number.name]
         for feature in self.schema.weighted_features:
             for slot in range(1, feature.slots + 1):
-                yield f"coalesce({self.rows.weights[feature.name]}[{slot}], 0)::FLOAT"
+                own = self.rows.weights[feature.name]
+                yield own, f"{own}[{slot}]"
 
-    def _ids(self, engine, kept, at) -> np.ndarray:
+    def _ids(self, engine, kept_of, at) -> np.ndarray:
         """[count, positions] ids plus one, 0 where a slot is empty."""
         largest = max((v.rows for v in self.vocabularies.values()), default=0)
         dtype = np.int32 if largest <= LARGEST_INT32 else np.int64
@@ -394,6 +405,7 @@ class Ids:
             listed = ", ".join(
                 f"{self._plain(f, self.own[f.name])} AS {self._alias(f)}" for f in some
             )
+            kept = kept_of(self.own[feature.name] for feature in some)
             found = engine.arrow(f"SELECT row, {listed} FROM {kept}")
             places = at[found["row"].to_numpy()]
             for feature in some:
@@ -413,7 +425,7 @@ class Ids:
         """
         vocabulary = self.vocabularies[feature.table]
         if vocabulary.kind == "frequency" and not joined:
-            known = pyarrow.compute.index_in(found, value_set=self._small[feature.table])
+            known = pyarrow.compute.index_in(found, value_set=self._small[feature.table]["value"])
             return known.fill_null(-1).to_numpy() + vocabulary.out_of_vocabulary
         if vocabulary.kind != "buckets":
             return found.to_numpy()

@@ -134,7 +134,7 @@ class NegativeSamples:
         self._sample()
         for table in ("wanted", "needs", "seen", "drawn", "pool"):
             self.engine.run(f"DROP TABLE {table}")
-        return self.samples.show_sampled("sampled"), counts
+        return self.samples.show_sampled(), counts
 
     def _feature(self, name):
         return next(feature for feature in self.rows.columns if feature.name == name)

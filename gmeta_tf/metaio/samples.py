@@ -199,11 +199,11 @@ class TaskSamples:
         self._check_lengths()
         return self._rows_of("staged")
 
-    def show_sampled(self, table: str) -> dict[int, tuple[int, int]]:
-        """Has `kept` show a table of positives and negatives; returns the same as `stage`."""
+    def show_sampled(self) -> dict[int, tuple[int, int]]:
+        """Has `kept` show the table `sampled`; returns the same as `stage`."""
         self.sampled = True
-        self.engine.run(f"CREATE OR REPLACE VIEW kept AS SELECT rowid AS row, * FROM {table}")
-        return self._rows_of(table)
+        self.engine.run("CREATE OR REPLACE VIEW kept AS SELECT rowid AS row, * FROM sampled")
+        return self._rows_of("sampled")
 
     def _rows_of(self, table):
         found = self.engine.rows(
@@ -261,7 +261,23 @@ class TaskSamples:
         keep = self.split.duplicates == "keep"
         return [*self.rows.orders, *(["label", *self.rows.values] if keep else [])]
 
-    def _kept(self) -> str:
+    def kept_of(self, bucket: int, columns: Iterable[str]) -> str:
+        """SQL of a bucket's kept samples with some columns of features alone: where there are
+        thousands, all take longer to plan than to read.
+        """
+        names = list(dict.fromkeys(columns))
+        if self.split.column:
+            kept = "FROM kept"
+        elif self.sampled:
+            listed = ", ".join(["bucket, number, query, label, seat", *names])
+            kept = f"SELECT rowid AS row, {listed} FROM sampled"
+        else:
+            share = [] if isinstance(self.split.query, int) else ["samples"]
+            base = ["bucket", "number", "last", "label", *share, *self.rows.orders]
+            kept = self._kept(", ".join([*base, *names]))
+        return f"(FROM ({kept}) WHERE bucket = {bucket})"
+
+    def _kept(self, columns: str = "*") -> str:
         """SQL of the samples of the sets, each with its place in its task's order, from 1 for the
         last, and its seat.
         """
@@ -277,7 +293,7 @@ class TaskSamples:
             shift = f" - number % {split.episodes} * {split.query}"
         return f"""
             SELECT *, place <= {size} AS query, place AS seat
-            FROM (SELECT rowid AS row, *, last - rowid + 1{shift} AS place FROM staged)
+            FROM (SELECT rowid AS row, {columns}, last - rowid + 1{shift} AS place FROM staged)
             WHERE place BETWEEN 1 AND {size} + {split.support}"""
 
     @property
@@ -332,7 +348,8 @@ class TaskSamples:
         made: dict[str, Moments] = {}
         for names in batched(numbers, COLUMNS):
             listed = ", ".join(numbers[name] for name in names)
-            found = engine.arrays(f"SELECT {listed} FROM kept WHERE bucket = {bucket}")
+            kept = self.kept_of(bucket, [numbers[name] for name in names])
+            found = engine.arrays(f"SELECT {listed} FROM {kept}")
             made |= {name: moments(found[numbers[name]]) for name in names}
         return made
 
