@@ -48,7 +48,8 @@ def test_a_run_is_resumed_with_its_configuration_but_for_learning_rates():
     Experiment(learning_rate=0.01, row_learning_rate=0.01, clip_norm=1.0).require_resumable(before)
     with pytest.raises(
         ValueError,
-        match=r"configuration must be that of the run to resume, .*, but for \('learning_rate', ",
+        match=r"configuration must be that of the run to resume, but for \('learning_rate', .*"
+        r"Received: top=\(3,\), which was \(.*\). Give the same options",
     ):
         Experiment(learning_rate=0.1, top=(3,)).require_resumable(before)
 
@@ -180,6 +181,8 @@ def test_towers_are_built_by_name(tiny):
         ("learning_rate", float("nan"), "finite and at least 0"),
         ("average_decay", 1, r"in \[0, 1\)"),
         ("fewer_support", 2, r"in \[0, 1\]"),
+        ("prior_strength", -1, "finite and at least 0"),
+        ("prior_strength", float("nan"), "finite and at least 0"),
     ):
         with pytest.raises(
             ValueError,
@@ -206,6 +209,14 @@ def test_towers_are_built_by_name(tiny):
         (
             {"method": "joint", "rates": "per_step"},
             r"method must be 'meta' for what an inner loop trains. .* rates='per_step'",
+        ),
+        (
+            {"method": "joint", "prior_strength": 5, "learn_prior": True},
+            r"method must be 'meta' for what an inner loop trains. .* learn_prior=True",
+        ),
+        (
+            {"rule": "newton", "adapt": "head", "prior_strength": 5},
+            r"prior_strength must be 0 for rule 'newton', .* Received: 5",
         ),
         (
             {"model": "cbml", "rule": "newton", "adapt": "head"},
