@@ -7,8 +7,8 @@ gmeta tune --config mine.yaml --space space.yaml --data 'data/mine-{seed}'   a s
 
 A space is a YAML file of option -> values. A meta run's score is its best validation metric (AUC,
 or the MAE of ratings); a joint run is trained once a seed, and scored after fine-tuning, so that
-inner_steps and inner_lr can be searched. A trial that diverges is the worst. Prints the trials as
-they end, and then from the worst to the best.
+inner_steps, inner_lr and prior_strength can be searched. A trial that diverges is the worst. Prints
+the trials as they end, and then from the worst to the best.
 """
 
 import json

@@ -56,8 +56,8 @@ class ShardedEmbedding(tf.keras.layers.Layer):
       replicate_rows: tables of at most so many rows are replicated: their gradients ride the
         all-reduce.
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
-      wire_dtype: "float32", "bfloat16" or "float16", of rows and their gradients in transit; None:
-        as they are kept.
+      wire_dtype: "float32", "bfloat16" or "float16", of rows and their gradients in transit between
+        ranks; None: as they are kept. With float16 gradients travel as bfloat16, of its range.
 
     Attributes:
       stacks: the tables, by dim and placement.
@@ -127,6 +127,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         self._beside = _Beside()
         self.compiled = False
         self.row_optimizer: RowOptimizer
+        self.built = True
 
     def _make_shard(self, stack, seed, distribution):
         rank, size = comm.rank(), comm.size()
@@ -178,7 +179,7 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         self._beside.stamps = [
             tf.Variable(tf.zeros([self.shards[s].shape[0]], tf.int32), trainable=False)
             for s in self._sharded
-            if compiled
+            if self.compiled
         ]
 
     def plan(self, ids: tf.Tensor, *, name: str = "keys") -> ExchangePlan:

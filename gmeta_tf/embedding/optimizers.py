@@ -347,6 +347,17 @@ ROW_OPTIMIZERS = {
 }
 
 
+def require_row_optimizer(optimizer: Any) -> RowOptimizer:
+    """The optimizer; raises ValueError where it is none of rows, such as one of Keras's."""
+    if not hasattr(optimizer, "slots"):
+        names = sorted(kind.__name__ for kind in ROW_OPTIMIZERS.values())
+        raise ValueError(
+            f"row_optimizer must be one of {names}. Received: "
+            f"{optimizer!r}. Pass RowAdagrad(0.1), say."
+        )
+    return optimizer
+
+
 def _rate(
     optimizer: RowOptimizer,
     step: tf.Tensor | int,

@@ -17,6 +17,7 @@ class FirstWeights(tf.keras.layers.Layer):
 
     def __init__(self, name: str = "first_weights"):
         super().__init__(name=name, dtype=tf.keras.backend.floatx())
+        self.built = True
 
     def require_adapted(self, variables: Sequence[tf.Variable], inner_loop: InnerLoop):
         """Raises ValueError where it cannot do with the dense weights that the inner loop

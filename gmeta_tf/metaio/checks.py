@@ -14,13 +14,16 @@ from gmeta_tf.schema import Categorical, MultiHot
 NUMBER = "isfinite(TRY_CAST(TRY_CAST({column} AS DOUBLE) AS FLOAT))"
 
 
-def require_columns(names, columns):
+def require_columns(names, columns, label=""):
     """The source has every column that the schema and the order name."""
     missing = sorted(set(names) - set(columns))
     if missing:
+        remedy = "Select them in its query, or name others."
+        if missing == [label]:
+            remedy = f'Where every row is a positive, select {{{label}: "1"}}, and draw negatives.'
         raise ValueError(
             f"source must have every column of the schema. Received: {sorted(columns)}; missing "
-            f"{missing}.{nearest(missing[0], columns)} Select them in its query, or name others."
+            f"{missing}.{nearest(missing[0], columns)} {remedy}"
         )
 
 

@@ -104,9 +104,18 @@ def whole_folder(out: str, *, contents: Contents, overwrite: bool, inputs: Seque
         _replace(place, pathlib.Path(partial))
 
 
-def require_replaceable(out, contents: Contents, *, overwrite: bool, inputs: Sequence = ()):
+def require_replaceable(
+    out, contents: Contents, *, overwrite: bool, inputs: Sequence = (), name: str = "out"
+):
     """A folder may be replaced: it is not there, is empty, or, to be overwritten, is one that
     `contents.maker` made, and holds nothing else and no input. Links count as what they lead to.
+
+    Args:
+      out: the folder.
+      contents: what such folders hold.
+      overwrite: whether it may hold something.
+      inputs: local files and folders that are read meanwhile.
+      name: of the argument, for messages.
 
     Raises:
       FileExistsError: it may not.
@@ -122,15 +131,15 @@ def require_replaceable(out, contents: Contents, *, overwrite: bool, inputs: Seq
                 f"out must hold no input of this call. Received: {out}, which holds {read}. Name "
                 "another."
             )
-    _require_ours(out, _files_within(place), contents)
+    _require_ours(out, _files_within(place), contents, name=name)
     if not (place / contents.mark).is_file():
-        raise _not_ours(out, contents, f"without {contents.mark}")
+        raise _not_ours(out, contents, f"without {contents.mark}", name=name)
 
 
-def _require_ours(out, names, contents):
-    foreign = next((name for name in names if not contents.is_ours(name)), None)
+def _require_ours(out, names, contents, *, name="out"):
+    foreign = next((file for file in names if not contents.is_ours(file)), None)
     if foreign is not None:
-        raise _not_ours(out, contents, f"which holds {foreign}")
+        raise _not_ours(out, contents, f"which holds {foreign}", name=name)
 
 
 def _files_within(place) -> Iterator[str]:
@@ -145,9 +154,9 @@ def _files_within(place) -> Iterator[str]:
             yield os.path.relpath(folder, place)
 
 
-def _not_ours(out, contents, found):
+def _not_ours(out, contents, found, *, name):
     return FileExistsError(
-        f"out must be a folder that {contents.maker} made, and hold nothing else, to be "
+        f"{name} must be a folder that {contents.maker} made, and hold nothing else, to be "
         f"overwritten. Received: {out}, {found}. Name another, or remove what it holds yourself."
     )
 

@@ -6,27 +6,26 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.capacity import padded
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
-from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer
+from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer, require_row_optimizer
 from gmeta_tf.job import comm
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.losses import loss_function, of_chances, task_losses
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
+from gmeta_tf.meta.prior import LearnedStrengths
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.merged import TaskLoss
 from gmeta_tf.metrics.named import default_metrics, metrics_named, require_fitting
 from gmeta_tf.metrics.step import UNTIMED, StepClock, StepMetrics
-from gmeta_tf.models.adapted_task import AdaptedTask
+from gmeta_tf.models.adapted_task import AdaptedTask, require_labels
 from gmeta_tf.models.admission import Admission
 from gmeta_tf.models.dense_optimizer import constant_rate, require_usable, spare_from_decay
-from gmeta_tf.models.lifecycle import Lifecycle
+from gmeta_tf.models.lifecycle import Lifecycle, Measures
 from gmeta_tf.models.options import StepOptions
 from gmeta_tf.models.run_ahead import PlannedStep, once
 from gmeta_tf.models.tower_admission import build_tower
@@ -98,8 +97,10 @@ class MetaModel(Lifecycle):
         )
         self.first: FirstWeights | None = None  # where they depend on the task
         self.rates: LearnedRates | None = None  # where the inner loop learns them
+        self.prior: LearnedStrengths | None = None  # the same
         self.average = None  # of the weights over epochs (see `training.average`)
         self._planned = PlannedStep(self.embedding)
+        self.built = True
 
     def compile(
         self,
@@ -122,8 +123,8 @@ class MetaModel(Lifecycle):
 
         Args:
           optimizer: Keras optimizer of the dense weights, or its name. Its weight_decay spares
-            biases, learned rates and centres; what a callback multiplies its learning rate by
-            multiplies the rows', too, but for FTRL.
+            biases, learned rates and strengths, and centres; what a callback multiplies its
+            learning rate by multiplies the rows', too, but for FTRL.
           row_optimizer: of the embedding rows; default `RowAdagrad()`.
           inner_loop: the adaptation rule; default `InnerLoop()`.
           loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a
@@ -151,66 +152,92 @@ class MetaModel(Lifecycle):
         )
         inner_loop = inner_loop or InnerLoop()
         require_usable(optimizer, policy=self.dtype_policy.name, keras=kwargs)
+        row_optimizer = require_row_optimizer(row_optimizer or RowAdagrad())
         metrics = metrics or default_metrics(loss)
         require_fitting(metrics, loss)
         measured, of_training = metrics_named(metrics)
-        self.loss_function, self.log_odds = loss_function(loss), of_chances(loss)
-        self.options = options
+        loss_of_samples = loss_function(loss)
+        measures = Measures(
+            training=[TaskLoss(loss_of_samples), *of_training()],
+            adapted=[TaskLoss(loss_of_samples), *measured("")],
+            unadapted=measured("before_"),
+            steps=StepMetrics() if options.step_metrics else None,
+        )
+        rates, prior = self._learned_rates(inner_loop)
+        task_loop = self._loop(inner_loop, loss_of_samples, options, rates, prior)
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
-        self.rates = self._learned_rates(inner_loop)
+        # All is checked: a compilation that is refused changes nothing.
+        self.loss_function, self.log_odds = loss_of_samples, of_chances(loss)
+        self.options, self.measures, self.rates, self.prior = options, measures, rates, prior
         spare_from_decay(self.optimizer, self._not_decayed())
         self.optimizer.build(self.dense_weights)
         self._compiled_rate = constant_rate(self.optimizer)
         compiled = compiles_by_default() if options.jit_compile is None else options.jit_compile
-        self.embedding.set_row_optimizer(row_optimizer or RowAdagrad(), compiled=compiled)
+        self.embedding.set_row_optimizer(row_optimizer, compiled=compiled)
         self.admission = Admission(
             self.schema, id_dtype=self.embedding.id_dtype, probabilities=self.log_odds
         )
-        self._train_metrics = [TaskLoss(self.loss_function), *of_training()]
-        self._step_metrics = StepMetrics() if options.step_metrics else None
-        self._test_metrics = [TaskLoss(self.loss_function), *measured()]
-        self._unadapted_metrics = measured("before_")
-        self.adapt_by(inner_loop)
+        self._set_loop(task_loop)
 
     def adapt_by(self, inner_loop: InnerLoop):
         """Sets another adaptation rule, for training and evaluation from here on.
 
         Raises:
-          ValueError: the rule learns step sizes, and the model was compiled with others.
+          ValueError: the rule learns step sizes or prior strengths, and the model was compiled with
+            others.
 
         Warns where the second order passes through an operation of the tower that stops gradients.
         """
-        if self._stops and inner_loop.steps and inner_loop.second_order:
-            warnings.warn(
-                "second_order should be False with a tower that stops gradients. Received: "
-                f"{self._stops}. Layers that stop a gradient "
-                "where it is zero have a wrong second order: keep LayerNormalization in float32, "
-                "with its default axis and epsilon.",
-                stacklevel=2,
-            )
         learns = inner_loop.rates != "fixed" and inner_loop.steps > 0
         if learns and not (self.rates and self.rates.serve(inner_loop)):
             raise ValueError(
                 "inner_loop must have the rates that the model was compiled with, or fixed ones. "
                 f"Received: {inner_loop}. Compile with it."
             )
-        self.task_loop = TaskLoop(
+        learns_prior = inner_loop.learn_prior and inner_loop.steps > 0
+        if learns_prior and not (self.prior and self.prior.serve(inner_loop)):
+            raise ValueError(
+                "inner_loop must have the prior strengths that the model was compiled with, or a "
+                f"fixed one. Received: {inner_loop}. Compile with it."
+            )
+        rates, prior = self.rates if learns else None, self.prior if learns_prior else None
+        self._set_loop(self._loop(inner_loop, self.loss_function, self.options, rates, prior))
+
+    def _loop(self, inner_loop, loss, options, rates, prior):
+        if self._stops and inner_loop.steps and inner_loop.second_order:
+            warnings.warn(
+                "second_order should be False with a tower that stops gradients. Received: "
+                f"{self._stops}. Layers that stop a gradient "
+                "where it is zero have a wrong second order: keep LayerNormalization in float32, "
+                "with its default axis and epsilon.",
+                stacklevel=3,
+            )
+        return TaskLoop(
             self.tower,
             self.embedding.lookup,
             inner_loop=inner_loop,
-            loss=self.loss_function,
+            loss=loss,
             first=self.first,
-            rates=self.rates if learns else None,
-            cold_share=self.options.cold_share,
+            rates=rates,
+            prior=prior,
+            cold_share=options.cold_share,
         )
+
+    def _set_loop(self, task_loop):
+        self.task_loop = task_loop
         self.train_function = self.test_function = self.predict_function = None  # to be traced anew
 
     @property
     def dense_parts(self) -> dict[str, tf.keras.layers.Layer]:
         """What is replicated on every rank and trained by the dense optimizer: `tower`, and where
-        there are any `first`, `rates`.
+        there are any `first`, `rates`, `prior`.
         """
-        parts = {"tower": self.tower, "first": self.first, "rates": self.rates}
+        parts = {
+            "tower": self.tower,
+            "first": self.first,
+            "rates": self.rates,
+            "prior": self.prior,
+        }
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
@@ -226,17 +253,21 @@ class MetaModel(Lifecycle):
         return [variable for part in self.dense_parts.values() for variable in part.variables]
 
     def _not_decayed(self):
-        """Dense weights that are no kernels: learned rates, biases, centres."""
-        parts = [part for part in (self.rates, self.first) if part is not None]
+        """Dense weights that are no kernels: learned rates and strengths, biases, centres."""
+        parts = [part for part in (self.rates, self.prior, self.first) if part is not None]
         of_parts = [variable for part in parts for variable in part.trainable_variables]
         return of_parts + [v for v in self.tower.trainable_variables if v.shape.rank < 2]
 
     def _learned_rates(self, inner_loop):
-        if inner_loop.rates == "fixed" or not inner_loop.steps:
-            return None
-        tables = self.embedding.lookup.tables_by_position
-        return LearnedRates(
-            inner_loop, variables=inner_loop.dense_variables(self.tower), tables_by_position=tables
+        """What the inner loop learns of its steps: their rates, and the strengths of its prior."""
+        own = {
+            "variables": inner_loop.dense_variables(self.tower),
+            "tables_by_position": self.embedding.lookup.tables_by_position,
+        }
+        learns = inner_loop.steps > 0
+        return (
+            LearnedRates(inner_loop, **own) if learns and inner_loop.rates != "fixed" else None,
+            LearnedStrengths(inner_loop, **own) if learns and inner_loop.learn_prior else None,
         )
 
     def train_step(self, data):
@@ -246,14 +277,14 @@ class MetaModel(Lifecycle):
         Args:
           data: (support, query), and the ids of the next batch where they are exchanged ahead.
         """
-        clock = StepClock(self._step_metrics)
+        clock = StepClock(self.measures.steps)
         support, query, *next_ids = clock.mark(self._admitted(data))
         if self._alone:
             step = program(self._step, compiled=True)
             sent = clock.program(step(support, query))
         else:
             sent = self._step(support, query, *next_ids, clock=clock)
-        if self._step_metrics:
+        if self.measures.steps:
             clock.finish(sent, self._padding_share(support, query))
         return self.results()
 
@@ -271,7 +302,7 @@ class MetaModel(Lifecycle):
         tasks, *summed = summed[len(told) :]
         scale = self._scale(tasks, home, summed)
         self._part(self._update)(home, summed, scale, tasks, query, learned.logits)
-        if not self._step_metrics:
+        if not self.measures.steps:
             return None
         clock.mark([*self.embedding.after_update(), self.optimizer.iterations.read_value()])
         return self.embedding.bytes_sent(plan) + comm.allreduce_bytes(dense)
@@ -313,7 +344,7 @@ class MetaModel(Lifecycle):
             enabled=tasks > 0,
         )
         self._update_dense([gradient * scale for gradient in dense], enabled=tasks > 0)
-        _measure(self._train_metrics, self.admission.unpack(query), logits)
+        _measure(self.measures.training, self.admission.unpack(query), logits)
 
     def _rate_scale(self):
         """The dense learning rate over the one that the model was compiled with: what callbacks
@@ -364,7 +395,7 @@ class MetaModel(Lifecycle):
     def _score(self, rows, index, support, query):
         support, query = self.admission.unpack(support), self.admission.unpack(query)
         sets = self.embedding.lookup.gather(rows, index), index, support, query
-        for metrics, adapt in ((self._test_metrics, True), (self._unadapted_metrics, False)):
+        for metrics, adapt in ((self.measures.adapted, True), (self.measures.unadapted, False)):
             logits = self.task_loop.query_logits(*sets, training=False, adapt=adapt)
             _measure(metrics, query, logits)
 
@@ -416,7 +447,7 @@ class MetaModel(Lifecycle):
 
     def _admitted(self, data):
         """A batch as packed sets, checked unless the input pipeline has done so."""
-        support, query, *next_ids = data
+        support, query, *next_ids = data[0] if len(data) == 1 else data  # Keras's, of a pair
         if isinstance(support, dict):
             support, query = self.admission.pack(support, query, step=self.optimizer.iterations)
         return support, query, *next_ids
@@ -457,8 +488,8 @@ class MetaModel(Lifecycle):
     def forget_steps(self):
         """Forgets what was kept for a next step: its plan, and when the last one ended."""
         self._planned.clear()
-        if self._step_metrics:
-            self._step_metrics.pause()
+        if self.measures.steps:
+            self.measures.steps.pause()
 
     def look_up(self, support, query) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """The rows of both sets of a batch, by one exchange: (index, gathered) as
@@ -485,17 +516,7 @@ class MetaModel(Lifecycle):
             `Schema.pack`.
         """
         packed = self.schema.pack(support)
-        if self.schema.label not in support or not np.isfinite(packed["label"]).all():
-            raise ValueError(
-                f"support must have a finite {self.schema.label!r} for every sample. Received: "
-                f"{support.get(self.schema.label)!r}. "
-                "Leave out samples without one."
-            )
-        if self.log_odds and not ((packed["label"] >= 0) & (packed["label"] <= 1)).all():
-            raise ValueError(
-                f"{self.schema.label!r} must lie in [0, 1] for the loss. Received: "
-                f"{packed['label']}. Give clicks."
-            )
+        require_labels(support, packed, self.schema.label, probabilities=self.log_odds)
         return AdaptedTask(self, packed)
 
 

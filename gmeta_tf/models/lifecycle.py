@@ -6,25 +6,57 @@ where it is read, once behind the steps; and they are watched, so that a rank th
 for another ends the job.
 """
 
+import contextlib
+import dataclasses
 import inspect
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.job import comm
-from gmeta_tf.metrics.merged import merged_results
+from gmeta_tf.metrics.merged import MergedMetric, merged_results
+from gmeta_tf.metrics.step import StepMetrics
 from gmeta_tf.models.agreement import Agree, Agreement
 from gmeta_tf.models.beliefs import beliefs
 from gmeta_tf.models.feed import fed
+from gmeta_tf.models.keras_callbacks import usable
+from gmeta_tf.models.keras_savers import KerasSavers, require_one_rank
 from gmeta_tf.models.run_ahead import with_next_ids
 
 
-class Lifecycle(tf.keras.Model):
+@dataclasses.dataclass(frozen=True)
+class Measures:
+    """A model's metrics, kept apart so that Keras does not take their states for weights.
+
+    Attributes:
+      training: of the query sets' scores in training.
+      adapted: of the scores in evaluation.
+      unadapted: the same, before adaptation.
+      steps: of the steps themselves, if they are measured.
+    """
+
+    training: list[MergedMetric]
+    adapted: list[MergedMetric]
+    unadapted: list[MergedMetric]
+    steps: StepMetrics | None
+
+
+class Lifecycle(KerasSavers):
     """The Keras face of a meta-model; `models.base.MetaModel` has its steps.
 
     A subclass has `train_step` and `test_step`, each of which returns what `results` does, and
     `dense_variables`, `embedding`, `admission` and `options`.
+
+    Raises:
+      ValueError: within a strategy of `tf.distribute`.
     """
 
+    measures: Measures
+
     def __init__(self, name: str):
+        if tf.distribute.has_strategy():
+            raise ValueError(
+                "A meta-model must be built outside of tf.distribute. Received: "
+                f"{type(tf.distribute.get_strategy()).__name__}. Start the ranks with horovodrun."
+            )
         super().__init__(name=name)
         self._evaluating, self._initial_step = False, 0
         self.agreement = Agreement()
@@ -33,9 +65,9 @@ class Lifecycle(tf.keras.Model):
     def metrics(self):
         """Those of training, or within `evaluate` those of evaluation."""
         if self._evaluating:
-            return [*self._test_metrics, *self._unadapted_metrics]
-        of_steps = self._step_metrics.metrics if self._step_metrics else []
-        return [*self._train_metrics, *of_steps]
+            return [*self.measures.adapted, *self.measures.unadapted]
+        of_steps = self.measures.steps.metrics if self.measures.steps else []
+        return [*self.measures.training, *of_steps]
 
     def get_metrics_result(self):
         """Results over all ranks, as callbacks see them at the end of an epoch. Collective."""
@@ -49,22 +81,30 @@ class Lifecycle(tf.keras.Model):
         epoch, all ranks stop, one execution later, when they have heard of it.
 
         Args:
-          x: dataset of batches; on several ranks the ids of each next one are exchanged ahead (see
-            `run_ahead`).
+          x: dataset of batches, or arrays of one; on several ranks the ids of a dataset's next
+            batch are exchanged ahead (see `run_ahead`).
           *args: as for Keras.
           initial_step: of the first epoch, at which to begin within it; `x` begins there.
           **kwargs: as for Keras.
 
         Raises:
-          ValueError: the data set yields no batches of padded sets; or the ranks differ in what
-            they train, and how.
+          ValueError: the data set yields no batches of padded sets; a callback would lose something
+            (see `keras_callbacks`); or the ranks differ in what they train, and how.
         """
         options = inspect.signature(super().fit).bind(x, *args, **kwargs).arguments
+        if options.get("class_weight"):
+            raise ValueError(
+                f"class_weight must be left out. Received: {options['class_weight']}. Weigh "
+                "samples within the loss of `compile`."
+            )
+        options["callbacks"] = usable(options.get("callbacks"), averaged=bool(self.average))
+        _require_data(x)
+        _require_data(options.get("validation_data"))
         self._begin_alike(options | {"initial_step": initial_step})
         self.forget_steps()
         self.agreement.reset()
         if comm.size() > 1:
-            options["callbacks"] = _with_agreement(options.get("callbacks"))
+            options["callbacks"] = _with_agreement(options["callbacks"])
         if isinstance(x, tf.data.Dataset):
             options["x"] = self._fed(
                 x, step=int(self.optimizer.iterations), then=self._with_next_ids
@@ -96,7 +136,9 @@ class Lifecycle(tf.keras.Model):
                 variable.assign(value)
 
     def _maybe_load_initial_counters_from_ckpt(self, steps_per_epoch, initial_epoch):
-        """Where `fit` begins; Keras has an argument for the epoch only."""
+        """Where `fit` begins. Keras asks here, and nowhere else, at which step of the first epoch:
+        its `fit` has an argument for the epoch only, and its steps are counted within.
+        """
         if self._initial_step:
             return initial_epoch, self._initial_step
         return super()._maybe_load_initial_counters_from_ckpt(steps_per_epoch, initial_epoch)
@@ -105,16 +147,34 @@ class Lifecycle(tf.keras.Model):
         """As Keras's; results are over all ranks' data, `before_…` those without adaptation.
         Collective.
         """
-        self._evaluating = True
-        if self._step_metrics:
-            self._step_metrics.pause()
-        try:
+        _require_data(x)
+        if self.measures.steps:
+            self.measures.steps.pause()
+        with self._evaluation():
             return super().evaluate(self._fed(x), *args, **kwargs)
+
+    @contextlib.contextmanager
+    def _evaluation(self):
+        self._evaluating = True
+        try:
+            yield
         finally:
             self._evaluating = False
 
+    def train_on_batch(self, *args, **kwargs):
+        """As Keras's. In jobs of one rank."""
+        require_one_rank("train_on_batch", "Use fit, whose ranks begin alike")
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        """As Keras's. In jobs of one rank."""
+        require_one_rank("test_on_batch", "Use evaluate, whose results are of all ranks' data")
+        with self._evaluation():
+            return super().test_on_batch(*args, **kwargs)
+
     def predict(self, x=None, *args, **kwargs):
         """As Keras's: [tasks, query samples] logits after adaptation. Collective."""
+        _require_data(x)
         return super().predict(self._fed(x), *args, **kwargs)
 
     def _fed(self, x, **options):
@@ -173,7 +233,7 @@ class Lifecycle(tf.keras.Model):
             def body(number):
                 step(next(iterator))
                 counter.assign_add(1)
-                return number + 1
+                return [number + 1]
 
             # int32, which TensorFlow keeps in the host's memory: so the loop waits for nothing.
             count = tf.cast(self._steps_per_execution, tf.int32)
@@ -190,7 +250,16 @@ def _with_agreement(callbacks):
         if not any(isinstance(callback, Agree) for callback in callbacks.callbacks):
             callbacks.append(Agree())
         return callbacks
-    return [*tf.nest.flatten(callbacks or []), Agree()]
+    return [*callbacks, Agree()]
+
+
+def _require_data(x):
+    if not (x is None or isinstance(x, tf.data.Dataset | dict | tuple | list)):
+        raise ValueError(
+            "data must be a tf.data.Dataset of batches (support, query), or arrays of one batch. "
+            f"Received: {type(x).__name__}. Make a dataset of it by from_generator, with an "
+            "output_signature that has the sets' sizes."
+        )
 
 
 def _watched(name, function):

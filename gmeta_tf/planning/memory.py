@@ -19,7 +19,7 @@ from gmeta_tf.planning.job import SLOTS, Job
 from gmeta_tf.planning.tower import Op, parameters
 from gmeta_tf.planning.traffic import allreduce_values
 
-FLOAT = 4  # bytes
+FLOAT, STAMP = 4, 4  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Memory:
     Attributes:
       rows: of its shards and of replicated tables.
       row_slots: the row optimizer's.
+      stamps: beside sharded rows, where steps are compiled programs, as on GPUs (see
+        `embedding.distinct`).
       dense: dense weights and the outer optimizer's slots.
       activations: of the tasks at once, at their most.
       buffers: of the exchange and the all-reduce.
@@ -36,6 +38,7 @@ class Memory:
 
     rows: float
     row_slots: float
+    stamps: float
     dense: float
     activations: float
     buffers: float
@@ -57,6 +60,7 @@ def memory(job: Job, *, ranks: int) -> Memory:
     return Memory(
         rows=FLOAT * sum(rows * table.dim for rows, table in held),
         row_slots=FLOAT * sum(rows * table.slot_values(job.row_optimizer) for rows, table in held),
+        stamps=STAMP * sum(rows for rows, table in held if not job.replicated(table)),
         dense=FLOAT * parameters(job.tower) * (1 + SLOTS[job.optimizer]),
         activations=FLOAT * min(job.tasks, job.task_chunk or job.tasks) * task_activations(job),
         buffers=FLOAT * (2 * wanted + transit + parameters(job.tower)),

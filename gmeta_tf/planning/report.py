@@ -90,7 +90,7 @@ def _tables(forecast):
 
 
 def _memory(forecasts):
-    names = ("rows", "row_slots", "dense", "activations", "buffers", "total")
+    names = ("rows", "row_slots", "stamps", "dense", "activations", "buffers", "total")
     made = _table(
         "cluster", "ranks", *map(_words, names), "device", "fits", title="Memory of a rank, MiB"
     )

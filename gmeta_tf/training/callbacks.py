@@ -129,6 +129,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         """Saves, and stops there if any rank wishes to. Collective: the logs are merged over ranks,
         so every rank takes the same branch.
         """
+        # What stands behind this callback may still decide, so that `Agree` asks once more.
         stops = self.model.agreement.at_epoch_end(self.model)
         value = logs.get(self.monitor)
         better = value is not None and (

@@ -61,7 +61,7 @@ def support_curve(
     model: MetaModel,
     *,
     partition: str,
-    sizes: tuple[int, ...] = SUPPORT_SIZES,
+    sizes: Sequence[int] = SUPPORT_SIZES,
 ) -> dict[int, dict]:
     """Metrics after adaptation to the last so many support samples: size -> metric -> value.
     Collective.
@@ -69,7 +69,7 @@ def support_curve(
     A task of fewer samples adapts to all that it has; sizes beyond those of any task are left out.
     """
     largest = reader(experiment, partition).support_size
-    curve, sizes = {}, tuple(size for size in sizes if size <= largest)
+    curve, sizes = {}, sorted({size for size in sizes if size <= largest})
     with steps(len(sizes), "curve by support size") as step:
         for size in sizes:
             step(f"{size} samples")

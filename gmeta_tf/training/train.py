@@ -11,18 +11,38 @@ from rich.console import Console
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.job import comm
 from gmeta_tf.job.report import EARLIER_REPORT, REPORT
+from gmeta_tf.metaio.folder import Contents, require_replaceable
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.metrics.named import MONITORED
 from gmeta_tf.training import checkpoint, durable
 from gmeta_tf.training.average import AverageWeights
 from gmeta_tf.training.callbacks import Checkpoints
-from gmeta_tf.training.experiment import CHECKPOINTS, Experiment, build_model, placement_table
+from gmeta_tf.training.experiment import (
+    CHECKPOINTS,
+    DIGEST,
+    Experiment,
+    build_model,
+    placement_table,
+)
 from gmeta_tf.training.finite import RequireFinite
 from gmeta_tf.training.profile import Profile
 from gmeta_tf.training.progress import Progress
 from gmeta_tf.training.run_folder import locked, only_writer, require_mounted
+from gmeta_tf.training.untrained import untrained_tables
 
+HISTORY = "history.csv"
+RUN = Contents(
+    "gmeta train",
+    "config.yaml",
+    (
+        *(DIGEST, "train.json", HISTORY, "metrics.json", "metrics_*.json", "support_curve.*"),
+        *("picture.png", REPORT, EARLIER_REPORT, ".*.new"),
+        *(name for folder in ("tensorboard", "profile") for name in (folder, f"{folder}/*")),
+        CHECKPOINTS,
+        *(f"{CHECKPOINTS}/{name}" for name in ("last", "best", "step-*", ".*")),
+    ),
+)  # and what gmeta evaluate leaves there
 CACHED_SAMPLES = 1_000_000  # of validation, at most, that a rank keeps in memory
 
 
@@ -74,14 +94,10 @@ def remove_run(run: pathlib.Path):
     """Removes the folder of a run that no job writes into.
 
     Raises:
-      FileExistsError: it is something else.
+      FileExistsError: it holds something else.
       ValueError: another job writes into it.
     """
-    if not (run / "config.yaml").exists():
-        raise FileExistsError(
-            f"run must be the folder of a run to overwrite. Received: {run}, without "
-            "config.yaml. Name another."
-        )
+    require_replaceable(run, RUN, overwrite=True, name="run")
     with locked(run / CHECKPOINTS):
         shutil.rmtree(run)
 
@@ -142,6 +158,9 @@ def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
         resume=found,
         position=position,
     )
+    if found and comm.rank() == 0:
+        print(f"{run}: {_told(saving.position, found)}")
+        drop_epochs(run / HISTORY, saving.position["epoch"])
     if not saving.position["finished"]:
         saving.fit(
             model,
@@ -157,19 +176,54 @@ def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
             ],
             verbose=0,
         )
+        untrained = untrained_tables(model, data.manifest)
+        if untrained and comm.rank() == 0:
+            print(untrained_note(untrained), flush=True)
     return saving
+
+
+def _told(position, found) -> str:
+    """Where a run goes on."""
+    if position["finished"]:
+        return f"is finished, with {position['epoch']} epochs"
+    step = f", step {position['step']}" if position["step"] else ""
+    return f"goes on from epoch {position['epoch'] + 1}{step} ({found.name})"
+
+
+def drop_epochs(history: pathlib.Path, first: int):
+    """Drops the rows of epochs that a checkpoint does not have: a run that ended between a row and
+    its checkpoint, or goes on from its best epoch, has them again.
+
+    Args:
+      history: CSV file whose first column is the epoch; a last row that is not whole goes, too.
+      first: of the epochs to drop.
+    """
+    if not history.exists():
+        return
+    head, *rows = history.read_text().splitlines(keepends=True) or [""]
+
+    def stays(row):
+        epoch = row.split(",")[0]
+        return row.endswith("\n") and epoch.isdigit() and int(epoch) < first
+
+    durable.replace_text(history, "".join([head, *filter(stays, rows)]))
+
+
+def untrained_note(tables) -> str:
+    """What is told of tables whose values all were known in training."""
+    rates = ", ".join(f"{name}: 0.2" for name in tables)
+    return (
+        f"note: no training task had a value out of vocabulary of {', '.join(tables)}: new values "
+        f"are scored by rows that were never trained. Hide some in training: cold_rates {{{rates}}}"
+    )
 
 
 def _summary(run, position):
     """`ranks`, `train_seconds`, `samples_per_second` (but for the first epoch, which traces) and
     `epochs` of a whole run.
     """
-    with (run / "history.csv").open() as file:  # a resumed epoch may stand in it twice
-        rates = list(
-            {
-                row["epoch"]: float(row["samples_per_second"]) for row in csv.DictReader(file)
-            }.values()
-        )
+    with (run / HISTORY).open() as file:
+        rates = [float(row["samples_per_second"]) for row in csv.DictReader(file)]
     return {
         "ranks": comm.size(),
         "train_seconds": round(position["seconds"], 2),
@@ -185,6 +239,6 @@ def _loggers(run, *, resume, profile):
         return profiles
     return [
         *profiles,
-        tf.keras.callbacks.CSVLogger(str(run / "history.csv"), append=resume),
+        tf.keras.callbacks.CSVLogger(str(run / HISTORY), append=resume),
         tf.keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False),
     ]

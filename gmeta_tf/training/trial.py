@@ -8,7 +8,7 @@ import jsonargparse
 
 from gmeta_tf import configs, plain_yaml
 from gmeta_tf.job import comm
-from gmeta_tf.training.experiment import DIGEST, Experiment, training_data
+from gmeta_tf.training.experiment import DIGEST, PLACES, Experiment, training_data
 from gmeta_tf.training.train import remove_run, train
 
 
@@ -72,5 +72,5 @@ def finished(experiment: Experiment, *, digest: str, but: Iterable[str] = ()) ->
     run = pathlib.Path(experiment.run)
     if not (run / "train.json").exists() or (run / DIGEST).read_text().strip() != digest:
         return False
-    own = {name: getattr(experiment, name) for name in but}
+    own = {name: getattr(experiment, name) for name in (*but, *PLACES)}
     return dataclasses.replace(Experiment.load(run), **own) == experiment

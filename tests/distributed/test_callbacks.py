@@ -21,7 +21,7 @@ def gathered(values):
     return rows.numpy()
 
 
-def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny):
+def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny, tmp_path):
     own = {"global_batch_tasks": 8, "rank": rank, "size": size, "seed": 3}
     data, validation = Reader(tiny, "train", **own), Reader(tiny, "validation", **own)
     tf.keras.utils.set_random_seed(1 + rank)  # the ranks start from other weights; rank 0's count
@@ -32,13 +32,17 @@ def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny):
         inner_loop=InnerLoop(1, 0.3),
     )
     slower = tf.keras.callbacks.ReduceLROnPlateau("val_logloss", factor=0.5, patience=1)
-    stop = tf.keras.callbacks.EarlyStopping("val_logloss", patience=2, restore_best_weights=False)
+    stop = tf.keras.callbacks.EarlyStopping("val_logloss", patience=2, restore_best_weights=True)
+    log, shards = tf.keras.callbacks.CSVLogger(tmp_path / "log.csv"), []
+    keep = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: shards.append(model.embedding.shards[0].numpy())
+    )
     history = model.fit(
         data.stream(),
         steps_per_epoch=data.steps_per_epoch,
         epochs=EPOCHS,
         validation_data=validation.dataset(),
-        callbacks=[slower, stop],
+        callbacks=[slower, log, keep, stop],
         verbose=0,
     )
     logs = [
@@ -54,10 +58,12 @@ def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny):
         0 < stop.stopped_epoch < EPOCHS - 1
     )  # labels are random: the model learns them by heart, and validation worsens
     assert rate < LEARNING_RATE
+    np.testing.assert_array_equal(model.embedding.shards[0], shards[stop.best_epoch])
+    assert (tmp_path / "log.csv").exists() == (rank == 0)
     alone = gathered(
         [
             float(metric.result())
-            for metric in model._test_metrics
+            for metric in model.measures.adapted
             if metric.name in ("loss", "logloss")
         ]
     )

@@ -192,6 +192,15 @@ def test_updates_equal_the_dense_rule_on_touched_rows(dim, optimizer, placement)
         np.testing.assert_allclose(rows, tables[name], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("wire", ["float16", "bfloat16"])
+def test_small_gradients_come_home(wire):
+    embedding = make(4, RowSGD(1.0), placement=PLACEMENTS[0], wire_dtype=wire)
+    plan = embedding.plan(tf.constant(ids_of(0)))
+    small = [tf.fill(tf.shape(rows), 1e-10) for rows in embedding.fetch(plan)]
+    for gradients in embedding.summed(embedding.send_home(plan, tuple(small))):
+        np.testing.assert_allclose(gradients.values, size * 1e-10, rtol=0.01)
+
+
 def test_nothing_moves_where_no_task_counts():
     embedding = make(4, placement={"tiny": "replicated"})
     updated(embedding, ids_of(rank), tf.constant(0.0))

@@ -70,7 +70,7 @@ class Side:
     """A table joined to the interactions, such as users or items.
 
     Attributes:
-      files: of the table.
+      files: of the table; in Python also a table in memory.
       on: column of both, compared as text.
       duplicates: rows of one value of `on`: "refuse" them, or take the "first" or the "last".
     """
@@ -78,3 +78,9 @@ class Side:
     files: Files
     on: str
     duplicates: Literal["refuse", "first", "last"] = "refuse"
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        own = isinstance(self.files, Files)
+        return ", ".join(self.files.paths) if own else f"the side table on {self.on}"

@@ -11,6 +11,7 @@ from typing import IO
 import pyarrow
 
 PEEK = 1 << 16  # bytes of a file that are looked at
+CHUNK = 1 << 22  # bytes to read at a time
 FOREIGN = {  # how files of other programs begin
     b"\xd0\xcf\x11\xe0": "an old Excel or Office file",
     b"BZh": "a bzip2 file",
@@ -107,6 +108,24 @@ def opened(file: str, compression: str) -> IO[bytes]:
     if compression == "zstd":
         return pyarrow.CompressedInputStream(pyarrow.OSFile(file), "zstd")
     return open(file, "rb")
+
+
+def require_whole(file: str, form: Form):
+    """A zstd stream has its end, of which the engine says nothing.
+
+    Raises:
+      ValueError: it is cut.
+    """
+    if form.compression != "zstd":
+        return
+    try:
+        with opened(file, form.compression) as raw:
+            while raw.read(CHUNK):
+                pass
+    except OSError as error:
+        raise ValueError(
+            f"source must be whole. Received: {file}, which ends early ({error}). Fetch it again."
+        ) from None
 
 
 def ends_unfinished(file: str, form: Form) -> bool:

@@ -43,6 +43,14 @@ def matching(path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def existing(folder, name: str) -> str:
+    """The path of a file of a folder, which may be compressed; as it is called where there is
+    none.
+    """
+    paths = [os.path.join(str(folder), name + suffix) for suffix in ("", ".gz", ".zst")]
+    return next(filter(os.path.exists, paths), paths[0])
+
+
 def _alternatives(path) -> list[str]:
     """A path with braces, such as {a,b}.csv, spelled out."""
     found = BRACES.match(path)

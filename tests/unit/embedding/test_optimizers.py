@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.embedding.optimizers import RowAdagrad, RowAdam, RowFTRL, RowSGD, RowwiseAdagrad, Slot
+from gmeta_tf.embedding.optimizers import (
+    RowAdagrad,
+    RowAdam,
+    RowFTRL,
+    RowSGD,
+    RowwiseAdagrad,
+    Slot,
+    require_row_optimizer,
+)
 
 START = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [0.1, 0.3]]
 OPTIMIZERS = [
@@ -330,3 +338,11 @@ def test_values_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011  compared whole below
         make()
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("other", ["adagrad", tf.keras.optimizers.Adagrad(), 0.1])
+def test_an_optimizer_of_something_else_is_refused(other):
+    with pytest.raises(
+        ValueError, match=r"row_optimizer must be one of \['RowAdagrad', .*Pass Row"
+    ):
+        require_row_optimizer(other)

@@ -40,6 +40,12 @@ def test_one_adapted_task_scores_as_in_a_batch(tiny):
         )
     model.adapt_by(InnerLoop(1, 0.3, adapt="head"))  # what is adapted stays so
     np.testing.assert_allclose(adapted.predict(asked), logits[task][there], rtol=1e-4, atol=1e-6)
+    model.optimizer.iterations.assign_add(1)
+    with pytest.raises(
+        ValueError,
+        match=r"^An adapted task must be of the model as it is. Received: a model in step 1, adapte",
+    ):
+        adapted.predict(asked)
 
 
 def test_a_new_task_must_have_labels_to_adapt_to(tiny):

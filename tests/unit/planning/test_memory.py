@@ -1,5 +1,7 @@
 """Memory of a rank, by hand and against the variables of a real model."""
 
+import dataclasses
+
 import pytest
 
 import gmeta_tf as gm
@@ -34,7 +36,7 @@ def nbytes(variables):
 def test_rows_and_slots_are_those_of_a_real_model(row_optimizer, ranks, monkeypatch):
     monkeypatch.setattr(comm, "size", lambda: ranks)  # seen from rank 0
     model = gm.MetaModel(SCHEMA, gm.DLRM(8, bottom=(4,), top=(16, 5)), embedding_dim=8)
-    model.compile("adam", row_optimizer=ROW_OPTIMIZERS[row_optimizer])
+    model.compile("adam", row_optimizer=ROW_OPTIMIZERS[row_optimizer], jit_compile=True)
     job = make_job(
         SCHEMA,
         tower="dlrm",
@@ -52,6 +54,7 @@ def test_rows_and_slots_are_those_of_a_real_model(row_optimizer, ranks, monkeypa
     assert planned.row_slots == nbytes(
         variable for slots in model.embedding.slots for variable in slots
     )
+    assert planned.stamps == nbytes(model.embedding._beside.stamps)
     moments = [
         variable for variable in model.optimizer.variables if variable.shape.rank
     ]  # but for counters
@@ -75,13 +78,11 @@ def test_what_a_step_holds_by_hand():
     planned = memory(job, ranks=2)
     assert planned.activations == 4 * 10 * task_activations(job)
     assert planned.rows == 4 * 4 * 5 * 10**8
+    assert planned.stamps == 4 * 5 * 10**8
     # 60 distinct rows and their gradients, both in transit; the all-reduced message and its sum;
     # dense gradients
     assert planned.buffers == pytest.approx(4 * (2 * 60 * 4 + 2 * (60 * 4 + 51 + 1) + 51))
-    assert (
-        planned.total
-        == planned.rows + planned.row_slots + planned.dense + planned.activations + planned.buffers
-    )
+    assert planned.total == sum(dataclasses.astuple(planned))
 
 
 def test_chunks_bound_the_activations():

@@ -10,7 +10,7 @@ import pytest
 
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training.experiment import CHECKPOINTS, Experiment
-from gmeta_tf.training.train import open_run, takes_reports
+from gmeta_tf.training.train import drop_epochs, open_run, takes_reports
 
 HOW = {"resume": False, "overwrite": False}
 
@@ -56,7 +56,7 @@ def test_a_run_that_stands_is_replaced_or_resumed_if_told(run, manifest):
             ".",
             {"overwrite": True},
             FileExistsError,
-            "run must be the folder of a run to overwrite. Received: .*, without config.yaml",
+            "run must be a folder that gmeta train made, and hold nothing else, .*which holds run/",
         ),
         ("run/config.yaml", {}, NotADirectoryError, "run must be a folder. .*config.yaml, a file"),
         ("none", {"resume": True}, FileNotFoundError, "run must be the folder of a training."),
@@ -68,8 +68,53 @@ def test_what_is_no_run_is_refused_and_kept(run, manifest, tmp_path, folder, how
     assert Experiment.load(run.run) == run
 
 
+@pytest.mark.parametrize("foreign", ["notes.txt", "checkpoints/notes.txt", "mine/x", "deeper"])
+def test_a_run_that_holds_anything_else_is_not_overwritten(run, manifest, foreign):
+    path = pathlib.Path(run.run) / foreign
+    if path.suffix or path.name == "x":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    else:
+        path.mkdir()
+    with pytest.raises(FileExistsError, match=f"^run must be a folder .*which holds {foreign}"):
+        open_run(run, manifest, resume=False, overwrite=True)
+    assert path.exists()
+
+
+def test_a_run_that_was_moved_goes_on(run, manifest):
+    moved = pathlib.Path(run.run).rename(pathlib.Path(run.run).with_name("moved"))
+    there = dataclasses.replace(run, run=str(moved), data="elsewhere")
+    open_run(there, manifest, resume=True, overwrite=False)
+    assert Experiment.load(moved) == there
+
+
+@pytest.mark.parametrize(
+    ("rows", "first", "left"),
+    [
+        ("0,1\n1,2\n2,3\n", 2, "0,1\n1,2\n"),  # ended between a row and its checkpoint
+        ("0,1\n1,2\n", 2, "0,1\n1,2\n"),
+        ("0,1\n1,2\n2,", 2, "0,1\n1,2\n"),  # within a row
+        ("0,1\n1,2", 2, "0,1\n"),
+        ("0,1\n", 0, ""),
+    ],
+)
+def test_epochs_that_a_checkpoint_does_not_have_are_dropped(tmp_path, rows, first, left):
+    history = tmp_path / "history.csv"
+    drop_epochs(history, first)  # there is none
+    history.write_text(f"epoch,loss\n{rows}")
+    drop_epochs(history, first)
+    assert history.read_text() == f"epoch,loss\n{left}"
+    history.write_text("")
+    drop_epochs(history, first)
+    assert history.read_text() == ""
+
+
 def test_a_run_of_another_configuration_or_data_is_not_resumed(run, manifest):
-    with pytest.raises(ValueError, match="configuration must be that of the run to resume"):
+    with pytest.raises(
+        ValueError,
+        match=r"configuration must be that of the run to resume, but for .*Received: "
+        r"top=\(3,\), which was \(.*\). Give the same",
+    ):
         open_run(dataclasses.replace(run, top=(3,)), manifest, resume=True, overwrite=False)
     other = dataclasses.replace(manifest, partitions={})
     assert other.digest != manifest.digest

@@ -1,5 +1,7 @@
 """An experiment is trained unless its folder holds it."""
 
+import dataclasses
+
 import pytest
 
 from gmeta_tf.metaio.manifest import Manifest
@@ -18,11 +20,13 @@ def test_what_is_finished(tiny, tmp_path):
     assert not finished(experiment, digest="other data")
     assert not finished(other, digest=manifest.digest)
     assert finished(other, digest=manifest.digest, but=("inner_lr",))
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    assert finished(dataclasses.replace(experiment, run=str(moved)), digest=manifest.digest)
 
 
 def test_a_folder_of_something_else_is_left_alone(tiny, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(FileExistsError, match=r"^run must be the folder of a run to overwrite"):
+    with pytest.raises(FileExistsError, match=r"^run must be a folder that gmeta train made, and"):
         train_unless_done(Experiment(data=str(tiny), run=str(tmp_path), global_batch_tasks=8))
     assert (tmp_path / "letter.txt").exists()
 
