@@ -1,5 +1,7 @@
 """`gmeta evaluate`: what its table shows."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from gmeta_tf.cli import evaluate
@@ -70,3 +72,21 @@ def test_what_cannot_be_ranked_is_refused(tiny, arguments, message, monkeypatch)
     monkeypatch.setattr(evaluate, "item_of", lambda _: None if arguments == ["all"] else "item")
     with pytest.raises(ValueError, match=message):
         ranking_of(tiny, *arguments)
+
+
+def test_the_table_of_items_tells_what_was_ranked(capsys):
+    rows = {
+        "meta_after": {
+            "items_tasks": 7.0,
+            "items_hit_rate_at_3": 0.5,
+            "items_recall_at_3": 0.25,
+            "items_ndcg_at_3": 0.125,
+            "items_mrr_at_3": 0.0625,
+        }
+    }
+    items = SimpleNamespace(items=range(2000), of_task={"age"})
+    for sample, told in ((None, "all 2,000 items"), (10, "10 of 2,000 items")):
+        evaluate.show_items(rows, ItemRanking("item", k=(3,), sample=sample), items, partition="x")
+        printed = capsys.readouterr().out
+        for part in ("x: 7 tasks", told, "hit rate@3", "MRR@3", "0.1250", "of the task: age;"):
+            assert part in printed
