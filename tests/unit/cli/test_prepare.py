@@ -132,7 +132,7 @@ lanes: 1
         (["--like", "s3://b/x"], "paths must be of a file system that is there"),
         (["--where", "nowhere > 1"], "source must have the columns"),
         (["--negatives.item", "item"], "above 0 in one. Received: support=0, query=0"),
-        (["--negatives", "{query: 4}"], "arguments are required: item"),
+        (["--negatives", "{query: 4}"], "item must be given. Received: none"),
         ({"negatives": {"item": "shop", "query": 4}}, "negatives.item must be a categorical"),
         (
             {"negatives": {"item": "item", "popularty": 1}},
