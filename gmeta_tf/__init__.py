@@ -9,6 +9,7 @@ from gmeta_tf.job import comm
 from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.metaio.prepare_table import prepare
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.models.cbml import CBML
@@ -44,4 +45,5 @@ __all__ = [
     "WideDeep",
     "__version__",
     "comm",
+    "prepare",
 ]

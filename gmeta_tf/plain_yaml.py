@@ -3,6 +3,7 @@ is due; a key that stands twice is refused. Whoever reads a value turns it into 
 """
 
 import difflib
+import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -48,6 +49,20 @@ def load(text: str) -> Any:
     except yaml.YAMLError as error:
         said = " ".join(str(error).split())
         raise ValueError(f"text must be YAML. Received: {said}. Mend it.") from None
+
+
+def read(path: pathlib.Path) -> Any:
+    """What a file of YAML holds.
+
+    Raises:
+      ValueError: as `load`, or it is no text in UTF-8; with the file's name.
+    """
+    try:
+        return load(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError(f"files must be UTF-8. Received: {path}. Convert it.") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -291,7 +291,7 @@ class Schema:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in plain:
             if name not in known:
-                raise _no_schema(f"an unknown entry {name!r}.{nearest(name, known)}".rstrip("."))
+                raise _no_schema(f"an unknown entry {name!r}.{nearest(name, known)}")
         missing = [name for name in ("task", "label", "features") if not plain.get(name)]
         if missing:
             raise _no_schema(f"none for {', '.join(missing)}")
@@ -335,7 +335,7 @@ class Schema:
 def _no_schema(received):
     return ValueError(
         "schema must have task, label, features and at most tables. Received: "
-        f"{received}. Mend these entries."
+        f"{received.removesuffix('.')}{'' if received.endswith('?') else '.'} Mend these entries."
     )
 
 
@@ -387,7 +387,7 @@ def _feature(entry: Mapping[str, Any]) -> Feature:
     for name in fields:
         if name not in known:
             near = nearest(name, known)
-            raise _no_schema(f"an unknown entry {name!r} of feature {entry}.{near}".rstrip("."))
+            raise _no_schema(f"an unknown entry {name!r} of feature {entry}.{near}")
     for field in own:
         if field.default is dataclasses.MISSING and field.name not in fields:
             raise _no_schema(f"feature {entry}, without {field.name}")

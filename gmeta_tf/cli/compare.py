@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gmeta_tf import configs
-from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.cli.describe import listed, parser_of
+from gmeta_tf.cli.errors import told
 from gmeta_tf.cli.evaluate import NAMES, NONE, SHOWN, shown, title
 from gmeta_tf.cli.train import COMMON
 from gmeta_tf.job import comm
@@ -58,7 +59,7 @@ def parser() -> jsonargparse.ArgumentParser:
         "--item", type=str | None, help="feature of the baselines, as for gmeta evaluate"
     )
     made.add_argument("--baselines", type=bool, default=True, help="score the baselines as well")
-    made.add_argument("--k", type=list[int], default=[], help="how many of a ranking count")
+    made.add_argument("--k", type=list[int] | int, default=[], help="how many of a ranking count")
     made.add_class_arguments(Experiment)
     unshown = ("resume", "overwrite", "seed", "adapt", "inner_lr", "inner_steps")
     made.show_first(*OWN, *(name for name in COMMON if name not in unshown))
@@ -73,12 +74,14 @@ def run(options: jsonargparse.Namespace):
     """
     given = vars(options).copy()
     own = jsonargparse.Namespace({name: given.pop(name) for name in OWN})
+    own.k = listed(own.k)
     if own.seeds < 1:
         raise ValueError(f"seeds must be at least 1. Received: seeds={own.seeds}. Leave it out.")
     files = methods_of(own.methods)
     with comm.session():
         base = Experiment(**given)
         manifest, left_out = Manifest.load(base.data), {}
+        reader(base, own.partition)  # which refuses before anything is trained
         measured_by = base.measured_by
         measured = metrics_at(measured_by, own.k)
         rows = _baselines(base, own, measured) if own.baselines else {}
@@ -86,7 +89,7 @@ def run(options: jsonargparse.Namespace):
             try:
                 method = fitted_to(base, options_of(file), manifest)
             except (ValueError, jsonargparse.ArgumentError) as error:
-                left_out[name] = " ".join(str(error).split())
+                left_out[name] = told(error)
                 _say(f"{name}: left out: {left_out[name]}")
                 continue
             seeds = [at_seed(method, name, base.seed + i) for i in range(own.seeds)]

@@ -18,8 +18,35 @@ BY_NAME = ("--config", "--experiment", "--space")  # options whose files may shi
 NONE = (ValueError,)
 set_loader(MODE, plain_yaml.load, exceptions=NONE)
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"} | {
-    "tuple": "a list, such as [a, b]"
+    "tuple": "a list, such as [a, b]",
+    "list": "a list, such as [a, b]",
+    "dict": "a mapping, such as {name: value}",
+    "collections.abc.Mapping": "a mapping, such as {name: value}",
 }
+SAID = (  # what jsonargparse says of a wrong option, and a sentence that says it
+    (r'expected "(\w+)" to be one of \{(.*)\}, but', "{0} must be one of {1}. Received: none."),
+    (r"arguments are required: (.*)", "{0} must be given. Received: none."),
+    (
+        r'key "([^"]*)":\s+Expected a tuple with (\d+) elements. Got value: (.*)',
+        "{0} must be a list of {1}. Received: {2}. Give as many.",
+    ),
+    (
+        r'key "([^"]*)":\s+Expected a typing.Literal\[(.*)\]. Got value: (.*)',
+        "{0} must be one of {1}. Received: {2!r}. Choose one.",
+    ),
+    (
+        r'key "([^"]*)":\s+Unable to load config [\'"](.*)[\'"]',
+        "{0} must be a mapping, such as {{name: value}}. Received: {1!r}. Give its entries.",
+    ),
+    (
+        r'key "([^"]*)"(?s:.*)Expected a dot import path string: (.*)',
+        "{0} must hold mappings, such as {{name: {{option: value}}}}. Received: {1!r}. Mend it.",
+    ),
+    (
+        r"Unexpected config: (.*)",
+        "config must be YAML of option: value. Received: {0!r}. Mend the file.",
+    ),
+)
 
 
 class _Format(argparse.RawDescriptionHelpFormatter, jsonargparse.DefaultHelpFormatter):
@@ -92,7 +119,10 @@ class Parser(jsonargparse.ArgumentParser):
             args = found_by_name(args)
         except FileNotFoundError as error:
             self.error(str(error))
-        return super().parse_args(args, namespace, **options)
+        try:
+            return super().parse_args(args, namespace, **options)
+        except UnicodeDecodeError:  # which does not say of which file
+            self.error("config must be a text in UTF-8. Received: another. Convert the file.")
 
     def parsed(self, arguments) -> jsonargparse.Namespace:
         """The options, with the objects that they describe."""
@@ -114,6 +144,11 @@ def parser_of(module_doc: str | None) -> Parser:
     return Parser(description=module_doc)
 
 
+def listed(value) -> list:
+    """What an option of a list, or of one of its values, holds."""
+    return value if isinstance(value, list) else [value]
+
+
 def found_by_name(arguments: Sequence[str]) -> list[str]:
     """Arguments in which the files of `BY_NAME` are paths.
 
@@ -124,9 +159,9 @@ def found_by_name(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         name, given, value = argument.partition("=")
         if option in BY_NAME and not argument.startswith("-"):
-            argument = str(configs.find(argument))
+            argument = str(configs.find(argument, option=option.lstrip("-")))
         elif given and name in BY_NAME:
-            argument = f"{name}={configs.find(value)}"
+            argument = f"{name}={configs.find(value, option=name.lstrip('-'))}"
         option = argument if argument.startswith("-") else ""
         made.append(argument)
     return made
@@ -142,7 +177,10 @@ def names_of(parser) -> list[str]:
     names = []
     for action in parser._actions:
         names += [option.lstrip("-") for option in action.option_strings]
-        names += _fields_of(getattr(action, "_typehint", None))
+        if action.dest.endswith("help"):
+            continue
+        within = _fields_of(getattr(action, "_typehint", None))
+        names += [f"{action.dest}.{name}" for name in within]
         if isinstance(action.choices, dict):
             names += list(action.choices)
     return names
@@ -152,7 +190,8 @@ def _fields_of(kind) -> list[str]:
     """The fields of the dataclasses in a type."""
     if dataclasses.is_dataclass(kind):
         own = typing.get_type_hints(kind)
-        return [name for field in own for name in [field, *_fields_of(own[field])]]
+        below = {field: _fields_of(kind) for field, kind in own.items()}
+        return [n for f in own for n in [f, *(f"{f}.{name}" for name in below[f])]]
     return [name for part in typing.get_args(kind) for name in _fields_of(part)]
 
 
@@ -161,7 +200,10 @@ def sentence(message: str, known: Iterable[str]) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines() if line.strip()]
     own = [line for line in lines if "Received: " in line]
     if own:
-        return own[0]
+        return own[0].removeprefix("Problems parsing config: ")
+    for pattern, made in SAID:
+        if found := re.search(pattern, message):
+            return made.format(*found.groups())
     unknown = re.search(
         r"unrecognized arguments: (\S+)|(?:Option|[Kk]ey|nested key) '([^']*)' is not (?:accepted|"
         r"expected)|does not accept (?:nested key|option) '([^']*)'",
@@ -170,22 +212,34 @@ def sentence(message: str, known: Iterable[str]) -> str:
     if unknown:
         given = next(filter(None, unknown.groups()))
         name = given.lstrip("-").partition("=")[0]
-        near = plain_yaml.nearest(name, {*known, *_last_parts(known)})
+        near = _whole_names(name, known)
+        near = near or plain_yaml.nearest(name, {*known, *_last_parts(known)})
         return f"options must be known. Received: {given}.{near or ' See --help.'}"
     choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
     if choice:
+        option = re.search(r"argument --(\w+)|key \"(\w+)\"", message)
+        name = next(filter(None, option.groups())) if option else "command"
         near = plain_yaml.nearest(choice[1], known)
-        return f"command must be one of {choice[2]}. Received: {choice[1]!r}.{near}"
+        return f"{name} must be one of {choice[2]}. Received: {choice[1]!r}.{near}"
     required = re.search(r'(?:Key|Option) "?\'?([\w.]+)"?\'? is required', message)
     if required:
         return f"{required[1]} must be given. Received: none. See --help."
     key = re.findall(r'Parser key "([^"]+)"', message)
-    kinds = list(dict.fromkeys(re.findall(r"Expected an? <class '(\w+)'>", message)))
+    kinds = list(dict.fromkeys(re.findall(r"Expected an? <class '([\w.]+)'>", message)))
+    literals = re.findall(r"Expected a typing\.Literal\[(.*)\]", message)
     value = re.search(r"Got value: (.*)", message) or re.search(r"Given value: (.*)", message)
     if key and kinds and value:
-        expected = " or ".join(KINDS.get(kind, kind) for kind in kinds if kind != "NoneType")
+        expected = " or ".join(
+            [KINDS.get(kind, kind) for kind in kinds if kind != "NoneType"] + literals
+        )
         return f"{key[-1]} must be {expected}. Received: {value[1]!r}. Give another."
     return re.sub(r'^Parser key "([^"]*)":', r"\1:", " ".join(lines))
+
+
+def _whole_names(name, known) -> str:
+    """Where a name belongs that stands in the wrong place; empty where it is none."""
+    found = [whole for whole in dict.fromkeys(known) if whole.endswith(f".{name}")]
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def _last_parts(names):

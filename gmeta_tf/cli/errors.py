@@ -1,12 +1,18 @@
 """What errors mean to who runs a command: one line, and no traceback."""
 
+import argparse
+import dataclasses
+
 from duckdb import Error as EngineError
 from yaml import YAMLError
 
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.cli.describe import sentence
 from gmeta_tf.job import report
+from gmeta_tf.training.experiment import Experiment
 
 EXPECTED = (
+    argparse.ArgumentError,  # of options in files that a command reads
     ValueError,
     OSError,
     MemoryError,
@@ -21,6 +27,8 @@ def told(error: BaseException) -> str:
     """The sentence of an error that input, options or the machine may cause."""
     if isinstance(error, tf.errors.OpError):
         return _of_tensorflow(error)
+    if isinstance(error, argparse.ArgumentError):
+        return sentence(str(error), [field.name for field in dataclasses.fields(Experiment)])
     said = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used: {error.strerror}."

@@ -2,31 +2,46 @@
 
 gmeta evaluate --run runs/shop
 gmeta evaluate --run runs/shop --joint runs/shop-joint      with a jointly trained run beside it
-gmeta evaluate --run runs/shop --partitions '[train]'       a table of this partition as well
+gmeta evaluate --run runs/shop --partitions train           a table of this partition as well
 gmeta evaluate --run runs/shop --k '[1, 10]'                ranking metrics at 1 and at 10
+gmeta evaluate --run runs/shop --rank_items all             all items ranked for each task, too
+gmeta evaluate --run runs/shop --sizes '[0, 1, 3]'          the curve at these support sizes
 horovodrun -np 2 gmeta evaluate --run runs/shop             as many ranks as lanes, at most
 
-Prints a table a partition, and writes metrics.json (metrics_<partition>.json for others),
-support_curve.json and picture.png into the run's folder.
+Prints a table a partition, and what adaptation to 0, 1, 2 … samples gives, so that you see from
+which one on it pays. Writes metrics.json (metrics_<partition>.json for others), support_curve.json,
+support_curve.png and picture.png into the run's folder.
 """
 
 import csv
 import json
 import pathlib
+from typing import Literal
 
 import jsonargparse
 from rich.console import Console
 from rich.table import Table
 
-from gmeta_tf.cli.describe import parser_of
+from gmeta_tf.cli import curve
+from gmeta_tf.cli.describe import listed, parser_of
 from gmeta_tf.job import comm
 from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.metrics.named import MONITORED, metrics_at
-from gmeta_tf.training.baselines import item_of
-from gmeta_tf.training.evaluation import compare, load_run, support_curve
+from gmeta_tf.metrics.named import MONITORED, metrics_at, threshold_of
+from gmeta_tf.training.baselines import fitted_baselines, item_of
+from gmeta_tf.training.evaluation import (
+    SUPPORT_SIZES,
+    compare,
+    load_run,
+    rank,
+    support_curve,
+    tests_of,
+)
 from gmeta_tf.training.experiment import Experiment
+from gmeta_tf.training.item_ranking import PREFIX, ItemRanking
+from gmeta_tf.training.item_ranking import RANKINGS as ITEM_RANKINGS
 
 NONE = "none"
+WIDTH = 100
 PARTITIONS = {"test": "users never seen in training"}
 NAMES = {
     "item_popularity": "item popularity (smoothed item mean)",
@@ -38,7 +53,6 @@ NAMES = {
     "meta_before": "meta-trained, before adaptation",
     "meta_after": "meta-trained, after adaptation",
 }
-TITLES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "mae": "MAE", "rmse": "RMSE"}
 RANKINGS = {"ndcg": "nDCG", "mrr": "MRR", "hit_rate": "hit rate", "recall": "recall"}
 SHOWN = {  # metrics of a table, the rankings at each k, and the k unless others are given
     "click": (("auc", "gauc", "logloss"), ("ndcg",), (5,)),
@@ -46,7 +60,6 @@ SHOWN = {  # metrics of a table, the rankings at each k, and the k unless others
     "liked": (("auc", "gauc"), ("ndcg", "mrr"), (5,)),
     "rating": (("mae", "rmse"), ("ndcg",), (1, 3)),
 }
-CURVES = {"meta": "meta-trained", "joint": "joint, fine-tuned"}
 
 
 def parser() -> jsonargparse.ArgumentParser:
@@ -63,7 +76,7 @@ def parser() -> jsonargparse.ArgumentParser:
         help="tasks to evaluate on, any partition of the data",
     )
     made.add_argument(
-        "--partitions", type=list[str], default=[], help="others, of which each gets a table, too"
+        "--partitions", type=list[str] | str, default=[], help="others, with a table each"
     )
     made.add_argument(
         "--item",
@@ -75,7 +88,19 @@ def parser() -> jsonargparse.ArgumentParser:
         "--baselines", type=bool, default=True, help="fit the baselines, on all training tasks"
     )
     made.add_argument(
-        "--k", type=list[int], default=[], help="how many of a ranking count, such as [1, 10]"
+        "--k", type=list[int] | int, default=[], help="how many of a ranking count: 10, or [1, 10]"
+    )
+    made.add_argument(
+        "--rank_items",
+        type=int | Literal["all"] | None,
+        help="rank, for each task, all items, or so many drawn by --rank_seed",
+    )
+    made.add_argument("--rank_seed", type=int, default=0, help="of the items drawn")
+    made.add_argument(
+        "--sizes",
+        type=list[int],
+        default=list(SUPPORT_SIZES),
+        help="support sizes of the curve; those above the data's are left out",
     )
     return made
 
@@ -87,6 +112,7 @@ def run(options: jsonargparse.Namespace):
       ValueError, OSError: as `load_run` and `compare`.
     """
     folder = pathlib.Path(options.run)
+    options.k, options.partitions = listed(options.k), listed(options.partitions)
     with comm.session():  # a finished run is none of this one's to report into
         trained = training_summary(folder)
         experiment = Experiment.load(folder)
@@ -95,28 +121,35 @@ def run(options: jsonargparse.Namespace):
         folders = {"meta": folder} | ({"joint": options.joint} if options.joint else {})
         runs = {name: load_run(own, measured=measured) for name, own in folders.items()}
         partitions = list(dict.fromkeys([options.partition, *options.partitions]))
-        tables = compare(
-            runs,
-            partitions=partitions,
-            item=_item(options, experiment),
-            measured=measured,
-        )
+        tests_of(runs, partitions)  # which refuses before baselines are fitted
+        item = _item(options, experiment)
+        ranking = _ranking(options, experiment, item)
+        fitted = fitted_baselines(experiment, item=item) if item else None
+        tables = compare(runs, partitions=partitions, item=item, measured=measured, fitted=fitted)
+        items = {}
+        if ranking:
+            for name in partitions:
+                found, items[name] = rank(runs, ranking, partition=name, fitted=fitted)
+                for row, values in found.items():
+                    tables[name][row] |= values
         if comm.rank() == 0:
             _note_small_queries(experiment, measured_by, options.k)
             for name, rows in tables.items():
                 own = "metrics.json" if name == partitions[0] else f"metrics_{name}.json"
                 (folder / own).write_text(json.dumps(trained | rows, indent=1))
                 show(rows, shown(measured_by, options.k), partition=name)
+                if ranking:
+                    show_items(rows, ranking, items[name], partition=name)
         curves = {
-            name: support_curve(*loaded, partition=options.partition)
+            name: support_curve(*loaded, partition=options.partition, sizes=options.sizes)
             for name, loaded in runs.items()
         }
         if comm.rank() == 0:
             (folder / "support_curve.json").write_text(json.dumps(curves, indent=1))
-            draw(folder, curves, MONITORED[measured_by][0], partition=options.partition)
+            _show_curves(folder, curves, measured_by, partition=options.partition)
             print(
-                f"metrics: {folder}/metrics.json   picture: {folder}/picture.png   logs: "
-                f"tensorboard --logdir {folder}/tensorboard"
+                f"metrics: {folder}/metrics.json   pictures: {folder}/picture.png, "
+                f"{folder}/support_curve.png   logs: tensorboard --logdir {folder}/tensorboard"
             )
 
 
@@ -131,6 +164,29 @@ def _item(options, experiment) -> str | None:
         of = f"by {found!r}" if found else "none, as no categorical feature differs within a task"
         print(f"baselines: {of} (--item names another feature)", flush=True)
     return found
+
+
+def _ranking(options, experiment, item) -> ItemRanking | None:
+    """What to rank where it is asked for.
+
+    Raises:
+      ValueError: no feature is an item.
+    """
+    if options.rank_items is None:
+        return None
+    named = item or (None if options.item == NONE else options.item) or item_of(experiment)
+    if not named:
+        raise ValueError(
+            "rank_items must have items to rank. Received: data without a categorical feature that "
+            "differs within a task. Add the item to the schema, and prepare the data again."
+        )
+    return ItemRanking(
+        item=named,
+        k=tuple(options.k) or (10,),
+        sample=None if options.rank_items == "all" else options.rank_items,
+        seed=options.rank_seed,
+        threshold=threshold_of(experiment.measured_by),
+    )
 
 
 def _note_small_queries(experiment, measured_by, at):
@@ -153,7 +209,7 @@ def shown(measured_by: str, at) -> tuple[str, ...]:
 def title(metric: str) -> str:
     """A metric's name as people write it."""
     name, _, k = metric.partition("_at_")
-    return f"{RANKINGS.get(name, name)}@{k}" if k else TITLES.get(metric, metric)
+    return f"{RANKINGS.get(name, name)}@{k}" if k else curve.TITLES.get(metric, metric)
 
 
 def training_summary(run: pathlib.Path) -> dict:
@@ -177,7 +233,38 @@ def show(rows, metrics, *, partition):
     table = Table("", *heads, title=PARTITIONS.get(partition, partition))
     for name, values in rows.items():
         table.add_row(NAMES[name], *(f"{values[metric]:.4f}" for metric in metrics))
+    Console(width=WIDTH).print(table)
+
+
+def _show_curves(folder, curves, measured_by, *, partition):
+    """Prints and draws what adaptation gives, by support size."""
+    title = f"{PARTITIONS.get(partition, partition)}, by support samples adapted to"
+    made = curve.table(curves, measured_by=measured_by, title=title)
+    Console(width=WIDTH).print(made, *curve.told(curves, measured_by=measured_by), sep="\n")
+    curve.draw(folder / "support_curve.png", curves, measured_by=measured_by, title=title)
+    draw(folder, curves, MONITORED[measured_by][0], partition=partition)
+
+
+def show_items(rows, ranking, catalogue, *, partition):
+    """Prints the table of rankings of items, and what was ranked."""
+    metrics = [f"{name}_at_{k}" for name in ITEM_RANKINGS for k in ranking.k]
+    count = len(catalogue.items)
+    among = (
+        f"{min(ranking.sample or count, count):,} of {count:,}"
+        if ranking.sample
+        else f"all {count:,}"
+    )
+    tasks = int(next(iter(rows.values()))[f"{PREFIX}tasks"])
+    table = Table(
+        "",
+        *map(title, metrics),
+        title=f"{PARTITIONS.get(partition, partition)}: {tasks:,} tasks, {among} items ranked",
+    )
+    for name, values in rows.items():
+        table.add_row(NAMES[name], *(f"{values[PREFIX + metric]:.4f}" for metric in metrics))
     Console(width=100).print(table)
+    of_task = ", ".join(sorted(catalogue.of_task)) or "none"
+    print(f"features of the task: {of_task}; all others are the item's")
 
 
 def draw(run, curves, metric, *, partition):
@@ -196,21 +283,9 @@ def draw(run, curves, metric, *, partition):
     ):
         left.plot(epochs, [float(row[name]) for row in history], label=label)
     left.set(xlabel="epoch", ylabel=title(metric), title="meta-training")
-    for name, points in curves.items():
-        right.plot(
-            range(len(points)),
-            [values[metric] for values in points.values()],
-            marker="o",
-            label=CURVES[name],
-        )
-    right.set_xticks(range(len(curves["meta"])), list(curves["meta"]))
-    right.set(
-        xlabel="support samples adapted to",
-        ylabel=f"{title(metric)} on the query",
-        title=PARTITIONS.get(partition, partition),
-    )
-    for axes in (left, right):
-        axes.legend()
-        axes.grid(alpha=0.3)
+    left.legend()
+    left.grid(alpha=0.3)
+    curve.plot(right, curves, metric)
+    right.set(title=PARTITIONS.get(partition, partition))
     figure.tight_layout()
     figure.savefig(run / "picture.png", dpi=120)

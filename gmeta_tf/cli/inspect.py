@@ -19,6 +19,7 @@ from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import Categorical
 
 WIDTH, BARS, BINS = 130, 40, 12
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 def parser() -> jsonargparse.ArgumentParser:
@@ -27,7 +28,9 @@ def parser() -> jsonargparse.ArgumentParser:
     made.add_argument("folder", type=str, help="prepared folder")
     made.add_argument("--partition", type=str, default="train", help="whose tasks to show")
     made.add_argument("--tasks", type=int, default=1, help="how many to show")
-    made.add_argument("--picture", type=pathlib.Path | None, help="PNG file to write")
+    made.add_argument(
+        "--picture", type=pathlib.Path | None, help="file to write, such as sizes.png"
+    )
     return made
 
 
@@ -35,13 +38,20 @@ def run(options: jsonargparse.Namespace):
     """Prints what the folder holds, and draws it where asked.
 
     Raises:
-      ValueError, OSError: as `Manifest.load`; an unknown partition, or damaged files.
+      ValueError, OSError: as `Manifest.load`; tasks below 0, an unknown
+        partition, or damaged files.
     """
     manifest = Manifest.load(options.folder)
     if options.partition not in manifest.partitions:
         raise ValueError(
             f"partition must be one of {sorted(manifest.partitions)}. Received: "
             f"{options.partition!r}. Name one."
+        )
+    if options.tasks < 0:
+        raise ValueError(f"tasks must be at least 0. Received: tasks={options.tasks}. Give 1, say.")
+    if options.picture and options.picture.suffix not in PICTURES:
+        raise ValueError(
+            f"picture must be a file of a kind {PICTURES}. Received: {options.picture}. Name it so."
         )
     console = Console(width=WIDTH, highlight=False)
     console.print(
@@ -61,7 +71,10 @@ def run(options: jsonargparse.Namespace):
 
 
 def features(manifest: Manifest) -> Table:
-    """The features and their vocabularies."""
+    """The features and their vocabularies, with the share of training ids that are unknown: without
+    any, what is new meets a row that only `cold_rate` and `cold_rates` train.
+    """
+    unknown = unknown_in_training(manifest)
     made = Table(
         "feature",
         "kind",
@@ -69,14 +82,22 @@ def features(manifest: Manifest) -> Table:
         "table",
         "rows",
         "vocabulary",
+        "unknown",
         title="features",
         title_justify="left",
     )
     for feature in manifest.schema.id_features:
         vocabulary = manifest.tables[feature.table].vocabulary
         rows = f"{manifest.schema.tables[feature.table]:,}"
+        share = f"{unknown[feature.name]:.1%}" if unknown.get(feature.name) else "none"
         made.add_row(
-            feature.name, feature.kind, str(feature.slots), feature.table, rows, vocabulary.kind
+            feature.name,
+            feature.kind,
+            str(feature.slots),
+            feature.table,
+            rows,
+            vocabulary.kind,
+            share if vocabulary.out_of_vocabulary else "",
         )
     for number in manifest.schema.numeric_features:
         mean, deviation = manifest.numeric[number.name]
@@ -85,6 +106,29 @@ def features(manifest: Manifest) -> Table:
             number.name, number.kind, "", "", "", f"{of}mean {mean:.6g}, deviation {deviation:.6g}"
         )
     return made
+
+
+def unknown_in_training(manifest: Manifest) -> dict[str, float]:
+    """Feature -> share of its ids in training samples that are out of vocabulary; nothing without a
+    training partition.
+    """
+    schema = manifest.schema
+    firsts = [manifest.tables[f.table].vocabulary.out_of_vocabulary for f in schema.positions]
+    unknown, there = np.zeros((2, len(firsts)), int)
+    for shard in (shard for lane in manifest.partitions.get("train", []) for shard in lane.shards):
+        for sets in sets_of(manifest, shard):
+            ids = np.concatenate([part.ids for part in sets])
+            unknown += ((ids >= 0) & (ids < firsts)).sum(0)
+            there += (ids >= 0).sum(0)
+    features = {
+        feature.name: np.array([f is feature for f in schema.positions])
+        for feature in schema.id_features
+    }
+    return {
+        name: float(unknown[own].sum() / there[own].sum())
+        for name, own in features.items()
+        if there[own].sum()
+    }
 
 
 def partitions(manifest: Manifest) -> Table:

@@ -16,7 +16,7 @@ import jsonargparse
 from gmeta_tf.cli.describe import parser_of
 from gmeta_tf.job import comm, launch
 from gmeta_tf.training.experiment import Experiment, training_data
-from gmeta_tf.training.train import open_run, train
+from gmeta_tf.training.train import open_run, takes_reports, train
 
 COMMON = (
     *("config", "data", "run", "resume", "overwrite", "tower", "embedding_dim", "adapt"),
@@ -59,7 +59,8 @@ def run(options: jsonargparse.Namespace):
     if profile:
         launch.request_timeline()
     folder = pathlib.Path(given["run"])
-    with comm.session(folder):
+    own = takes_reports(folder, goes_on=bool(resume or overwrite))
+    with comm.session(folder if own else None):
         experiment = Experiment(**given)
         data, validation = training_data(experiment)
         comm.require_equal(

@@ -7,8 +7,8 @@ gmeta tune --config mine.yaml --space space.yaml --data 'data/mine-{seed}'   a s
 
 A space is a YAML file of option -> values. A meta run's score is its best validation metric (AUC,
 or the MAE of ratings); a joint run is trained once a seed, and scored after fine-tuning, so that
-inner_steps and inner_lr can be searched. A trial that diverges is the worst. Prints the trials as
-they end, and then from the worst to the best.
+inner_steps, inner_lr and prior_strength can be searched. A trial that diverges is the worst. Prints
+the trials as they end, and then from the worst to the best.
 """
 
 import json
@@ -58,6 +58,11 @@ def run(options: jsonargparse.Namespace):
     """
     given = vars(options).copy()
     own = {name: given.pop(name) for name in OWN}
+    for name in ("trials", "seeds"):
+        if own[name] < 1:
+            raise ValueError(
+                f"{name} must be at least 1. Received: {name}={own[name]}. Leave it out."
+            )
     own.pop("config")
     space = space_of(own.pop("space"))
     with comm.session():
@@ -79,7 +84,7 @@ def space_of(file) -> dict[str, list]:
     Raises:
       ValueError: it is something else.
     """
-    space = plain_yaml.load(configs.find(file).read_text())
+    space = plain_yaml.read(configs.find(file, option="space"))
     if not isinstance(space, dict) or not all(isinstance(v, list) and v for v in space.values()):
         raise ValueError(
             f"space must be a YAML file of option: [value, …]. Received: {file}. Give a list of "

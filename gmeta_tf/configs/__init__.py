@@ -15,11 +15,15 @@ def named(folder: str = "") -> dict[str, pathlib.Path]:
     return {path.stem: path for path in sorted((FOLDER / folder).glob("*.yaml"))}
 
 
-def find(name) -> pathlib.Path:
+def find(name, *, option: str = "config") -> pathlib.Path:
     """The file of a configuration: a path, or the name of one that ships with the package.
 
     A name is that of a training ("movielens_100k"), of a method ("maml") or of a protocol
     ("protocols/melu" or, unless a method has the name as well, "clicks_last").
+
+    Args:
+      name: of either.
+      option: that names it, for errors.
 
     Raises:
       FileNotFoundError: there is neither such a file nor such a name.
@@ -35,6 +39,6 @@ def find(name) -> pathlib.Path:
     shipped = [stem for stem in known if "/" not in stem]
     near = plain_yaml.nearest(str(name), known)
     raise FileNotFoundError(
-        f"config must be a YAML file, or one of {', '.join(sorted(shipped))}. Received: {name}."
+        f"{option} must be a YAML file, or one of {', '.join(sorted(shipped))}. Received: {name}."
         f"{near or ' Name one of these, or give the path.'}"
     )

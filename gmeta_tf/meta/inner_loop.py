@@ -31,6 +31,13 @@ class InnerLoop:
     - Reptile: `reptile=True`; the outer gradient is (φ⁰ - φᴷ) / α, not one of a query loss (Nichol
       et al., 2018, arXiv:1803.02999, section 2).
 
+    L is a mean, whose steps are as long for one sample as for twenty, whatever one is worth. With a
+    prior strength κ each is n / (n + κ) of that, n real support samples. That is the posterior mean
+    of a Gaussian prior, φ⁰ its mean, which counts as κ samples: for a quadratic loss one step of
+    Newton's size goes n / (n + κ) of the way to the samples' own optimum (Gelman et al., "Bayesian
+    Data Analysis", 3rd edition, section 2.5; for MAML as inference of φ: Grant et al., ICLR 2018,
+    arXiv:1801.08930, section 3).
+
     Attributes:
       steps: number of gradient steps; 0 does not adapt.
       learning_rate: step size of the inner loop, or where it is learned its first value; with
@@ -45,6 +52,10 @@ class InnerLoop:
       rates: "fixed", or learned with the outer loop: "per_step" or "per_element".
       rule: "gradient", or "newton" for a head in closed form.
       reptile: whether the outer gradient is the way that the inner loop went.
+      prior_strength: κ, support samples that the prior is worth; 0 takes full steps, whatever a
+        task's samples. Where it is learned its first value.
+      learn_prior: whether κ is learned with the outer loop: one for the model, or where rates are
+        learned one for each adapted weight and table (see `meta.prior`).
     """
 
     steps: int = 1
@@ -54,6 +65,8 @@ class InnerLoop:
     rates: str = "fixed"
     rule: str = "gradient"
     reptile: bool = False
+    prior_strength: float = 0.0
+    learn_prior: bool = False
 
     def __post_init__(self):
         if self.steps < 0:
@@ -97,6 +110,7 @@ class InnerLoop:
                 "rates must be 'fixed' with reptile, which has no gradient for them. Received: "
                 f"rates={self.rates!r}. Leave one out."
             )
+        self._check_prior()
         if not callable(self.adapt):
             names = self.adapt.split("+")
             if (
@@ -110,18 +124,53 @@ class InnerLoop:
                     f"Received: adapt={self.adapt!r}. Name the weights to adapt."
                 )
 
-    def __call__(self, support_loss: Callable, weights, *, rates: Callable | None = None):
+    def _check_prior(self):
+        if not 0 <= self.prior_strength < math.inf or (
+            self.learn_prior and not self.prior_strength
+        ):
+            raise ValueError(
+                "prior_strength must be finite and at least 0, and above it where it is learned. "
+                f"Received: {self.prior_strength}. Pass 5, say."
+            )
+        if self.prior_strength and self.rule == "newton":
+            raise ValueError(
+                "prior_strength must be 0 for rule 'newton', whose learning rate is the variance "
+                f"of its prior. Received: {self.prior_strength}. Pass a smaller learning_rate."
+            )
+        if self.learn_prior and self.reptile:
+            raise ValueError(
+                "learn_prior must be False with reptile, which has no gradient for it. Received: "
+                "True. Leave one out."
+            )
+
+    def __call__(
+        self,
+        support_loss: Callable,
+        weights,
+        *,
+        samples: tf.Tensor | None = None,
+        rates: Callable | None = None,
+        strengths=None,
+    ):
         """Adapts a structure of tensors.
 
         Args:
           support_loss: maps weights to the scalar loss on the support set.
           weights: structure of float tensors and `LowRankKernel`s, φ⁰.
+          samples: scalar n, the real samples of the support set, of which a prior strength makes
+            something.
           rates: maps a step's number to αᵏ, a structure as `weights` of scalars or tensors of their
             shapes (see `meta.rates`). None: the learning rate.
+          strengths: κ, a scalar for all weights or a structure as of `rates` (see `meta.prior`).
+            None: the prior strength.
 
         Returns:
           The fast weights φᴷ, of the same structure.
+
+        Raises:
+          ValueError: a prior strength without samples.
         """
+        shares = self._shares(samples, strengths, len(tf.nest.flatten(weights)))
         for step in range(self.steps):
             flat = tf.nest.flatten(weights)
             with tf.GradientTape() as tape:
@@ -132,10 +181,29 @@ class InnerLoop:
                 loss, places, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
             sizes = tf.nest.flatten(rates(step)) if rates else [self.learning_rate] * len(flat)
+            if shares is not None:
+                sizes = [size * share for size, share in zip(sizes, shares, strict=True)]
             weights = tf.nest.pack_sequence_as(
                 weights, list(map(self._step, flat, gradients, sizes))
             )
         return weights
+
+    def _shares(self, samples, strengths, count):
+        """n / (n + κ) of each of `count` weights; None where κ is 0."""
+        if not self.prior_strength:
+            return None
+        if samples is None:
+            raise ValueError(
+                "samples must be given with a prior strength. Received: None, "
+                f"prior_strength={self.prior_strength}. Pass the number of support samples."
+            )
+        strengths = self.prior_strength if strengths is None else strengths
+        if not isinstance(strengths, tuple | list):
+            strengths = [strengths] * count
+        return [
+            tf.math.divide_no_nan(samples, samples + strength)
+            for strength in tf.nest.flatten(strengths)
+        ]
 
     def _step(self, weight, gradient, rate):
         second_order = self.second_order and not self.reptile

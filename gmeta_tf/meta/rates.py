@@ -36,14 +36,9 @@ class LearnedRates(tf.keras.layers.Layer):
         self._dense = [
             self._rate(variable.name.split(":")[0], variable.shape) for variable in variables
         ]
-        tables = {
-            table.name: table
-            for tables in tables_by_position
-            for table in tables
-            if inner_loop.adapts_rows(table)
-        }
         self._of_table = {
-            name: self._rate(name, [table.dim]) for name, table in sorted(tables.items())
+            table.name: self._rate(table.name, [table.dim])
+            for table in adapted_tables(inner_loop, tables_by_position)
         }
         self.built = True
 
@@ -63,22 +58,8 @@ class LearnedRates(tf.keras.layers.Layer):
         """The rates of a step: (one per dense weight, per dim [samples · positions, 1 or dim], zero
         for rows that stay).
         """
-        of_rows = []
-        for tables in self._by_position if self._of_table else ():
-            rates = [
-                self._at(self._of_table[t.name], step) if t.name in self._of_table else None
-                for t in tables
-            ]
-            width = next((rate.shape.num_elements() for rate in rates if rate is not None), 1)
-            rows = tf.stack(
-                [
-                    tf.zeros([width], self.variable_dtype)
-                    if rate is None
-                    else tf.reshape(rate, [width])
-                    for rate in rates
-                ]
-            )
-            of_rows.append(tf.gather(rows, np.tile(np.arange(len(tables)), samples)))
+        of_table = {name: self._at(rate, step) for name, rate in self._of_table.items()}
+        of_rows = at_positions(of_table, self._by_position, samples=samples)
         return [self._at(rate, step) for rate in self._dense], of_rows
 
     def _rate(self, name, shape):
@@ -88,3 +69,30 @@ class LearnedRates(tf.keras.layers.Layer):
 
     def _at(self, rate, step):
         return tf.convert_to_tensor(rate) if self._inner_loop.rates == "per_element" else rate[step]
+
+
+def adapted_tables(inner_loop: InnerLoop, tables_by_position) -> list[Table]:
+    """The tables whose rows adapt, in order of their names."""
+    tables = {table.name: table for tables in tables_by_position for table in tables}
+    return [table for _, table in sorted(tables.items()) if inner_loop.adapts_rows(table)]
+
+
+def at_positions(
+    of_table: dict[str, tf.Tensor], tables_by_position, *, samples: int
+) -> list[tf.Tensor]:
+    """Values of tables, where their rows stand: per dim [samples · positions, 1 or dim], zero for
+    tables without one; nothing where no table has one.
+
+    Args:
+      of_table: [] or [dim] by table.
+      tables_by_position: per dim, the table at each packed position.
+      samples: of a support set, with padding.
+    """
+    of_rows = []
+    for tables in tables_by_position if of_table else ():
+        values = [of_table.get(table.name) for table in tables]
+        width = next((value.shape.num_elements() for value in values if value is not None), 1)
+        zero = tf.zeros([width], next(iter(of_table.values())).dtype)
+        rows = tf.stack([zero if value is None else tf.reshape(value, [width]) for value in values])
+        of_rows.append(tf.gather(rows, np.tile(np.arange(len(tables)), samples)))
+    return of_rows

@@ -15,6 +15,7 @@ from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.losses import set_loss, task_losses
 from gmeta_tf.meta.low_rank import LowRankKernel
+from gmeta_tf.meta.prior import LearnedStrengths
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_rows import AdaptedRows, FixedRows, of_sets
 
@@ -29,6 +30,7 @@ class TaskLoop:
       loss: as `losses.loss_function` returns it.
       first: what a task's first weights are; None: the same for every task.
       rates: the inner loop's step sizes, where it learns them.
+      prior: its prior strengths, where it learns them.
       cold_share: share of the support loss before adaptation in the outer loss.
 
     Attributes:
@@ -45,10 +47,12 @@ class TaskLoop:
         loss: Callable,
         first: FirstWeights | None = None,
         rates: LearnedRates | None = None,
+        prior: LearnedStrengths | None = None,
         cold_share: float = 0.0,
     ):
         self.tower, self.lookup, self.inner_loop, self.loss = tower, lookup, inner_loop, loss
-        self.first, self.rates, self.cold_share = first or FirstWeights(), rates, cold_share
+        self.first, self.cold_share = first or FirstWeights(), cold_share
+        self.rates, self.prior = rates, prior
         # What follows the numbers in `numeric` are weights of ids.
         self._numbers = len(lookup.schema.numeric_features)
         tables = {table.name for tables in lookup.tables_by_position for table in tables}
@@ -198,7 +202,15 @@ class TaskLoop:
         def rates(step):
             return self.rates.at(step, samples=samples)
 
-        return self.inner_loop(support_loss, first, rates=rates if self.rates else None)
+        return self.inner_loop(
+            support_loss,
+            first,
+            samples=tf.math.count_nonzero(
+                task["support_weight"], dtype=task["support_weight"].dtype
+            ),
+            rates=rates if self.rates else None,
+            strengths=self.prior.now(samples=samples) if self.prior else None,
+        )
 
     def _with_solved_head(self, task, first, *, training):
         (kernel, *bias), rows = first

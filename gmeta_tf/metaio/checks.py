@@ -7,20 +7,23 @@ Those of samples run on the SQL engine, on tables whose columns are named by pre
 
 from gmeta_tf.metaio import text
 from gmeta_tf.metaio.notes import warn
+from gmeta_tf.plain_yaml import nearest
 from gmeta_tf.schema import Categorical, MultiHot
 
 # NULL where it is no number, or beyond float32
 NUMBER = "isfinite(TRY_CAST(TRY_CAST({column} AS DOUBLE) AS FLOAT))"
 
 
-def require_columns(names, columns):
+def require_columns(names, columns, label=""):
     """The source has every column that the schema and the order name."""
     missing = sorted(set(names) - set(columns))
     if missing:
+        remedy = "Select them in its query, or name others."
+        if missing == [label]:
+            remedy = f'Where every row is a positive, select {{{label}: "1"}}, and draw negatives.'
         raise ValueError(
             f"source must have every column of the schema. Received: {sorted(columns)}; missing "
-            f"{missing}. "
-            "Select them in its query, or name others."
+            f"{missing}.{nearest(missing[0], columns)} {remedy}"
         )
 
 
@@ -103,9 +106,18 @@ def refuse_row(engine, column: str, name: str, *, rule: str, holds: str, count: 
     )
     raise ValueError(
         f"{name} must be {rule} in every row. Received: {value!r} in row {row} of task {task!r}, "
-        f"the first of {count}. "
-        "Mend these rows, or leave them out in the source's query."
+        f"the first of {count}. {_hint(column, value, rule)}Mend these rows, or leave them out "
+        "(where)."
     )
+
+
+def _hint(column, value, rule) -> str:
+    """The option that reads a text."""
+    if not isinstance(value, str):
+        return ""
+    if column == "label":
+        return "Tell what words mean (labels: {yes: 1, no: 0}). "
+    return "List texts that mean none (missing: [N/A]). " if "number" in rule else ""
 
 
 def _shown(engine, column):
@@ -135,6 +147,12 @@ def require_tasks(tasks: dict[str, int], split, counts, *, like: bool):
     """There are training tasks, unless vocabularies are given, and every partition with a fraction
     has a task.
     """
+    if tasks["train"] == 0 < sum(tasks.values()) and not like:
+        raise ValueError(
+            "fractions must give training at least one task. Received: "
+            f"fractions={tuple(split.fractions)} of {sum(tasks.values())} tasks, so {tasks}. "
+            "Prepare more tasks, or set other fractions."
+        )
     if not (sum(tasks.values()) if like else tasks["train"]):
         raise ValueError(
             f"source must have at least one training task of more than query={split.query} "

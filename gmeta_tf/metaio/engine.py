@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow
 
 FETCHED = 1 << 16  # rows at a time
+GROUP_BYTES = 1 << 28  # of a group of rows, which is written as a whole
+VECTOR, MOST_IN_GROUP = 2048, 122_880  # rows: groups are multiples of the one, the other is usual
 MEMORY = re.compile(r"\s*[0-9.]+\s*([kKmMgGtT]i?)?[bB]\s*")
 MAGIC = re.compile(r"[*?\[\]{}\\]")  # what DuckDB takes for a pattern, or more, in a file's name
 
@@ -27,14 +29,22 @@ class DuckDB:
       scratch: folder for its tables, and for what does not fit in memory.
       memory: limit of its memory, such as "2GB"; what Python and TensorFlow take comes on top.
       threads: 0: all cores.
-
       copies: dictionary to use as `copies`.
+      columns: of the widest table, about: groups of rows are so small that a few fit in memory.
 
     Attributes:
       copies: file that was made for the engine to read -> the user's.
     """
 
-    def __init__(self, scratch: str, *, memory: str = "2GB", threads: int = 0, copies=None):
+    def __init__(
+        self,
+        scratch: str,
+        *,
+        memory: str = "2GB",
+        threads: int = 0,
+        copies=None,
+        columns: int = 1,
+    ):
         if threads < 0:
             raise ValueError(
                 f"threads must be at least 0. Received: threads={threads}. Give 0 for one a core."
@@ -56,8 +66,12 @@ class DuckDB:
             "threads": self.threads,
             "temp_directory": os.path.join(scratch, "spilled"),
         }
-        self._sql = duckdb.connect(os.path.join(scratch, "tables.duckdb"), config=options)
-        self.run("SET TimeZone = 'UTC'")
+        self._sql = duckdb.connect(config=options)
+        fitting = GROUP_BYTES // (8 * columns) // VECTOR * VECTOR
+        file = quoted(os.path.join(scratch, "tables.duckdb"))
+        size = min(max(fitting, VECTOR), MOST_IN_GROUP)
+        self.run(f"ATTACH {file} AS work (ROW_GROUP_SIZE {size})")
+        self._begin()
         self.run("SET force_compression = 'uncompressed'")  # what is read twice costs more to press
 
     def close(self):
@@ -70,11 +84,16 @@ class DuckDB:
         """The same database, for another thread."""
         twin = copy.copy(self)
         twin._sql = self._sql.cursor()
-        twin.run("SET TimeZone = 'UTC'")
+        twin._begin()
         return twin
 
-    def copy_from(self, table, file: str):
-        """Writes a pandas.DataFrame or pyarrow.Table as Parquet."""
+    def _begin(self):
+        """Sets what each connection sets for itself."""
+        self.run("USE work")
+        self.run("SET TimeZone = 'UTC'")
+
+    def copy_from(self, table: pyarrow.Table, file: str):
+        """Writes a table in memory as Parquet."""
         self._sql.register("memory", table)
         self.run(f"COPY (FROM memory) TO {quoted(file)} (FORMAT parquet)")
         self._sql.unregister("memory")
@@ -114,12 +133,16 @@ class DuckDB:
 
     def arrays(self, query: str) -> dict[str, np.ndarray]:
         """The columns of a query, which must fit in memory; a missing number is NaN."""
-        table = self._sql.sql(query).to_arrow_table()
+        table = self.arrow(query)
         return {name: table[name].to_numpy() for name in table.column_names}
+
+    def arrow(self, query: str) -> pyarrow.Table:
+        """The rows of a query, which must fit in memory."""
+        return self._sql.sql(query).to_arrow_table()
 
     def stream(self, query: str) -> Iterator[pyarrow.RecordBatch]:
         """The rows of a query, some at a time."""
-        yield from self._sql.cursor().sql(query).to_arrow_reader(FETCHED)
+        yield from self.fork()._sql.sql(query).to_arrow_reader(FETCHED)
 
     def listed_pairs(self, file: str) -> str:
         """SQL of a file of JSON lines, each a text and a count: text, n, and place, from 0."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow
+import pyarrow.compute
 
 from gmeta_tf.metaio.encode import Samples
 from gmeta_tf.metaio.engine import DuckDB
@@ -25,6 +26,7 @@ from gmeta_tf.schema import Categorical, MultiHot, Schema
 FEW_TABLES = 24  # so many vocabularies are made one by one, more in groups
 VOCABULARIES = 64  # that are made in one go, where there are more
 JOINS = 32  # features that are encoded in one go
+SMALL = 4096  # values of a vocabulary that are looked up in Arrow instead
 LARGEST_INT32 = 2**31 - 2
 
 
@@ -48,6 +50,7 @@ class Ids:
         self.collisions: dict[str, dict[str, int]] = {}
         self._numbers_of_tables = {table: n for n, table in enumerate(self.rows.tables)}
         self._groups: list[list] = []
+        self._small: dict[str, pyarrow.Array] = {}
         self._log_counts: dict[str, np.ndarray] = {}
 
     def make(
@@ -98,9 +101,12 @@ class Ids:
         )
 
     def _kept(self, buckets) -> str:
-        """The kept samples of a partition's buckets, which follow one another, or of all."""
-        where = f" WHERE bucket BETWEEN {buckets[0]} AND {buckets[-1]}" if buckets else ""
-        return f"(FROM kept{where})"
+        """The kept samples of a partition's buckets, which follow one another, or of all; without
+        negatives, which say nothing of how often a value occurs.
+        """
+        conditions = [f"bucket BETWEEN {buckets[0]} AND {buckets[-1]}"] if buckets else []
+        conditions += ["NOT negative"] if self.samples.sampled else []
+        return f"(FROM kept{' WHERE ' if conditions else ''}{' AND '.join(conditions)})"
 
     def _each(self, feature):
         own = self.own[feature.name]
@@ -134,6 +140,8 @@ class Ids:
             WHERE n >= {least}
             ORDER BY t, n DESC, value::VARCHAR""")
         rows, place = dict(self.engine.rows(f"SELECT t, count(*) FROM {group} GROUP BY t")), 0
+        few = sum(rows.values()) <= SMALL * len(tables)
+        values = self.engine.arrow(f"SELECT value FROM {group}")["value"] if few else None
         for number, (table, policy) in enumerate(zip(tables, policies, strict=True)):
             first, found = policy.out_of_vocabulary, rows.get(number, 0)
             held = min(found, policy.rows - first) if policy.rows else found
@@ -142,6 +150,8 @@ class Ids:
                 f"SELECT value, rowid - {place - first} AS id, n FROM {group} "
                 f"WHERE t = {number} AND rowid < {place + held}"
             )
+            if few and held <= SMALL and first == 1:
+                self._small[table] = values.slice(place, held).combine_chunks()
             place += found
             if not found:
                 warn(f"{table}: no value of it occurs {policy.min_count} times in training")
@@ -230,7 +240,18 @@ class Ids:
                 )
 
     def _is_joined(self, feature):
-        return isinstance(feature, Categorical) and self._is_by_frequency(feature)
+        return (
+            isinstance(feature, Categorical)
+            and self._is_by_frequency(feature)
+            and not self._is_looked_up(feature)
+        )
+
+    def _is_looked_up(self, feature):
+        """Whether ids are found in Arrow, as the vocabulary is small, and nothing else is asked of
+        it.
+        """
+        counted = {other.table for other in self.schema.counts_of.values()}
+        return feature.table in self._small and feature.table not in counted
 
     def _long(self, feature) -> str:
         """SQL of the ids of a multi-hot feature, one a row."""
@@ -373,24 +394,30 @@ class Ids:
             listed = ", ".join(
                 f"{self._plain(f, self.own[f.name])} AS {self._alias(f)}" for f in some
             )
-            found = engine.arrays(f"SELECT row, {listed} FROM {kept}")
-            places = at[found["row"]]
+            found = engine.arrow(f"SELECT row, {listed} FROM {kept}")
+            places = at[found["row"].to_numpy()]
             for feature in some:
                 known = self._placed(feature, found[self._alias(feature)])
                 ids[places, self._first[feature.name]] = known + 1
         for feature in self.schema.id_features:
             if isinstance(feature, MultiHot):
-                found = engine.arrays(f"FROM {self._alias(feature)} WHERE {at.where}")
-                slots = self._first[feature.name] + found["slot"] - 1
-                ids[at[found["row"]], slots] = self._placed(feature, found["id"]) + 1
+                found = engine.arrow(f"FROM {self._alias(feature)} WHERE {at.where}")
+                slots = self._first[feature.name] + found["slot"].to_numpy() - 1
+                known = self._placed(feature, found["id"], joined=True)
+                ids[at[found["row"].to_numpy()], slots] = known + 1
         return ids
 
-    def _placed(self, feature, found) -> np.ndarray:
-        """Ids of what `_plain` gave: of numbers between boundaries, their places."""
+    def _placed(self, feature, found: pyarrow.ChunkedArray, *, joined=False) -> np.ndarray:
+        """Ids of what `_plain` gave: of values of a small vocabulary, and of numbers between
+        boundaries, their places.
+        """
         vocabulary = self.vocabularies[feature.table]
+        if vocabulary.kind == "frequency" and not joined:
+            known = pyarrow.compute.index_in(found, value_set=self._small[feature.table])
+            return known.fill_null(-1).to_numpy() + vocabulary.out_of_vocabulary
         if vocabulary.kind != "buckets":
-            return found
-        numbers = found.astype(np.float64)
+            return found.to_numpy()
+        numbers = found.to_numpy().astype(np.float64)
         places = 1 + np.searchsorted(np.array(vocabulary.boundaries), numbers, "right")
         return np.where(np.isnan(numbers), 0, places)
 

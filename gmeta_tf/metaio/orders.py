@@ -21,6 +21,14 @@ ODD = re.compile(
     r"|\d{1,2}[ \-][A-Za-z]{3}.*|[A-Za-z]{3,9},? +(\d{1,2}|[A-Za-z]{3})\b.*\d{4}.*"  # 1 Jun 2024
     r"|\d{1,2}:\d\d.*|\d{1,3}([, .]\d{3})+"  # 9:30 PM, 1,000
 )
+MONTHS = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+NEVER = re.compile(  # whose order as text is wrong even of one width: 05/01/2024, 1 Jun 2024
+    r"\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}\b.*"
+    rf"|\d{{1,2}}[ \-]{MONTHS}[a-z]*[ \-,.]+\d.*"
+    rf"|([a-z]{{3,9}},? +)?{MONTHS}[a-z]* +\d{{1,2}}\b.*\d{{4}}.*"
+    r"|\d{1,2}:\d\d.*[ap]\.?m\.?",
+    re.IGNORECASE,
+)
 LADDER = {"integer": "number", "number": "text", "time": "text", "text": ""}
 
 
@@ -78,7 +86,8 @@ def guess(engine: DuckDB, table: str, column: str, name: str, *, first: bool) ->
             return kind
     numbers = [value for value in values if NUMBER.fullmatch(value)]
     others = [value for value in values if not NUMBER.fullmatch(value)]
-    if (all(map(ODD.fullmatch, values)) and len({*map(len, values)}) > 1) or _is_day_first(values):
+    padded = len({*map(len, values)}) == 1
+    if all(map(NEVER.fullmatch, values)) or (all(map(ODD.fullmatch, values)) and not padded):
         raise ValueError(
             f"{name} must be numbers, or times such as 2024-01-05 10:00:00, to order by. Received: "
             f"{values[0]!r}, which as text has another order. Select it as one, such as {name}: "
@@ -91,8 +100,3 @@ def guess(engine: DuckDB, table: str, column: str, name: str, *, first: bool) ->
             "select a number."
         )
     return "text"
-
-
-def _is_day_first(values):
-    """05/01/2024 orders by the day, however it is padded."""
-    return all(re.fullmatch(r"\d\d[/.\-]\d\d[/.\-]\d{2,4}\b.*", value) for value in values)

@@ -15,17 +15,20 @@ from tqdm import tqdm
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metaio import report
+from gmeta_tf.metaio.checksums import measured
 from gmeta_tf.metaio.encode import write_records
 from gmeta_tf.metaio.engine import DuckDB
 from gmeta_tf.metaio.folder import PREPARED, is_remote, join, temporary_folder, whole_folder
 from gmeta_tf.metaio.ids import Ids
-from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocabulary
+from gmeta_tf.metaio.manifest import Lane, Manifest, Shard
+from gmeta_tf.metaio.negatives import Negatives, NegativeSamples, require_item
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.metaio.samples import TaskSamples, together
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.told import engine_errors_told
 from gmeta_tf.metaio.vocabulary import Policy, Vocabulary
+from gmeta_tf.metaio.vocabulary_file import save_vocabulary
 from gmeta_tf.schema import Numeric
 from gmeta_tf.version import __version__
 
@@ -41,6 +44,7 @@ def prepare(
     split: Split | None = None,
     vocabularies: Mapping[str, Policy] | None = None,
     counts: tuple[str, ...] = (),
+    negatives: Negatives | None = None,
     labels: Mapping[str, float] | None = None,
     like: Manifest | None = None,
     lanes: int = 8,
@@ -62,6 +66,8 @@ def prepare(
       vocabularies: table -> how its vocabulary is made; default `Policy()`.
       counts: categorical features that are counted: `item` gets a numeric feature `item_count`, see
         `Numeric.counts`.
+      negatives: samples of other items that are added to those of a log of positives only, see
+        `Negatives`.
       labels: text of a label -> the number that it means, such as {"yes": 1, "no": 0}; a label of
         another text is refused. Default: labels are numbers.
       like: prepared data whose vocabularies and numbers' means are applied unchanged.
@@ -94,35 +100,15 @@ def prepare(
                 f"{name} must be at least 1. Received: {name}={value}. Use as many as there may be "
                 "ranks, and some 64 MB."
             )
-    split = split or Split()
-    counted = tuple(Numeric(f"{name}_count", counts=name) for name in counts)
-    source = dataclasses.replace(
-        source,
-        schema=dataclasses.replace(source.schema, features=(*source.schema.features, *counted)),
-    )
-    policies = (
-        {name: policy_of(table.vocabulary) for name, table in like.tables.items()}
-        if like
-        else dict(vocabularies or {})
-    )
-    if like and vocabularies:
-        raise ValueError(
-            "vocabularies must not be given with like, which brings its own. Received: both. Leave "
-            "one out."
-        )
-    if like and dataclasses.replace(like.schema, tables={}) != dataclasses.replace(
-        source.schema, tables={}
-    ):
-        raise ValueError(
-            f"source must have the schema of like. Received: {source.schema}, but {like.folder} "
-            f"has {like.schema}. Use the same "
-            "source and options, or prepare the data with vocabularies of its own."
-        )
     if scratch is None and is_remote(out):
         raise ValueError(
             f"scratch must be a local folder for out={out}. Received: none. Name one with room for "
             "the rows twice."
         )
+    source, split = _with_counts(source, counts), split or Split()
+    policies = _policies_of(source, vocabularies, like)
+    if negatives:
+        require_item(negatives, source.schema)
     copies: dict[str, str] = {}
     with (
         engine_errors_told(out, memory=memory, copies=copies),
@@ -133,22 +119,45 @@ def prepare(
             whole_folder(str(out), contents=PREPARED, overwrite=overwrite, inputs=inputs)
         )
         work = open_.enter_context(_work_folder(folder, scratch))
-        engine = DuckDB(work, memory=memory, threads=threads, copies=copies)
+        columns = len(source.schema.features)
+        engine = DuckDB(work, memory=memory, threads=threads, copies=copies, columns=columns)
         open_.callback(engine.close)
         rows = Rows(engine, source, split, policies, labels)
-        shard_samples = min(
-            MOST_SAMPLES, max(1, (shard_megabytes << 20) // _bytes_of_sample(source.schema))
-        )
-        made = _write(
-            rows,
-            folder,
-            like=like,
-            lanes=lanes,
-            shard_samples=shard_samples,
-            gzip=gzip,
+        size = _bytes_of_sample(source.schema) * (1 + (negatives.most if negatives else 0))
+        writing = _Writing(folder, rows, like=like, negatives=negatives, lanes=lanes, gzip=gzip)
+        made = writing.manifest(
+            shard_samples=min(MOST_SAMPLES, max(1, (shard_megabytes << 20) // size)),
             progress=progress,
         )
         return dataclasses.replace(made, folder=str(out))
+
+
+def _with_counts(source: Source, counts) -> Source:
+    """The source with numeric features that count others."""
+    counted = tuple(Numeric(f"{name}_count", counts=name) for name in counts)
+    schema = source.schema
+    return dataclasses.replace(
+        source, schema=dataclasses.replace(schema, features=(*schema.features, *counted))
+    )
+
+
+def _policies_of(source, vocabularies, like) -> dict[str, Policy]:
+    """The policies of vocabularies: as given, or those of prepared data."""
+    if not like:
+        return dict(vocabularies or {})
+    if vocabularies:
+        raise ValueError(
+            "vocabularies must not be given with like, which brings its own. Received: both. Leave "
+            "one out."
+        )
+    own, other = (dataclasses.replace(s, tables={}) for s in (source.schema, like.schema))
+    if own != other:
+        raise ValueError(
+            f"source must have the schema of like. Received: {source.schema}, but {like.folder} "
+            f"has {like.schema}. Use the same "
+            "source and options, or prepare the data with vocabularies of its own."
+        )
+    return {name: policy_of(table.vocabulary) for name, table in like.tables.items()}
 
 
 def _given(like, engine) -> dict[str, tuple[Vocabulary, str]]:
@@ -173,77 +182,114 @@ def _bytes_of_sample(schema):
     return BYTES_OF_ID * len(schema.positions) + BYTES_OF_NUMBER * (1 + schema.numeric_width)
 
 
-def _write(rows: Rows, folder, *, like, lanes, shard_samples, gzip, progress) -> Manifest:
-    samples = TaskSamples(rows)
-    rows.load()
-    report.tell_files(rows.counts)
-    counts = samples.choose_tasks(lanes=lanes, shard_samples=shard_samples, like=like is not None)
-    counts |= rows.counts
-    report.tell_dropped(counts, rows.split)
-    buckets = samples.buckets()
-    ids = Ids(samples, samples.stage())
-    training = [bucket for bucket, partition, _ in buckets if partition == "train"]
-    with (
-        ThreadPoolExecutor(rows.engine.threads) as pool,
-        tqdm(total=len(buckets), disable=not progress, unit="shard") as bar,
-    ):
+class _Writing:
+    """Writes what comes of rows, step by step.
 
-        def each(do, arguments):  # in order; the first error ends all
-            for result in pool.map(do, arguments):
-                bar.update()
-                yield result
+    Args:
+      folder: to write to.
+      rows: not yet loaded.
+      like, negatives, lanes, gzip: see `prepare`.
+    """
 
-        ids.make(training, given=_given(like, rows.engine) if like else None)
-        ids.join()
-        numeric = like.numeric if like else _numeric(samples, ids, training, pool)
-        files = _files(buckets, rows.split.partitions, lanes, suffix=".gz" if gzip else "")
-        for partition in rows.split.partitions:
-            tf.io.gfile.makedirs(join(folder, partition))
+    def __init__(self, folder, rows: Rows, *, like, negatives, lanes, gzip):
+        self.folder, self.rows, self.engine = folder, rows, rows.engine
+        self.like, self.negatives, self.lanes, self.gzip = like, negatives, lanes, gzip
+
+    def manifest(self, *, shard_samples, progress) -> Manifest:
+        """Writes all files, and returns the manifest, which is written last."""
+        rows, samples = self.rows, TaskSamples(self.rows)
+        rows.load()
+        report.tell_files(rows.counts)
+        counts = samples.choose_tasks(
+            lanes=self.lanes, shard_samples=shard_samples, like=self.like is not None
+        )
+        counts |= rows.counts
+        report.tell_dropped(counts, rows.split)
+        buckets = samples.buckets()
+        rows_of = samples.stage()
+        if self.negatives:
+            drawn = NegativeSamples(samples, self.negatives, every_item=self.like is not None)
+            rows_of, of_negatives = drawn.add()
+            counts |= of_negatives
+        ids = Ids(samples, rows_of)
+        with (
+            ThreadPoolExecutor(self.engine.threads) as pool,
+            tqdm(total=len(buckets), disable=not progress, unit="shard") as bar,
+        ):
+            training = [bucket for bucket, partition, _ in buckets if partition == "train"]
+            ids.make(training, given=_given(self.like, self.engine) if self.like else None)
+            ids.join()
+            numeric = self.like.numeric if self.like else _numeric(samples, ids, training, pool)
+            partitions, tallies = self._write_shards(ids, buckets, numeric, pool, bar)
+        self._tell(ids, tallies)
+        made = Manifest(
+            folder=str(self.folder),
+            schema=ids.schema_with_sizes(),
+            split=dataclasses.asdict(rows.split),
+            negatives=dataclasses.asdict(self.negatives) if self.negatives else None,
+            tables={
+                table: save_vocabulary(vocabulary, self.folder, number, lines=ids.lines(table))
+                for number, (table, vocabulary) in enumerate(ids.vocabularies.items())
+            },
+            numeric=numeric,
+            counts=counts | self._counts_of_samples(counts.get("negatives", 0)),
+            collisions=ids.collisions,
+            compression="GZIP" if self.gzip else "",
+            partitions=partitions,
+            version=__version__,
+            **self._sizes(),
+        )
+        made.save()
+        return made
+
+    def _write_shards(self, ids, buckets, numeric, pool, bar):
+        """Writes the task files; returns partition -> lanes, and partition -> what was counted."""
+        names = self.rows.split.partitions
+        files = _files(buckets, names, self.lanes, suffix=".gz" if self.gzip else "")
+        for partition in names:
+            tf.io.gfile.makedirs(join(self.folder, partition))
 
         def write(file):
-            return _write_shard(ids, folder, *file[2:], numeric=numeric, gzip=gzip)
+            made = _write_shard(ids, self.folder, *file[2:], numeric=numeric, gzip=self.gzip)
+            bar.update()
+            return made
 
-        shards, tallies = [], {partition: report.Tally() for partition in rows.split.partitions}
-        for (partition, *_), (shard, tally) in zip(files, each(write, files), strict=True):
-            shards.append(shard)
+        tallies = {partition: report.Tally() for partition in names}
+        of_lane: dict[tuple[str, int], list[Shard]] = {}
+        # in order; the first error ends all
+        for (partition, lane, *_), (shard, tally) in zip(
+            files, pool.map(write, files), strict=True
+        ):
+            of_lane.setdefault((partition, lane), []).append(shard)
             tallies[partition].add(tally)
-    report.tell_labels(tallies)
-    report.tell_unknown(tallies, _held_out(rows), like=like.folder if like else "")
-    if not like:
-        report.warn_of_values(rows.engine, ids.by_frequency, rows.table_types)
-    of_lane: dict[tuple[str, int], list[Shard]] = {}
-    for (partition, lane, *_), shard in zip(files, shards, strict=True):
-        of_lane.setdefault((partition, lane), []).append(shard)
-    partitions = {
-        name: [Lane(tuple(of_lane[name, lane])) for lane in range(lanes)]
-        for name in rows.split.partitions
-    }
-    (held,) = rows.engine.row("SELECT count(*) FROM kept")
-    of_tasks = (
-        rows.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")[0]
-        * rows.split.episodes
-    )
-    counts |= {"samples": held, "samples_dropped": of_tasks - held}
-    counts |= {name: rows.engine.row(query)[0] for name, query in rows.source.dropped.items()}
-    made = Manifest(
-        folder=str(folder),
-        schema=ids.schema_with_sizes(),
-        split=dataclasses.asdict(rows.split),
-        support_size=rows.split.support,
-        query_size=rows.split.most_query,
-        tables={
-            table: save_vocabulary(vocabulary, folder, number, lines=ids.lines(table))
-            for number, (table, vocabulary) in enumerate(ids.vocabularies.items())
-        },
-        numeric=numeric,
-        counts=counts,
-        collisions=ids.collisions,
-        compression="GZIP" if gzip else "",
-        partitions=partitions,
-        version=__version__,
-    )
-    made.save()
-    return made
+        return {
+            name: [Lane(tuple(of_lane[name, lane])) for lane in range(self.lanes)] for name in names
+        }, tallies
+
+    def _tell(self, ids, tallies):
+        """Tells what was made."""
+        report.tell_labels(tallies)
+        like = self.like.folder if self.like else ""
+        report.tell_unknown(tallies, _held_out(self.rows), like=like)
+        if not self.like:
+            report.warn_of_values(self.engine, ids.by_frequency, self.rows.table_types)
+
+    def _counts_of_samples(self, negatives: int) -> dict[str, int]:
+        (held,) = self.engine.row("SELECT count(*) FROM kept")
+        (of_tasks,) = self.engine.row("SELECT coalesce(sum(samples), 0)::BIGINT FROM tasks")
+        dropped = of_tasks * self.rows.split.episodes - (held - negatives)
+        left_out = {
+            name: self.engine.row(query)[0] for name, query in self.rows.source.dropped.items()
+        }
+        return {"samples": held, "samples_dropped": dropped} | left_out
+
+    def _sizes(self) -> dict[str, int]:
+        """The most samples of a task's sets."""
+        split, own = self.rows.split, self.negatives
+        return {
+            "support_size": split.support * (1 + (own.support if own else 0)),
+            "query_size": split.most_query * (1 + (own.query if own else 0)),
+        }
 
 
 def _numeric(samples, ids, training, pool):

@@ -7,11 +7,13 @@ up with empty tasks of weight 0.
 """
 
 import functools
+from collections.abc import Mapping
 
 from gmeta_tf._tensorflow import tf, without_autotuning
+from gmeta_tf.metaio.cold import ColdIds
 from gmeta_tf.metaio.folder import join
 from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.schema import EMPTY, OUT_OF_VOCABULARY, Categorical
+from gmeta_tf.schema import EMPTY
 
 HASH_BUCKETS = 1 << 24
 PARSED_AT_A_TIME = 2  # batches
@@ -31,6 +33,8 @@ class Reader:
       cold_rate: probability that a task's own id is out of vocabulary in an epoch, where the task
         key is a feature: so that the model learns from tasks whose id it knows nothing of, as it
         will meet them.
+      cold_rates: {feature or table: probability} that a value of another feature than the task key
+        is out of vocabulary in an epoch, for all tasks, as new items are (see `metaio.cold`).
       redraw: in `stream`, every epoch splits a task's samples of both sets anew into support and
         query, at random; so that all of them come to be query samples. The sets keep their sizes; a
         short task's support set is the shorter.
@@ -69,6 +73,7 @@ class Reader:
         size: int = 1,
         seed: int = 0,
         cold_rate: float = 0.0,
+        cold_rates: Mapping[str, float] | None = None,
         redraw: bool = False,
         fewer_support: float = 0.0,
         joined: bool = False,
@@ -92,13 +97,15 @@ class Reader:
                 f"{self.folder}, which has none. "
                 "Prepare the data with a larger fraction of tasks for it."
             )
-        for name, rate in (("cold_rate", cold_rate), ("fewer_support", fewer_support)):
-            if not 0 <= rate <= 1:
-                raise ValueError(
-                    f"{name} must lie in [0, 1]. Received: {name}={rate}. Leave it out to do "
-                    "without."
-                )
-        self._check(global_batch_tasks, size, cold_rate, max_support)
+        if not 0 <= fewer_support <= 1:
+            raise ValueError(
+                f"fewer_support must lie in [0, 1]. Received: fewer_support={fewer_support}. Leave "
+                "it out to do without."
+            )
+        self._check(global_batch_tasks, size, max_support)
+        self._cold = ColdIds(
+            self.manifest, seed=seed, cold_rate=cold_rate, cold_rates=cold_rates or {}
+        )
         if fewer_support and joined:
             raise ValueError(
                 f"fewer_support must be 0 with joined sets. Received: {fewer_support}. Leave it "
@@ -133,7 +140,7 @@ class Reader:
         )
         self.padding_share = 1 - self.samples / places
 
-    def _check(self, global_batch_tasks, size, cold_rate, max_support):
+    def _check(self, global_batch_tasks, size, max_support):
         lanes = len(self.lanes)
         if global_batch_tasks < 1 or global_batch_tasks % lanes:
             raise ValueError(
@@ -154,22 +161,6 @@ class Reader:
             raise ValueError(
                 f"max_support must be at least 0. Received: max_support={max_support}. Leave it "
                 "out to keep every sample."
-            )
-        if cold_rate and self._task_position() is None:
-            raise ValueError(
-                f"cold_rate must be 0 unless the task key {self.schema.task!r} is a categorical "
-                f"feature. Received: {cold_rate}."
-            )
-        if (
-            cold_rate
-            and not self.manifest.tables[
-                self.schema.positions[self._task_position()].table
-            ].vocabulary.out_of_vocabulary
-        ):
-            raise ValueError(
-                f"cold_rate must be 0 unless the table of {self.schema.task!r} has a row out of "
-                f"vocabulary. Received: {cold_rate}. "
-                "Prepare the data with a vocabulary of kind frequency."
             )
 
     def dataset(self, *, cached: bool = False) -> tf.data.Dataset:
@@ -290,10 +281,10 @@ class Reader:
                 support, query = self._redrawn(support, query, task, epoch)
             if epoch is not None and self.fewer_support:
                 support = self._fewer(support, task, epoch)
-            if epoch is not None and self.cold_rate:
-                cold = self._drawn("cold", self.cold_rate, task, epoch)
-                support["ids"], query["ids"] = (
-                    self._without_task_id(part["ids"], cold) for part in (support, query)
+            if epoch is not None and self._cold.tables:
+                cold = self._drawn("cold", self.cold_rate, task, epoch) if self.cold_rate else None
+                support, query = (
+                    self._cold.hidden(part, cold=cold, epoch=epoch) for part in (support, query)
                 )
             if epoch is not None and self.joined:
                 query = _both(support, query)
@@ -337,15 +328,6 @@ class Reader:
             "label": tf.reshape(dense["label"], [tasks, samples]),
             "weight": tf.sequence_mask(tf.minimum(lengths, kept), samples, tf.float32),
         }, parsed["task"]
-
-    def _task_position(self):
-        """Packed position of the task key, or None."""
-        own = [
-            p
-            for p, f in enumerate(self.schema.positions)
-            if isinstance(f, Categorical) and f.name == self.schema.task
-        ]
-        return own[0] if own else None
 
     def _redrawn(self, support, query, task, epoch):
         """The samples of both sets in random order, real ones first: query takes its size, support
@@ -393,11 +375,6 @@ class Reader:
         return tf.strings.to_hash_bucket_fast(
             tf.strings.join([purpose, str(self.seed), *texts], "/"), HASH_BUCKETS
         )
-
-    def _without_task_id(self, ids, cold):
-        here = tf.range(ids.shape[2]) == self._task_position()
-        replaced = cold[:, None, None] & here & (ids >= 0)
-        return tf.where(replaced, tf.constant(OUT_OF_VOCABULARY, tf.int64), ids)
 
 
 def _whole_records(file, count, *, compression):

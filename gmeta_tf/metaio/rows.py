@@ -19,6 +19,7 @@ from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 LARGEST_FLOAT = 3.4028234663852886e38  # of float32
 RULES = 100  # that are counted in one go, once one is known to be broken
+EXACT = {"FLOAT": 24, "DOUBLE": 53}  # bits of a whole number, beyond which others round to it
 SEPARATOR = "\x1f"  # between the columns of a task key
 
 
@@ -109,7 +110,7 @@ class Rows:
         self.counts |= make_views(self.engine, self.source.tables)
         join_sides(self.engine, self.source.sides, needed)
         columns = self.engine.columns(self.source.sql)
-        checks.require_columns(needed, [name for name, _ in columns])
+        checks.require_columns(needed, [name for name, _ in columns], self.schema.label)
         self._place = {name: i + 1 for i, (name, _) in reversed(list(enumerate(columns)))}
         self._kind = dict(reversed(columns))
         chosen = {own: f"#{self._place[name]}" for own, name in names.items()}
@@ -320,12 +321,12 @@ class Rows:
 
     def _rules(self):
         """(column, the source's name of it, rule, the SQL condition that every row must hold)."""
-        yield (
-            "task",
-            self.keys[0] if len(self.keys) == 1 else ", ".join(self.keys),
-            "a value",
-            "task IS NOT NULL",
-        )
+        of_task = ", ".join(self.keys)
+        yield "task", of_task, "a value", "task IS NOT NULL"
+        for bits in sorted({EXACT.get(self._kind[key], 0) for key in self.keys} - {0}):
+            number = "abs(coalesce(TRY_CAST(task AS DOUBLE), 0))"
+            if len(self.keys) == 1:
+                yield "task", of_task, _exact(bits), f"{number} < {2**bits}"
         for own, name in zip(self.orders, self.source.order_by, strict=True):
             nan = f" AND NOT isnan({own})" if self._types[own] in text.FLOATS else ""
             yield own, name, "a value", f"{own} IS NOT NULL{nan}"
@@ -369,6 +370,10 @@ class Rows:
             finite = f"isnan({number}) OR abs({number}) <= {LARGEST_FLOAT}"
             rule = "NULL or a finite number (of float32)"
             yield own, feature.name, rule, f"{own} IS NULL OR {finite}"
+        elif isinstance(feature, Categorical) and self._types[own] in EXACT and kind != "identity":
+            bits = EXACT[self._types[own]]
+            holds = f"{own} IS NULL OR isnan({own}) OR abs({own}) < {2**bits}"
+            yield own, feature.name, _exact(bits), holds
         elif kind == "identity":
             most = self._largest(feature)
             inside = "coalesce(TRY_CAST({0} AS BIGINT) BETWEEN 0 AND {1}, false)"
@@ -462,10 +467,18 @@ def _as_texts(own, kind, separator):
 
 
 def parted(value: str, separator: str) -> str:
-    """SQL of the values in a text, as `manifest.parted` has them."""
+    """SQL of the values in a text, as `encoding.parted` has them."""
     if separator == " ":
         return f"string_split(translate({value}, '\t\n\r', '   '), ' ')"
     return f"list_transform(string_split({value}, {quoted(separator)}), lambda v: trim(v))"
+
+
+def _exact(bits):
+    """The rule of ids in a column of floating-point numbers."""
+    return (
+        f"an id below 2^{bits}, as floating-point numbers merge larger ones (store ids as integers "
+        "or text),"
+    )
 
 
 def _like_a_list(own):

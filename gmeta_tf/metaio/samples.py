@@ -4,7 +4,8 @@
                     a *bucket* is a shard's tasks
     staged          all samples of those tasks, bucket by bucket and task by task in their order, so
                     that the number of a row says where in its task it stands
-    kept            a view of it: the samples of support and query sets, each with its `row`
+    kept            a view of it: the samples of support and query sets, each with its `row`;
+                    with negatives (`negatives`) of what was sampled instead
 
 What comes after `staged` is done bucket by bucket, and every order is total: what a bucket's files
 hold depends on its rows alone, not on threads.
@@ -31,10 +32,14 @@ class TaskSamples:
 
     Args:
       rows: loaded.
+
+    Attributes:
+      sampled: negatives are among the kept samples, in the order in which they are written.
     """
 
     def __init__(self, rows: Rows):
         self.rows, self.engine, self.split = rows, rows.engine, rows.split
+        self.sampled = False
 
     def choose_tasks(self, *, lanes: int, shard_samples: int, like: bool = False) -> dict[str, int]:
         """Makes table `tasks`; returns counts of tasks.
@@ -51,19 +56,49 @@ class TaskSamples:
         Raises:
           ValueError: a partition has no task, or training has none.
         """
+        split, (enough, sized) = self.split, self._conditions()
+        self.engine.run(f"CREATE TABLE tasks AS {self._tasks(enough, sized, lanes, shard_samples)}")
+
+        def one(query):
+            return self.engine.row(query)[0]
+
+        counts = {
+            "tasks": one("SELECT count(*) FROM tasks") * split.episodes,
+            "tasks_dropped_without_support": one(
+                f"SELECT count(*) FROM sizes WHERE NOT ({enough})"
+            ),
+            "tasks_dropped_by_size": one(
+                f"SELECT count(*) FROM sizes WHERE {enough} AND NOT ({sized})"
+            ),
+        }
+        tasks = {
+            name: one(f"SELECT count(*) FROM tasks WHERE partition = '{name}'")
+            for name in split.partitions
+        }
+        checks.require_tasks(tasks, split, counts, like=like)
+        self._require_listed(tasks)
+        return counts
+
+    def _conditions(self) -> tuple[str, str]:
+        """SQL that is true of tasks that have enough samples, and of those of a size asked for."""
         split = self.split
         enough = f"support >= {split.least_support} AND query >= 1"
-        kept = f"least(support, {split.support}) + least(query, {split.query})"
         if not split.column:
             query = split.query_of("samples")
             enough = f"samples >= {split.episodes} * {query} + {split.least_support}"
-            kept = f"least(samples, {split.support} + {query})"
-        sized = f"samples >= {split.least_samples}" + (
-            f" AND samples <= {split.most_samples}" if split.most_samples is not None else ""
-        )
+        sized = f"samples >= {split.least_samples}"
+        if split.most_samples is not None:
+            sized += f" AND samples <= {split.most_samples}"
+        return enough, sized
+
+    def _tasks(self, enough, sized, lanes, shard_samples) -> str:
+        """SQL of the tasks, see `choose_tasks`."""
+        split = self.split
+        kept = f"least(support, {split.support}) + least(query, {split.query})"
+        if not split.column:
+            kept = f"least(samples, {split.support} + {split.query_of('samples')})"
         turn = f"CASE WHEN i // {lanes} % 2 = 0 THEN i % {lanes} ELSE {lanes - 1} - i % {lanes} END"
-        self.engine.run(f"""
-            CREATE TABLE tasks AS
+        return f"""
             WITH own AS (SELECT *, {enough} AS enough, {sized} AS sized FROM sizes),
             keys AS (
                 SELECT task, min(first) AS first FROM own WHERE enough AND sized GROUP BY task
@@ -100,27 +135,7 @@ class TaskSamples:
             FROM (
                 SELECT *, dense_rank() OVER (ORDER BY partition, lane, shard) - 1 AS bucket
                 FROM sharded
-            )""")
-
-        def one(query):
-            return self.engine.row(query)[0]
-
-        counts = {
-            "tasks": one("SELECT count(*) FROM tasks") * split.episodes,
-            "tasks_dropped_without_support": one(
-                f"SELECT count(*) FROM sizes WHERE NOT ({enough})"
-            ),
-            "tasks_dropped_by_size": one(
-                f"SELECT count(*) FROM sizes WHERE {enough} AND NOT ({sized})"
-            ),
-        }
-        tasks = {
-            name: one(f"SELECT count(*) FROM tasks WHERE partition = '{name}'")
-            for name in split.partitions
-        }
-        checks.require_tasks(tasks, split, counts, like=like)
-        self._require_listed(tasks)
-        return counts
+            )"""
 
     def _require_listed(self, tasks):
         """Tasks that are listed occur; those that are too small are told."""
@@ -178,37 +193,67 @@ class TaskSamples:
           ValueError: two samples have one place in the order, or a list is longer than its
             feature's slots.
         """
-        self.engine.run(f"CREATE TABLE staged AS {self._staged()}")
+        self._make_staged()
         self.engine.run(f"CREATE VIEW kept AS {self._kept()}")
         self._check_ties()
         self._check_lengths()
+        return self._rows_of("staged")
+
+    def show_sampled(self, table: str) -> dict[int, tuple[int, int]]:
+        """Has `kept` show a table of positives and negatives; returns the same as `stage`."""
+        self.sampled = True
+        self.engine.run(f"CREATE OR REPLACE VIEW kept AS SELECT rowid AS row, * FROM {table}")
+        return self._rows_of(table)
+
+    def _rows_of(self, table):
         found = self.engine.rows(
-            "SELECT bucket, min(rowid), max(rowid) FROM staged GROUP BY bucket"
+            f"SELECT bucket, min(rowid), max(rowid) FROM {table} GROUP BY bucket"
         )
         return {bucket: (first, last) for bucket, first, last in found}
 
-    def _staged(self) -> str:
-        """SQL of all samples of tasks, from the oldest: support sets, then query sets."""
+    def _make_staged(self):
+        """Makes `staged`, of many columns some at a time, as a sort of all would not fit."""
+        parts = list(batched(self.rows.values, COLUMNS))
+        if len(parts) < 2:
+            self.engine.run(f"CREATE TABLE staged AS {self._staged(self.rows.values)}")
+            return
+        names = [f"part_{number}" for number in range(len(parts))]
+        for number, (name, columns) in enumerate(zip(names, parts, strict=True)):
+            sql = self._staged(columns, others=number > 0)
+            self.engine.run(f"CREATE TABLE {name} AS {sql}")
+        self.engine.run(f"CREATE TABLE staged AS FROM {' POSITIONAL JOIN '.join(names)}")
+        for name in names:
+            self.engine.run(f"DROP TABLE {name}")
+
+    def _staged(self, values: list[str], *, others: bool = False) -> str:
+        """SQL of all samples of tasks, from the oldest: support sets, then query sets.
+
+        Args:
+          values: columns of features.
+          others: these alone, in the same order.
+        """
         split, by = self.split, ", ".join(f"{column} ASC NULLS FIRST" for column in self._by)
-        columns = ", ".join(["label", *self.rows.orders, *self.rows.values])
         tasks = f"FROM samples JOIN tasks USING (task, cold), range({split.episodes}) AS e(episode)"
         number = f"tasks.number * {split.episodes} + episode"
+        order = f"bucket, {number}, {by}"
+        columns = ", ".join(["label", *self.rows.orders, *values])
         if split.column:
+            query = "part::VARCHAR = 'query'"
             last = ", ".join(f"{column} DESC" for column in self._by)
             orders = ", ".join(self.rows.orders)
-            return f"""
-                SELECT bucket, {number} AS number, part::VARCHAR = 'query' AS query, {columns},
-                       row_number() OVER (PARTITION BY number, query ORDER BY {last}) AS place,
-                       count(*) OVER (PARTITION BY number, {orders}) > 1 AS tied
-                {tasks} ORDER BY bucket, number, query, place DESC"""
-        drawn, size = "", "" if isinstance(split.query, int) else "samples, "
-        if split.by == "random":
-            seen = ", ".join(["episode", "tasks.number", *self._by])
-            drawn = f"md5(concat_ws(':', '{split.seed}', {seen})) DESC, "
-        last = f"before * {split.episodes} + samples * (episode + 1) - 1"
-        return f"""
-            SELECT bucket, {number} AS number, {last} AS last, {size}{columns}
-            {tasks} ORDER BY bucket, {number}, {drawn}{by}"""
+            order = f"bucket, {number}, {query}, {by}"
+            base = f"""bucket, {number} AS number, {query} AS query, {columns},
+                row_number() OVER (PARTITION BY number, query ORDER BY {last}) AS place,
+                count(*) OVER (PARTITION BY number, {orders}) > 1 AS tied"""
+        else:
+            size = "" if isinstance(split.query, int) else "samples, "
+            if split.by == "random":
+                seen = ", ".join(["episode", "tasks.number", *self._by])
+                drawn = f"md5(concat_ws(':', '{split.seed}', {seen})) DESC"
+                order = f"bucket, {number}, {drawn}, {by}"
+            last = f"before * {split.episodes} + samples * (episode + 1) - 1"
+            base = f"bucket, {number} AS number, {last} AS last, {size}{columns}"
+        return f"SELECT {', '.join(values) if others else base} {tasks} ORDER BY {order}"
 
     @property
     def _by(self) -> list[str]:
@@ -241,7 +286,7 @@ class TaskSamples:
         query by the last column of the order (the item), by which ties of scores are broken.
         """
         orders = self.rows.orders
-        if self.split.by == "time" and len(orders) == 1:
+        if self.sampled or (self.split.by == "time" and len(orders) == 1):
             return ""
         last = f"CASE WHEN query THEN {orders[-1]} END"
         return f"ORDER BY number, query, {last}, place DESC"

@@ -18,7 +18,7 @@ class Source:
         files as files.NAME.
       order_by: columns that order a task's samples; together with the task they name a sample.
       dropped: what the query leaves out: name -> DuckDB query that counts it.
-      tables: NAME -> raw files, or a table in memory (pandas.DataFrame, pyarrow.Table).
+      tables: NAME -> raw files, or a table in memory (see `sources.memory`).
       sides: joined to the table `interactions`, as files.joined; the n-th is the table `side_<n>`.
     """
 

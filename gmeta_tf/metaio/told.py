@@ -68,6 +68,13 @@ def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
         return (
             f"select and where must hold DuckDB expressions. Received: {line}. Mend the expression."
         )
+    if isinstance(error, BinderException | CatalogException) and "unction" in line:
+        near = re.search(r'Did you mean "([^"]+)"', said)
+        return (
+            "select and where must use functions of DuckDB, on types that they take. Received: "
+            f"{line.split(' Did you mean')[0]}{f' Did you mean {near[1]}?' if near else ''} Mend "
+            "the expression, or cast what it takes."
+        )
     if isinstance(error, BinderException | CatalogException):
         return (
             "source must have the columns that its schema reads. Received: "
@@ -85,6 +92,8 @@ def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
 
 def _of_file(said, line) -> str:
     """Of an error in the text or the bytes of a file."""
+    if "GZIP" in said or "zstd" in said.lower():
+        return f"source must be whole. Received: {line}. Fetch the file again."
     if CSV_LINE.search(said) or "CSV" in said:
         return _of_csv(said, line)
     place = JSON_PLACE.search(said)

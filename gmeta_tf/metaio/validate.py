@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gmeta_tf.metaio.checksums import measured
 from gmeta_tf.metaio.contents import Sets, sets_of
 from gmeta_tf.metaio.folder import join
-from gmeta_tf.metaio.manifest import Manifest, measured
+from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.policies import COLD_ITEMS
 
 PARTED = 1 << 40  # above any task's number of samples

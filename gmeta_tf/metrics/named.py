@@ -99,7 +99,12 @@ def of_tasks(name: str) -> Callable:
     """
     if name == "rating":
         return task_mae
-    return partial(task_auc, threshold=LIKED if name == "liked" else CLICKED)
+    return partial(task_auc, threshold=threshold_of(name))
+
+
+def threshold_of(name: str) -> float:
+    """The label above which a sample is one that is liked, for metrics of such a name."""
+    return LIKED if name in ("liked", "rating") else CLICKED
 
 
 def _made(metrics: Callable) -> list[MergedMetric]:

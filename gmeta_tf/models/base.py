@@ -16,6 +16,7 @@ from gmeta_tf.meta.first_weights import FirstWeights
 from gmeta_tf.meta.inner_loop import InnerLoop
 from gmeta_tf.meta.losses import loss_function, of_chances, task_losses
 from gmeta_tf.meta.outer_loop import outer_gradients, padding_share
+from gmeta_tf.meta.prior import LearnedStrengths
 from gmeta_tf.meta.rates import LearnedRates
 from gmeta_tf.meta.task_loop import TaskLoop
 from gmeta_tf.metrics.merged import TaskLoss
@@ -96,6 +97,7 @@ class MetaModel(Lifecycle):
         )
         self.first: FirstWeights | None = None  # where they depend on the task
         self.rates: LearnedRates | None = None  # where the inner loop learns them
+        self.prior: LearnedStrengths | None = None  # the same
         self.average = None  # of the weights over epochs (see `training.average`)
         self._planned = PlannedStep(self.embedding)
         self.built = True
@@ -121,8 +123,8 @@ class MetaModel(Lifecycle):
 
         Args:
           optimizer: Keras optimizer of the dense weights, or its name. Its weight_decay spares
-            biases, learned rates and centres; what a callback multiplies its learning rate by
-            multiplies the rows', too, but for FTRL.
+            biases, learned rates and strengths, and centres; what a callback multiplies its
+            learning rate by multiplies the rows', too, but for FTRL.
           row_optimizer: of the embedding rows; default `RowAdagrad()`.
           inner_loop: the adaptation rule; default `InnerLoop()`.
           loss: of a set of samples: "binary_crossentropy", "mse" or "pairwise", a Keras loss, a
@@ -161,12 +163,12 @@ class MetaModel(Lifecycle):
             unadapted=measured("before_"),
             steps=StepMetrics() if options.step_metrics else None,
         )
-        rates = self._learned_rates(inner_loop)
-        task_loop = self._loop(inner_loop, loss_of_samples, options, rates)
+        rates, prior = self._learned_rates(inner_loop)
+        task_loop = self._loop(inner_loop, loss_of_samples, options, rates, prior)
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         # All is checked: a compilation that is refused changes nothing.
         self.loss_function, self.log_odds = loss_of_samples, of_chances(loss)
-        self.options, self.measures, self.rates = options, measures, rates
+        self.options, self.measures, self.rates, self.prior = options, measures, rates, prior
         spare_from_decay(self.optimizer, self._not_decayed())
         self.optimizer.build(self.dense_weights)
         self._compiled_rate = constant_rate(self.optimizer)
@@ -181,7 +183,8 @@ class MetaModel(Lifecycle):
         """Sets another adaptation rule, for training and evaluation from here on.
 
         Raises:
-          ValueError: the rule learns step sizes, and the model was compiled with others.
+          ValueError: the rule learns step sizes or prior strengths, and the model was compiled with
+            others.
 
         Warns where the second order passes through an operation of the tower that stops gradients.
         """
@@ -191,10 +194,16 @@ class MetaModel(Lifecycle):
                 "inner_loop must have the rates that the model was compiled with, or fixed ones. "
                 f"Received: {inner_loop}. Compile with it."
             )
-        rates = self.rates if learns else None
-        self._set_loop(self._loop(inner_loop, self.loss_function, self.options, rates))
+        learns_prior = inner_loop.learn_prior and inner_loop.steps > 0
+        if learns_prior and not (self.prior and self.prior.serve(inner_loop)):
+            raise ValueError(
+                "inner_loop must have the prior strengths that the model was compiled with, or a "
+                f"fixed one. Received: {inner_loop}. Compile with it."
+            )
+        rates, prior = self.rates if learns else None, self.prior if learns_prior else None
+        self._set_loop(self._loop(inner_loop, self.loss_function, self.options, rates, prior))
 
-    def _loop(self, inner_loop, loss, options, rates):
+    def _loop(self, inner_loop, loss, options, rates, prior):
         if self._stops and inner_loop.steps and inner_loop.second_order:
             warnings.warn(
                 "second_order should be False with a tower that stops gradients. Received: "
@@ -210,6 +219,7 @@ class MetaModel(Lifecycle):
             loss=loss,
             first=self.first,
             rates=rates,
+            prior=prior,
             cold_share=options.cold_share,
         )
 
@@ -220,9 +230,14 @@ class MetaModel(Lifecycle):
     @property
     def dense_parts(self) -> dict[str, tf.keras.layers.Layer]:
         """What is replicated on every rank and trained by the dense optimizer: `tower`, and where
-        there are any `first`, `rates`.
+        there are any `first`, `rates`, `prior`.
         """
-        parts = {"tower": self.tower, "first": self.first, "rates": self.rates}
+        parts = {
+            "tower": self.tower,
+            "first": self.first,
+            "rates": self.rates,
+            "prior": self.prior,
+        }
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
@@ -238,17 +253,21 @@ class MetaModel(Lifecycle):
         return [variable for part in self.dense_parts.values() for variable in part.variables]
 
     def _not_decayed(self):
-        """Dense weights that are no kernels: learned rates, biases, centres."""
-        parts = [part for part in (self.rates, self.first) if part is not None]
+        """Dense weights that are no kernels: learned rates and strengths, biases, centres."""
+        parts = [part for part in (self.rates, self.prior, self.first) if part is not None]
         of_parts = [variable for part in parts for variable in part.trainable_variables]
         return of_parts + [v for v in self.tower.trainable_variables if v.shape.rank < 2]
 
     def _learned_rates(self, inner_loop):
-        if inner_loop.rates == "fixed" or not inner_loop.steps:
-            return None
-        tables = self.embedding.lookup.tables_by_position
-        return LearnedRates(
-            inner_loop, variables=inner_loop.dense_variables(self.tower), tables_by_position=tables
+        """What the inner loop learns of its steps: their rates, and the strengths of its prior."""
+        own = {
+            "variables": inner_loop.dense_variables(self.tower),
+            "tables_by_position": self.embedding.lookup.tables_by_position,
+        }
+        learns = inner_loop.steps > 0
+        return (
+            LearnedRates(inner_loop, **own) if learns and inner_loop.rates != "fixed" else None,
+            LearnedStrengths(inner_loop, **own) if learns and inner_loop.learn_prior else None,
         )
 
     def train_step(self, data):
@@ -389,6 +408,19 @@ class MetaModel(Lifecycle):
         gathered = self.embedding.lookup.gather(rows, index)
         sets = gathered, index, self.admission.unpack(support), self.admission.unpack(query)
         return self.task_loop.query_logits(*sets, training=False)
+
+    def score_step(self, data):
+        """[tasks, query samples] logits before adaptation, and after it. Collective."""
+        support, query = self._admitted(data)
+        return self._with_rows(self._both_logits, support, query)
+
+    def _both_logits(self, rows, index, support, query):
+        gathered = self.embedding.lookup.gather(rows, index)
+        sets = gathered, index, self.admission.unpack(support), self.admission.unpack(query)
+        return [
+            self.task_loop.query_logits(*sets, training=False, adapt=adapt)
+            for adapt in (False, True)
+        ]
 
     def _with_rows(self, function, support, query):
         """A function of (rows, index, support, query), of the rows that they read."""

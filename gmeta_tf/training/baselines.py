@@ -35,6 +35,7 @@ def baselines(
     *,
     item: str,
     measured: Callable | None = None,
+    fitted: dict[str, Baseline] | None = None,
 ) -> dict[str, dict[str, dict]]:
     """What knows items and tasks by their labels alone: row -> partition -> metric -> value.
 
@@ -45,7 +46,9 @@ def baselines(
       tests: partition -> this rank's reader.
       item: the feature whose values' means are taken.
       measured: makes the metrics; default: those of the experiment.
+      fitted: by `fitted_baselines`; None: they are fitted here.
     """
+    fitted = fitted_baselines(experiment, item=item) if fitted is None else fitted
     schema = next(iter(tests.values())).schema
     measured = measured or metrics_named(experiment.measured_by)[0]
     position = position_of(schema, item)
@@ -58,7 +61,7 @@ def baselines(
             }
             for partition, batches in tested.items()
         }
-        for row, model in fitted_baselines(experiment, item=item).items()
+        for row, model in fitted.items()
     }
 
 

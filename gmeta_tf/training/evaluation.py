@@ -5,14 +5,17 @@ to beat.
 import pathlib
 from collections.abc import Callable, Sequence
 
+from gmeta_tf.metaio.catalogue import Catalogue
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.models.base import MetaModel
 from gmeta_tf.training import checkpoint
-from gmeta_tf.training.baselines import baselines
+from gmeta_tf.training.baselines import Baseline, baselines, position_of
 from gmeta_tf.training.experiment import CHECKPOINTS, DIGEST, Experiment, build_model, reader
+from gmeta_tf.training.item_ranking import ItemRanking, of_baselines, of_model, rank_items
 from gmeta_tf.training.progress import steps
 
 SUPPORT_SIZES = (0, 1, 2, 5, 10, 20, 50)
+ROWS = {"meta": ("meta_before", "meta_after"), "joint": ("joint", "joint_finetuned")}
 
 
 def load_run(
@@ -58,7 +61,7 @@ def support_curve(
     model: MetaModel,
     *,
     partition: str,
-    sizes: tuple[int, ...] = SUPPORT_SIZES,
+    sizes: Sequence[int] = SUPPORT_SIZES,
 ) -> dict[int, dict]:
     """Metrics after adaptation to the last so many support samples: size -> metric -> value.
     Collective.
@@ -66,7 +69,7 @@ def support_curve(
     A task of fewer samples adapts to all that it has; sizes beyond those of any task are left out.
     """
     largest = reader(experiment, partition).support_size
-    curve, sizes = {}, tuple(size for size in sizes if size <= largest)
+    curve, sizes = {}, sorted({size for size in sizes if size <= largest})
     with steps(len(sizes), "curve by support size") as step:
         for size in sizes:
             step(f"{size} samples")
@@ -80,6 +83,7 @@ def compare(
     partitions: Sequence[str] = ("test",),
     item: str | None = None,
     measured: Callable | None = None,
+    fitted: dict[str, Baseline] | None = None,
 ) -> dict[str, dict[str, dict]]:
     """Every row of the comparison, on each partition; baselines are fitted once for all.
 
@@ -89,12 +93,39 @@ def compare(
       partitions: whose tasks to evaluate on.
       item: feature for the baselines; None leaves them out.
       measured: makes the metrics of the baselines; default: those of the experiment.
+      fitted: baselines, fitted to this item; None: they are fitted here.
 
     Returns:
       partition -> row -> metric -> value.
 
     Raises:
       ValueError: a run is of another method than named, or was trained on other data.
+    """
+    tests = tests_of(runs, partitions)
+    experiment, _ = runs["meta"]
+    rows: dict[str, dict[str, dict]] = {name: {} for name in tests}
+    if item:
+        found = baselines(experiment, tests, item=item, measured=measured, fitted=fitted)
+        for row, of in found.items():
+            for name, values in of.items():
+                rows[name][row] = values
+    with steps(len(tests) * len(runs), "evaluating") as step:
+        for name, test in tests.items():
+            for method in ("joint", "meta"):
+                if method in runs:
+                    step(f"{method} on {name}")
+                    before, after = ROWS[method]
+                    rows[name][before], rows[name][after] = evaluate(runs[method][1], test)
+    return rows
+
+
+def tests_of(
+    runs: dict[str, tuple[Experiment, MetaModel]], partitions: Sequence[str]
+) -> dict[str, Reader]:
+    """This rank's readers of what runs are compared on.
+
+    Raises:
+      ValueError: as `compare`; or an unknown partition.
     """
     for name, (own, _) in runs.items():
         if own.method != name:
@@ -107,20 +138,30 @@ def compare(
             "joint must be trained on the data of the other run. Received: "
             f"{runs['joint'][0].run}, of other content. Train it anew."
         )
-    experiment, meta = runs["meta"]
-    tests = {name: reader(experiment, name) for name in partitions}
-    rows: dict[str, dict[str, dict]] = {name: {} for name in tests}
-    found = baselines(experiment, tests, item=item, measured=measured) if item else {}
-    for row, of in found.items():
-        for name, values in of.items():
-            rows[name][row] = values
-    with steps(len(tests) * len(runs), "evaluating") as step:
-        for name, test in tests.items():
-            if "joint" in runs:
-                step(f"joint on {name}")
-                rows[name]["joint"], rows[name]["joint_finetuned"] = evaluate(
-                    runs["joint"][1], test
-                )
-            step(f"meta on {name}")
-            rows[name]["meta_before"], rows[name]["meta_after"] = evaluate(meta, test)
-    return rows
+    experiment, _ = runs["meta"]
+    return {name: reader(experiment, name) for name in partitions}
+
+
+def rank(
+    runs: dict[str, tuple[Experiment, MetaModel]],
+    ranking: ItemRanking,
+    *,
+    partition: str,
+    fitted: dict[str, Baseline] | None = None,
+) -> tuple[dict[str, dict], Catalogue]:
+    """Metrics of ranking all items, of the rows of `compare`, and the items. Collective.
+
+    Args:
+      runs: as for `compare`.
+      ranking: what to rank.
+      partition: whose tasks to rank for.
+      fitted: baselines, fitted to the item of the ranking.
+    """
+    test = reader(runs["meta"][0], partition)
+    scorers = [
+        of_model(own, before=before, after=after)
+        for (_, own), (before, after) in ((runs[name], ROWS[name]) for name in runs)
+    ]
+    if fitted:
+        scorers.insert(0, of_baselines(fitted, position_of(test.schema, ranking.item)))
+    return rank_items(ranking, test, partition, scorers)

@@ -45,7 +45,8 @@ RANGES = (
         "at least 0",
     ),
     (
-        "row_scale inner_lr learning_rate row_learning_rate row_l2 weight_decay clip_norm",
+        "row_scale inner_lr prior_strength learning_rate row_learning_rate row_l2 weight_decay "
+        "clip_norm",
         lambda v: 0 <= v < math.inf,
         "finite and at least 0",
     ),
@@ -88,6 +89,9 @@ class Experiment:
         these together ("head+user_id").
       inner_steps: steps of the inner loop; for "joint", of the fine-tuning to a new task.
       inner_lr: its learning rate.
+      prior_strength: support samples that what is known before them is worth: a task of n takes
+        n / (n + prior_strength) of each inner step; 0 takes all of it, however few they are.
+      learn_prior: learn the prior strength with the outer loop, from this value on.
       second_order: MAML; otherwise FOMAML.
       rates: of the inner loop: "fixed" at inner_lr, or learned, "per_step" for each weight and
         step, "per_element" (Meta-SGD).
@@ -115,6 +119,8 @@ class Experiment:
       patience: epochs without a better validation metric before training stops.
       cold_rate: probability that a training task's own id is out of vocabulary in an epoch;
         default: 1 where the id is a feature, else 0.
+      cold_rates: {feature or table: probability} that a value of it is out of vocabulary in an
+        epoch, for a model that is to meet new items, say; default: none is.
       redraw: split training tasks' samples anew into support and query in every epoch.
       fewer_support: probability that a training task adapts to some of its support samples only, in
         an epoch, for a model that is to adapt to few as well as to many; of no effect on the joint
@@ -157,6 +163,8 @@ class Experiment:
     adapt: str = "dense"
     inner_steps: int = 3
     inner_lr: float = 0.1
+    prior_strength: float = 0.0
+    learn_prior: bool = False
     second_order: bool = True
     rates: str = "fixed"
     rule: str = "gradient"
@@ -176,6 +184,7 @@ class Experiment:
     epochs: int = 60
     patience: int = 10
     cold_rate: float | None = None
+    cold_rates: dict[str, float] = dataclasses.field(default_factory=dict)
     redraw: bool = True
     fewer_support: float = 0.0
     steps_per_execution: int = 1
@@ -220,11 +229,13 @@ class Experiment:
                 "schedule must be 'constant' with row_optimizer 'ftrl', whose rows are a multiple "
                 f"of its rate. Received: schedule={self.schedule!r}. Leave it out, or take adagrad."
             )
-        if self.method == "joint" and (self.model == "cbml" or self.rates != "fixed"):
+        if self.method == "joint" and (
+            self.model == "cbml" or self.rates != "fixed" or self.learn_prior
+        ):
             raise ValueError(
                 "method must be 'meta' for what an inner loop trains. Received: method='joint' "
-                "with "
-                f"model={self.model!r}, rates={self.rates!r}. Leave these out."
+                f"with model={self.model!r}, rates={self.rates!r}, "
+                f"learn_prior={self.learn_prior}. Leave these out."
             )
         if self.model == "cbml" and (
             policy_and_tables(self.adapt)[0] not in ("all", "dense") or not self.inner_steps
@@ -268,6 +279,8 @@ class Experiment:
             rates=self.rates,
             rule=self.rule,
             reptile=self.reptile,
+            prior_strength=self.prior_strength,
+            learn_prior=self.learn_prior,
         )
 
     def save(self, manifest: Manifest):
@@ -448,6 +461,7 @@ def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     joined = experiment.method == "joint"
     own = {
         "cold_rate": cold_rate_of(experiment, Manifest.load(experiment.data)),
+        "cold_rates": experiment.cold_rates,
         "redraw": experiment.redraw,
         "joined": joined,
         "size_window": experiment.size_window,

@@ -16,7 +16,8 @@ from gmeta_tf.training.experiment import CHECKPOINTS, Experiment, reader
 from gmeta_tf.training.finite import NotFiniteError
 from gmeta_tf.training.trial import train_unless_done, with_options
 
-FINE_TUNING = ("inner_steps", "inner_lr")  # of a joint run, which is not trained anew for them
+# Of a joint run, which is not trained anew for them:
+FINE_TUNING = ("inner_steps", "inner_lr", "prior_strength")
 Trial = tuple[float, dict]
 log = logging.getLogger(__name__)
 

@@ -29,13 +29,14 @@ from gmeta_tf.training.finite import RequireFinite
 from gmeta_tf.training.profile import Profile
 from gmeta_tf.training.progress import Progress
 from gmeta_tf.training.run_folder import locked, only_writer, require_mounted
+from gmeta_tf.training.untrained import untrained_tables
 
 HISTORY = "history.csv"
 RUN = Contents(
     "gmeta train",
     "config.yaml",
     (
-        *(DIGEST, "train.json", HISTORY, "metrics.json", "metrics_*.json", "support_curve.json"),
+        *(DIGEST, "train.json", HISTORY, "metrics.json", "metrics_*.json", "support_curve.*"),
         *("picture.png", REPORT, EARLIER_REPORT, ".*.new"),
         *(name for folder in ("tensorboard", "profile") for name in (folder, f"{folder}/*")),
         CHECKPOINTS,
@@ -49,8 +50,8 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
     """Makes the run's folder, or checks that it fits.
 
     Raises:
-      FileExistsError: it holds something, and neither `resume` nor `overwrite` is given, or
-        something else than a run.
+      FileExistsError: it holds a run with a checkpoint, and neither `resume` nor `overwrite` is
+        given, or something else than a run.
       FileNotFoundError: there is no run to resume.
       NotADirectoryError: it is a file.
       ValueError: it holds a run of another configuration or data than those to resume.
@@ -64,7 +65,7 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
         experiment.save(manifest)
         return
     if run.exists() and any(path.name not in (REPORT, EARLIER_REPORT) for path in run.iterdir()):
-        if not overwrite:
+        if not overwrite and not _untrained(run):
             raise FileExistsError(
                 f"run must be a new or empty folder. Received: {run}, which holds something. Pass "
                 "--overwrite or --resume."
@@ -72,6 +73,21 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
         remove_run(run)
     run.mkdir(parents=True, exist_ok=True)
     experiment.save(manifest)
+
+
+def _untrained(run):
+    """Whether a start made this folder that ended before it saved anything."""
+    return (run / "config.yaml").exists() and not any((run / CHECKPOINTS).glob("step-*"))
+
+
+def takes_reports(run: pathlib.Path, *, goes_on: bool) -> bool:
+    """Whether a start may write into a folder what ends it: not into what is no run, and not into a
+    run that it neither resumes nor replaces.
+    """
+    if not run.is_dir():
+        return not run.exists()
+    others = {path.name for path in run.iterdir()} - {REPORT, EARLIER_REPORT}
+    return not others or _untrained(run) or (goes_on and "config.yaml" in others)
 
 
 def remove_run(run: pathlib.Path):
@@ -160,6 +176,9 @@ def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
             ],
             verbose=0,
         )
+        untrained = untrained_tables(model, data.manifest)
+        if untrained and comm.rank() == 0:
+            print(untrained_note(untrained), flush=True)
     return saving
 
 
@@ -188,6 +207,15 @@ def drop_epochs(history: pathlib.Path, first: int):
         return row.endswith("\n") and epoch.isdigit() and int(epoch) < first
 
     durable.replace_text(history, "".join([head, *filter(stays, rows)]))
+
+
+def untrained_note(tables) -> str:
+    """What is told of tables whose values all were known in training."""
+    rates = ", ".join(f"{name}: 0.2" for name in tables)
+    return (
+        f"note: no training task had a value out of vocabulary of {', '.join(tables)}: new values "
+        f"are scored by rows that were never trained. Hide some in training: cold_rates {{{rates}}}"
+    )
 
 
 def _summary(run, position):

@@ -29,7 +29,7 @@ def options_of(config) -> dict:
     Raises:
       FileNotFoundError, ValueError: there is none, or it is no YAML.
     """
-    return plain_yaml.load(configs.find(config).read_text()) or {}
+    return plain_yaml.read(configs.find(config)) or {}
 
 
 def with_options(base: Experiment, options: Mapping) -> Experiment:

@@ -6,13 +6,16 @@
         and a file of the figures, with a picture
     python scripts/benchmarks/metaio.py --quick
         one short round, and a log of 10 instead of 50 million rows; its file says so
+    python scripts/benchmarks/metaio.py --only features values
+        some of its parts, by name
 
 Reading: batches of workload `small` and `dlrm` from files, shuffled and padded, beside the
 conventional pipeline (an Example a sample, grouped as it is read), the layout with a list a field,
 and PyTorch's DataLoader. Training: `fit` from files over `fit` on cached batches. Preparation: a
 log of ten columns, beside the SQL engine's own sort and export of it, under the same limit of
 memory. `prepare_cost_growth` is the cost of a row of the whole log over that of a row of a tenth of
-it.
+it. Limits: 2,000 features of 10^5 rows (some in 10,000 buckets), and a vocabulary of 10^7 values,
+made and read again, under a limit of memory of 2 GB.
 """
 
 import contextlib
@@ -24,57 +27,81 @@ from harness import rounds
 from harness.rounds import Panel, Side
 
 ROWS, QUICK_ROWS = 50_000_000, 10_000_000
+LIMITS = {"features": ["features"], "values": ["values", "load"]}  # part -> what it measures
+PARTS = ["reading", "preparation", *LIMITS]
 TASKS = {"small": 32_768, "dlrm": 8192}
 FIT = {"task_chunk": 64, "intra": 1}  # as `throughput` has it
 
 
 def main():
-    """Measures all sides and reports."""
-    options = rounds.read_options(__doc__)
-    throughput.make_peers_venv()
+    """Measures the parts that are asked for, and reports."""
+    parser = rounds.parser_of(__doc__)
+    parser.add_argument("--only", type=str, nargs="+", choices=PARTS, default=PARTS, help="parts")
+    options = rounds.checked(parser, parser.parse_args())
+    only, results = set(options.only), {}
+    panels: list[Panel] = []
+    made: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="gmeta-metaio-") as scratch:
         folder = pathlib.Path(scratch)
-        for workload, count in TASKS.items():
-            rounds.run(
-                Side(
-                    "sides.task_files",
-                    {"workload": workload, "out": folder / workload, "count": count},
-                )
-            )
-        for name in ("conventional", "fields", "torch"):
-            (folder / name).mkdir()
-        results = rounds.in_turn(reading(folder), quick=options.quick)
-        rates = rounds.values(results)
-        waits = {
-            workload: rounds.run(
-                Side(
-                    "sides.input_wait",
-                    {"workload": workload, "data": folder / workload} | FIT,
-                    steps=steps,
-                )
-            )
-            for workload, steps in (("small", 200), ("dlrm", 80))
-        }
-        prepared = preparations(folder, QUICK_ROWS if options.quick else ROWS)
-    seconds = {name: [result["seconds"]] for name, result in prepared.items()}
-    panels = [
-        Panel("samples/s", rates),
-        Panel(
-            "share of a step that waits for input",
-            {name: [result["input_wait_share"]] for name, result in waits.items()},
-        ),
-        Panel("seconds", seconds),
-    ]
-    made = figures(rounds.medians(rates), waits, prepared)
+        if "reading" in only:
+            results = read(folder, quick=options.quick)
+            waits = waiting(folder)
+            panels += reading_panels(results, waits)
+            made |= rates_figures(rounds.medians(rounds.values(results)))
+            made["input_wait_share"] = max(r["input_wait_share"] for r in waits.values())
+        prepared = {}
+        if "preparation" in only:
+            prepared = preparations(folder, QUICK_ROWS if options.quick else ROWS)
+            made |= preparation_figures(prepared)
+        large = limits(folder, [part for part in LIMITS if part in only])
+        made |= limit_figures(large)
+    if prepared or large:
+        both = prepared | large
+        panels.append(Panel("seconds", {name: [r["seconds"]] for name, r in both.items()}))
+    rates = rounds.values(results)
     rounds.report(
         options,
         title="reading and preparing task files",
         panels=panels,
         figures=made,
         of_rounds=[rates_figures(of_round) for of_round in rounds.by_round(rates)],
-        speeds=rounds.speeds(results),
+        speeds=rounds.speeds(results) if results else (),
         torch=throughput.TORCH,
     )
+
+
+def read(folder: pathlib.Path, *, quick: bool) -> dict[str, list[dict]]:
+    """The results of all sides that read or train, on files that are made first."""
+    throughput.make_peers_venv()
+    for workload, count in TASKS.items():
+        options = {"workload": workload, "out": folder / workload, "count": count}
+        rounds.run(Side("sides.task_files", options))
+    for name in ("conventional", "fields", "torch"):
+        (folder / name).mkdir()
+    return rounds.in_turn(reading(folder), quick=quick)
+
+
+def waiting(folder: pathlib.Path) -> dict[str, dict]:
+    """What `input_wait` prints, by workload."""
+    return {
+        workload: rounds.run(
+            Side(
+                "sides.input_wait",
+                {"workload": workload, "data": folder / workload} | FIT,
+                steps=steps,
+            )
+        )
+        for workload, steps in (("small", 200), ("dlrm", 80))
+    }
+
+
+def reading_panels(results: dict[str, list[dict]], waits: dict[str, dict]) -> list[Panel]:
+    """What was measured of reading."""
+    shares = {name: [result["input_wait_share"]] for name, result in waits.items()}
+    return [
+        Panel("samples/s", rounds.values(results)),
+        Panel("share of a step that waits for input", shares),
+    ]
 
 
 def reading(folder: pathlib.Path) -> dict[str, Side]:
@@ -120,24 +147,37 @@ def preparations(folder: pathlib.Path, rows: int) -> dict[str, dict]:
     return made
 
 
-def figures(
-    rates: dict[str, float], waits: dict[str, dict], prepared: dict[str, dict]
-) -> dict[str, float]:
-    """The figures.
+def limits(folder: pathlib.Path, parts: list[str]) -> dict[str, dict]:
+    """What `prepare_large` prints, by what it does; values are read again where they were made."""
+    hows = [how for part in parts for how in LIMITS[part]]
+    made = {}
+    for how in hows:
+        made[how] = rounds.run(Side("sides.prepare_large", {"how": how, "data": folder / "large"}))
+        print(f"{how}: {made[how]}")
+    return made
 
-    Args:
-      rates: samples/s of each side.
-      waits: per workload, what `input_wait` prints.
-      prepared: what `preparations` returns.
-    """
+
+def preparation_figures(prepared: dict[str, dict]) -> dict[str, float]:
+    """The figures of `preparations`."""
     a_row = {name: result["seconds"] / result["rows"] for name, result in prepared.items()}
-    return rates_figures(rates) | {
-        "input_wait_share": max(result["input_wait_share"] for result in waits.values()),
+    return {
         "prepare_rows_per_s": 1 / a_row["prepare"],
         "prepare_peak_gib": prepared["prepare"]["peak_gib"],
         "prepare_over_sql_export": prepared["prepare"]["seconds"] / prepared["export"]["seconds"],
         "prepare_cost_growth": a_row["prepare"] / a_row["prepare_tenth"],
     }
+
+
+def limit_figures(large: dict[str, dict]) -> dict[str, float]:
+    """The figures of those of `limits` that were measured."""
+    made = {}
+    if "features" in large:
+        made["prepare_2000_features_seconds"] = large["features"]["seconds"]
+    if "values" in large:
+        made["prepare_10m_values_peak_gib"] = large["values"]["peak_gib"]
+        made["load_10m_values_peak_gib"] = large["load"]["peak_gib"]
+        made["load_10m_values_seconds"] = large["load"]["seconds"]
+    return made
 
 
 def rates_figures(rates: dict[str, float]) -> dict[str, float]:

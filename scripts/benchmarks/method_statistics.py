@@ -100,6 +100,7 @@ MELU = (
     COLD_ITEMS,
 )
 STATES = ("test", "train", "train_cold_items", "test_cold_items")
+LAST_10 = ("--split.query", "10", "--split.support", "50")
 PROTOCOLS = {
     "clicks_last": Protocol("ml-100k", ("--label", "click"), methods=METHODS + TOWERS),
     "clicks_recbole": Protocol("ml-100k", ("--label", "click", *RATINGS), methods=METHODS + TOWERS),
@@ -121,7 +122,12 @@ PROTOCOLS = {
     "melu": Protocol(
         "ml-1m", (*MELU, *RATINGS), item="published", partitions=STATES, seeds=5, methods=OF_MELU
     ),
+    "clicks_1m": Protocol("ml-1m", ("--label", "click", *LAST_10), seeds=5, options="clicks_last"),
+    "ratings_1m": Protocol(
+        "ml-1m", ("--label", "rating", *LAST_10), seeds=5, options="ratings_recbole"
+    ),
 }
+ON_REQUEST = ("clicks_1m", "ratings_1m")  # of adaptation.py, whose tables the docs do not have
 
 
 def main():
@@ -153,7 +159,7 @@ def parser() -> jsonargparse.ArgumentParser:
         type=str,
         nargs="+",
         choices=list(PROTOCOLS),
-        default=list(PROTOCOLS),
+        default=[name for name in PROTOCOLS if name not in ON_REQUEST],
         help="protocols",
     )
     made.add_argument(

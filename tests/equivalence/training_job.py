@@ -60,7 +60,7 @@ def build(schema, name, *, dim=4, **options):
     model = MODELS.get(name, MetaModel)(schema, tower, embedding_dim=widths, seed=5, **TABLES[name])
     compiled = {
         "all_rows_adapt": {
-            "inner_loop": InnerLoop(2, 0.3, adapt="all"),
+            "inner_loop": InnerLoop(2, 0.3, adapt="all", prior_strength=3),
             "row_optimizer": RowAdagrad(0.1),
         },
         "mixed_dims": {
@@ -86,7 +86,9 @@ def build(schema, name, *, dim=4, **options):
             "row_optimizer": RowAdagrad(0.1),
         },
         "every_option": {
-            "inner_loop": InnerLoop(1, 0.3, adapt="all", rates="per_element"),
+            "inner_loop": InnerLoop(
+                1, 0.3, adapt="all", rates="per_element", prior_strength=2, learn_prior=True
+            ),
             "row_optimizer": RowAdam(CosineDecay(0.05, 50), l2=0.01),
             "clip_norm": 0.05,
             "task_chunk": 3,

@@ -2,6 +2,7 @@
 their environment is.
 """
 
+import collections
 import dataclasses
 import importlib
 import json
@@ -15,6 +16,8 @@ from unittest import mock
 import jobs
 import numpy as np
 import pytest
+
+import gmeta_tf as gm
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "scripts" / "benchmarks"
 TINY = {
@@ -605,22 +608,42 @@ def test_figures_of_task_files():
         )
     )
     assert set(metaio.reading(pathlib.Path("folder"))) == set(rates)
-    waits = {"small": {"input_wait_share": 0.1}, "dlrm": {"input_wait_share": 0.3}}
     prepared = {
         "prepare": {"seconds": 20.0, "rows": 100, "peak_gib": 1.5},
         "export": {"seconds": 4.0, "rows": 100, "peak_gib": 1.0},
         "prepare_tenth": {"seconds": 4.0, "rows": 10, "peak_gib": 1.0},
     }
-    made = metaio.figures(rates, waits, prepared)
+    large = {
+        "features": {"seconds": 40.0, "peak_gib": 2.0},
+        "values": {"seconds": 50.0, "peak_gib": 3.0},
+        "load": {"seconds": 20.0, "peak_gib": 2.5},
+    }
+    made = metaio.rates_figures(rates) | metaio.preparation_figures(prepared)
+    made |= metaio.limit_figures(large)
+    assert metaio.limit_figures({}) == {}
     assert made["ingest_over_conventional"] == 50
     assert made["ingest_over_torch_dataloader"] == 4
     assert made["train_from_files_over_cached_small"] == 0.75
     assert made["train_from_files_over_cached_dlrm"] == 0.5
-    assert made["input_wait_share"] == 0.3
+    assert made["prepare_2000_features_seconds"] == 40
+    assert made["prepare_10m_values_peak_gib"] == 3
+    assert (made["load_10m_values_peak_gib"], made["load_10m_values_seconds"]) == (2.5, 20)
     assert made["prepare_rows_per_s"] == 5
     assert made["prepare_peak_gib"] == 1.5
     assert made["prepare_over_sql_export"] == 5
     assert made["prepare_cost_growth"] == 0.5
+
+
+def test_preparation_at_its_limits(tmp_path):
+    from sides import prepare_large
+
+    for how in ("features", "values", "load"):
+        made = prepare_large.measure(how, str(tmp_path), rows=200, features=300, values=400)
+        assert made["seconds"] > 0
+    manifest = gm.Manifest.load(tmp_path / "features")
+    kinds = collections.Counter(table.vocabulary.kind for table in manifest.tables.values())
+    assert kinds == {"frequency": 239, "buckets": 1}
+    assert len(manifest.schema.numeric_features) == 60
 
 
 def test_an_exported_model_serves_what_the_program_does(monkeypatch):
@@ -709,6 +732,11 @@ def test_the_page_shows_the_results():
 
 def test_the_page_names_every_comparison():
     page = (BENCHMARKS.parents[1] / "docs" / "benchmarks.md").read_text()
-    of_learning = {"method_statistics", "movielens_seeds", "world_size"}  # see docs/results.md
+    of_learning = {
+        "adaptation",
+        "method_statistics",
+        "movielens_seeds",
+        "world_size",
+    }  # see docs/results.md
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - of_learning
     assert {name for name in scripts if f"{name}.py" not in page} == set()

@@ -7,11 +7,11 @@ feature list is field \\x02 id \\x03 value, joined by \\x01.
 Ma et al., "Entire Space Multi-Task Model", SIGIR 2018; https://tianchi.aliyun.com/dataset/408.
 """
 
-import os
 from typing import Literal
 
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.sources.files import Files
+from gmeta_tf.metaio.sources.paths import existing
 from gmeta_tf.schema import Categorical, MultiHot, Schema
 
 USER = ("101", "121", "122", "124", "125", "126", "127", "128", "129")
@@ -59,7 +59,7 @@ def ali_ccp(
 
     tables = {
         name: Files(
-            (os.path.join(str(folder), f"{file}_{part}.csv"),),
+            (existing(folder, f"{file}_{part}.csv"),),
             delimiter=",",
             quote="",
             columns=columns,
@@ -69,21 +69,24 @@ def ali_ccp(
             ("common", "common_features", COMMON),
         )
     }
+    # where a line of names was added, as a row that is left out
+    impressions = "(FROM files.impressions WHERE sample_id IS DISTINCT FROM 'sample_id')"
     impossible = "TRY_CAST(conversion AS INT) = 1 AND TRY_CAST(click AS INT) = 0"
     sql = f"""
         SELECT s.sample_id::BIGINT AS sample_id, TRY_CAST(s.click AS DOUBLE) AS click,
                TRY_CAST(s.conversion AS DOUBLE) AS conversion, c.* EXCLUDE (common_feature_index),
                {_fields((*ITEM, *CROSS, *POSITION), max_history, "s.feature_list")}
-        FROM (FROM files.impressions WHERE NOT coalesce({impossible}, false)) s
+        FROM (FROM {impressions} WHERE NOT coalesce({impossible}, false)) s
         LEFT JOIN (
             SELECT common_feature_index, {_fields((*USER, *HISTORIES), max_history)}
             FROM files.common
+            WHERE common_feature_index IS DISTINCT FROM 'common_feature_index'
         ) c USING (common_feature_index)"""
     features = [Categorical(field) for field in (*USER, *ITEM, *CROSS, *POSITION)]
     histories = [
         MultiHot(field, max_length=max_history, weights=f"{field}_values") for field in HISTORIES
     ]
-    counted = f"SELECT count(*) FROM files.impressions WHERE {impossible}"
+    counted = f"SELECT count(*) FROM {impressions} WHERE {impossible}"
     dropped = {"samples_dropped_as_converted_without_click": counted}
     return Source(
         schema=Schema(task, label, (*features, *histories)),

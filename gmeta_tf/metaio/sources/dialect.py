@@ -3,10 +3,12 @@
 import collections
 import csv
 import io
+import re
 from typing import NamedTuple
 
 DELIMITERS = ("\t", ",", ";", "|", "::", "\x01", " ")
 NAMES = {"\t": "tabs", " ": "blanks", "\x01": "\\x01"}  # for messages
+RECBOLE = re.compile(r".+:(token|token_seq|float|float_seq)\s*")  # names of its atomic files
 LINES = 50  # that are looked at
 MOST_OTHERS = 0.1  # share of lines that may have another number of columns
 
@@ -44,6 +46,8 @@ def dialect_of(head: str, *, delimiter: str, quote: str, escape: str, named: boo
     names = records[skip] if skip < len(records) else []
     if not named:
         return Dialect(found, tuple(f"column{i}" for i in range(len(names))))
+    if len(names) > 1 and all(map(RECBOLE.fullmatch, names)):
+        names = [name.rpartition(":")[0] for name in names]
     columns = tuple(name.strip() or f"column{i}" for i, name in enumerate(names))
     return Dialect(found, columns, _lines_before(lines, skip))
 

@@ -46,6 +46,13 @@ class Files:
                 "paths must name a file. Received: none. Give files, or patterns such as "
                 "logs/*.csv."
             )
+        try:
+            "".encode(self.encoding)
+        except LookupError:  # of none, or of none for text, such as base64
+            raise ValueError(
+                f"encoding must be one of text that Python knows. Received: encoding="
+                f"{self.encoding!r}. Give utf-8, utf-16, cp1252, gbk …"
+            ) from None
 
     @functools.cached_property
     def found(self) -> list[str]:
@@ -63,7 +70,7 @@ class Side:
     """A table joined to the interactions, such as users or items.
 
     Attributes:
-      files: of the table.
+      files: of the table; in Python also a table in memory.
       on: column of both, compared as text.
       duplicates: rows of one value of `on`: "refuse" them, or take the "first" or the "last".
     """
@@ -71,3 +78,9 @@ class Side:
     files: Files
     on: str
     duplicates: Literal["refuse", "first", "last"] = "refuse"
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        own = isinstance(self.files, Files)
+        return ", ".join(self.files.paths) if own else f"the side table on {self.on}"

@@ -11,6 +11,7 @@ from typing import IO
 import pyarrow
 
 PEEK = 1 << 16  # bytes of a file that are looked at
+CHUNK = 1 << 22  # bytes to read at a time
 FOREIGN = {  # how files of other programs begin
     b"\xd0\xcf\x11\xe0": "an old Excel or Office file",
     b"BZh": "a bzip2 file",
@@ -109,6 +110,24 @@ def opened(file: str, compression: str) -> IO[bytes]:
     return open(file, "rb")
 
 
+def require_whole(file: str, form: Form):
+    """A zstd stream has its end, of which the engine says nothing.
+
+    Raises:
+      ValueError: it is cut.
+    """
+    if form.compression != "zstd":
+        return
+    try:
+        with opened(file, form.compression) as raw:
+            while raw.read(CHUNK):
+                pass
+    except OSError as error:
+        raise ValueError(
+            f"source must be whole. Received: {file}, which ends early ({error}). Fetch it again."
+        ) from None
+
+
 def ends_unfinished(file: str, form: Form) -> bool:
     """Whether the last line of a text has no end, as far as that can be seen at once."""
     if form.compression or form.kind not in ("csv", "jsonl"):
@@ -168,13 +187,7 @@ def _decoded(first, encoding):
         return codecs.getincrementaldecoder("utf-8")().decode(first).removeprefix("\ufeff")
     except UnicodeDecodeError:
         pass
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)("replace")
-    except LookupError:
-        raise ValueError(
-            f"encoding must be one that Python knows. Received: encoding={encoding!r}. Give utf-8, "
-            "utf-16, cp1252, gbk …"
-        ) from None
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
     return decoder.decode(first).removeprefix("\ufeff")
 
 

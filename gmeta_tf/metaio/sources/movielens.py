@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from gmeta_tf.metaio.engine import quoted
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.sources.files import Files
+from gmeta_tf.metaio.sources.paths import existing
 from gmeta_tf.schema import Categorical, Feature, MultiHot, Numeric, Schema
 
 AGES = "[1, 18, 25, 35, 45, 50, 56]"  # where MovieLens-1M's buckets begin
@@ -52,7 +53,7 @@ class Parts(NamedTuple):
     Attributes:
       tables: the raw files that they read, as files.NAME.
       ratings: user_id, item_id, rating, timestamp, as text.
-      items: item_id, title, year (text), genres (list of texts).
+      items: item_id, title, year (text), genres (list of texts); "" where the form has none.
       users: user_id, age, gender, occupation, zip_code, as text; "" where the form has none.
       item_order: expression that orders items.
     """
@@ -94,20 +95,22 @@ def movielens(
     parts = _parts(folder)
     found = _in(folder, "movies_extrainfos.dat") if fields == "melu" else ""
     extra = bool(found)
-    if fields == "melu" and not parts.users:
+    if fields == "melu" and not (parts.users and parts.items):
+        what = "films" if parts.users else "users"
         raise ValueError(
-            "fields must be 'plain' for a release that says nothing of its users. Received: "
+            f"fields must be 'plain' for a release that says nothing of its {what}. Received: "
             f"'melu' for {folder}. Use 1M."
         )
     columns = [
         "i.user_id, i.item_id, i.timestamp::DOUBLE AS time",
         f"{parts.item_order} AS item_order",
-        "m.genres, TRY_CAST(m.year AS DOUBLE)::INT AS published, TRY_CAST(m.year AS DOUBLE) AS "
-        "year",
         "TRY_CAST(i.rating AS DOUBLE) AS stars",
         f"CASE WHEN isnan(stars) THEN NULL ELSE (stars >= {clicked})::INT::DOUBLE END AS click, "
         "stars AS rating",
     ]
+    if parts.items:
+        year = "TRY_CAST(m.year AS DOUBLE)"
+        columns.append(f"m.genres, {year}::INT AS published, {year} AS year")
     if parts.users:
         known = "greatest(u.age::DOUBLE::INT, 1)"
         bucket = f"list_max(list_filter({AGES}, lambda bound: bound <= {known}))::VARCHAR"
@@ -118,15 +121,20 @@ def movielens(
     columns += ["x.rate, x.directors, x.actors"] if extra else []
     sql = f"""
         SELECT {", ".join(columns)}
-        FROM ({parts.ratings}) i
-        LEFT JOIN ({parts.items}) m ON m.item_id = i.item_id"""
+        FROM ({parts.ratings}) i"""
     tables = parts.tables
+    if parts.items:
+        sql += f" LEFT JOIN ({parts.items}) m ON m.item_id = i.item_id"
     if parts.users:
         sql += f" LEFT JOIN ({parts.users}) u ON u.user_id = i.user_id"
     if extra:
         tables = tables | {"extra": _extra(found)}
         sql += f" LEFT JOIN ({_of_extra()}) x ON x.item_id = i.item_id"
-    features = _melu(extra) if fields == "melu" else _plain(bool(parts.users) and fields == "plain")
+    features = (
+        _melu(extra)
+        if fields == "melu"
+        else _plain(users=bool(parts.users) and fields == "plain", films=bool(parts.items))
+    )
     return Source(
         schema=Schema("user_id", label, features),
         sql=sql,
@@ -135,17 +143,12 @@ def movielens(
     )
 
 
-def _plain(users: bool) -> tuple[Feature, ...]:
+def _plain(*, users: bool, films: bool) -> tuple[Feature, ...]:
     of_user = (
         (Categorical("age"), Categorical("gender"), Categorical("occupation")) if users else ()
     )
-    return (
-        Categorical("user_id"),
-        *of_user,
-        Categorical("item_id"),
-        MultiHot("genres", max_length=MOST_GENRES),
-        Numeric("year"),
-    )
+    of_film = (MultiHot("genres", max_length=MOST_GENRES), Numeric("year")) if films else ()
+    return (Categorical("user_id"), *of_user, Categorical("item_id"), *of_film)
 
 
 def _melu(extra: bool) -> tuple[Feature, ...]:
@@ -180,37 +183,33 @@ def _parts(folder) -> Parts:
 
 def _in(folder, name) -> str:
     """A file of a folder, which may be compressed; empty where there is none."""
-    paths = [os.path.join(folder, name + suffix) for suffix in ("", ".gz", ".zst")]
-    return next(filter(os.path.exists, paths), "")
+    path = existing(folder, name)
+    return path if os.path.exists(path) else ""
 
 
 def _of_recbole(stem):
-    """Columns are called name:type; the film's genres are text separated by blanks, its ids may be
-    titles.
+    """The film's genres are text separated by blanks, its ids may be titles. The interactions may
+    stand alone.
     """
-
-    def read(suffix):
-        return f"SELECT COLUMNS('(.*):.*') AS '\\1' FROM files.{suffix}"
-
-    tables = {
-        suffix: Files((f"{stem}.{suffix}",), delimiter="\t", quote="")
-        for suffix in ("inter", "user", "item")
-    }
-    with open(tables["item"].found[0]) as file:
-        genres = "class" if "class:" in file.readline() else "genre"
-    items = f"""
-        SELECT item_id, movie_title AS title, release_year AS year,
-               string_split({genres}, ' ') AS genres
-        FROM ({read("item")})"""
-    ratings = f"""
+    there = [s for s in ("inter", "user", "item") if s == "inter" or os.path.exists(f"{stem}.{s}")]
+    tables = {s: Files((f"{stem}.{s}",), delimiter="\t", quote="") for s in there}
+    items = ""
+    if "item" in tables:
+        with open(tables["item"].found[0]) as file:
+            genres = "class" if "class:" in file.readline() else "genre"
+        items = f"""
+            SELECT item_id, movie_title AS title, release_year AS year,
+                   string_split({genres}, ' ') AS genres
+            FROM files.item"""
+    ratings = """
         SELECT user_id, item_id, rating, timestamp,
                min(TRY_CAST(item_id AS BIGINT)) OVER () IS NULL AS named
-        FROM ({read("inter")})"""
+        FROM files.inter"""
     return Parts(
         tables,
         ratings,
         items,
-        read("user"),
+        "FROM files.user" if "user" in tables else "",
         item_order="CASE WHEN named THEN i.item_id ELSE lpad(i.item_id, 12, '0') END",
     )
 

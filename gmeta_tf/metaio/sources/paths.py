@@ -18,11 +18,13 @@ def matching(path) -> list[str]:
 
     Raises:
       FileNotFoundError: there is none.
-      ValueError: the path lies in an object store.
+      ValueError: the path is empty, or lies in an object store.
     """
     path = str(path)
     if path.startswith("file:///"):
         path = path.removeprefix("file://")
+    if not path.strip():
+        raise ValueError(f"paths must name files. Received: {path!r}. Give logs/*.csv, say.")
     if REMOTE.match(path):
         raise ValueError(
             f"paths must be of local files. Received: {path}. Copy what it holds to a local disk, "
@@ -39,6 +41,14 @@ def matching(path) -> list[str]:
             "for what is read."
         )
     return list(dict.fromkeys(found))
+
+
+def existing(folder, name: str) -> str:
+    """The path of a file of a folder, which may be compressed; as it is called where there is
+    none.
+    """
+    paths = [os.path.join(str(folder), name + suffix) for suffix in ("", ".gz", ".zst")]
+    return next(filter(os.path.exists, paths), paths[0])
 
 
 def _alternatives(path) -> list[str]:

@@ -26,7 +26,8 @@ from gmeta_tf.metaio.engine import MAGIC, DuckDB, named, quoted
 from gmeta_tf.metaio.notes import tell, warn
 from gmeta_tf.metaio.sources.dialect import NAMES, Dialect, dialect_of, has_mixed_ends
 from gmeta_tf.metaio.sources.files import Files
-from gmeta_tf.metaio.sources.forms import Form, ends_unfinished, form_of, opened
+from gmeta_tf.metaio.sources.forms import Form, ends_unfinished, form_of, opened, require_whole
+from gmeta_tf.metaio.sources.memory import arrow_of
 
 CHUNK = 1 << 22  # bytes
 FILE = "file of gmeta"  # column of a row's file, which no file has
@@ -51,7 +52,7 @@ def make_views(engine: DuckDB, tables: Mapping[str, Any]) -> dict[str, int]:
             counts["files"] += len(table.found)
             counts["files_empty"] += reading.empty
         else:
-            sql = _of_memory(engine, table)
+            sql = _of_memory(engine, table, name)
         engine.run(f"CREATE VIEW files.{named(name)} AS {sql}")
     return counts if counts["files"] else {}
 
@@ -81,6 +82,7 @@ class Reading:
             if not form.kind:
                 self.empty += 1
                 continue
+            require_whole(file, form)
             if ends_unfinished(file, form):
                 self._warn_once(UNFINISHED, f"{file}: {UNFINISHED}.")
             read, key = self._group(file, form)
@@ -353,10 +355,10 @@ def _arrow_batches(source):
         yield reader.get_batch(number)
 
 
-def _of_memory(engine, table) -> str:
-    """A pandas.DataFrame or pyarrow.Table, copied as Parquet."""
+def _of_memory(engine, table, name) -> str:
+    """A table in memory, copied as Parquet."""
     file = os.path.join(engine.folder("copies"), "memory.parquet")
-    engine.copy_from(table, file)
+    engine.copy_from(arrow_of(table, what=name), file)
     return f"FROM read_parquet({quoted(file)}, hive_partitioning = false)"
 
 

@@ -25,7 +25,7 @@ def join_sides(engine: DuckDB, sides: tuple[Side, ...], needed: set[str]):
     for number, side in enumerate(sides):
         own = f"files.side_{number}"
         before, columns = dict(engine.columns(f"FROM {made}")), dict(engine.columns(f"FROM {own}"))
-        for table, names in (("interactions", before), (side.files.paths[0], columns)):
+        for table, names in (("interactions", before), (side.name, columns)):
             if side.on not in names:
                 raise ValueError(
                     f"on must be a column of both tables. Received: on={side.on!r}; {table} has "
@@ -34,7 +34,7 @@ def join_sides(engine: DuckDB, sides: tuple[Side, ...], needed: set[str]):
         doubled = sorted(needed & (set(before) & set(columns) - {side.on}))
         if doubled:
             raise ValueError(
-                f"columns must stand in one table. Received: {doubled} in {side.files.paths[0]} "
+                f"columns must stand in one table. Received: {doubled} in {side.name} "
                 "and before it. Rename them in one of the files, or leave them out there."
             )
         _require_one_row(engine, own, side)
@@ -61,7 +61,7 @@ def tell_partners(sides: tuple[Side, ...], rows: int, without: list[int]):
     for side, count in zip(sides, without, strict=True):
         if rows and count > rows / 2:
             warn(
-                f"{count / rows:.1%} of the rows have no partner in {', '.join(side.files.paths)} "
+                f"{count / rows:.1%} of the rows have no partner in {side.name} "
                 f"(by {side.on}), and so no values of it"
             )
 
@@ -93,7 +93,7 @@ def _require_one_row(engine, table, side):
     if found:
         value, count, values = found
         raise ValueError(
-            f"{', '.join(side.files.paths)} must have one row a value of {side.on}. Received: "
+            f"{side.name} must have one row a value of {side.on}. Received: "
             f"{value!r} in {count} rows, the first of {values} such values. Remove the doubles, or "
             'set the side\'s duplicates to "first" or "last".'
         )

@@ -33,3 +33,12 @@ def test_all_are_those_that_ship(tmp_path):
     assert {"maml", "ridge", "joint"} < set(methods_of(["all"]))
     with pytest.raises(FileNotFoundError, match=r"Received: mamel\. Did you mean 'maml'"):
         methods_of(["mamel"])
+
+
+def test_an_unknown_partition_is_refused_before_anything_is_trained(tiny, tmp_path, capsys):
+    run = tmp_path / "all"
+    arguments = ["--data", str(tiny), "--run", str(run), "--global_batch_tasks", "8"]
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["compare", *arguments, "--methods", "maml", "--partition", "dev"])
+    assert "partition must be one of ['test', 'train', 'validation']" in capsys.readouterr().err
+    assert not run.exists()

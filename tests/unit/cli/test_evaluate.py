@@ -2,10 +2,13 @@
 
 import pytest
 
-from gmeta_tf.cli.evaluate import _note_small_queries, shown, title
+from gmeta_tf.cli import evaluate
+from gmeta_tf.cli.describe import listed
+from gmeta_tf.cli.evaluate import _note_small_queries, _ranking, shown, title
 from gmeta_tf.cli.main import main
 from gmeta_tf.metrics.named import METRICS, metrics_at
 from gmeta_tf.training.experiment import Experiment
+from gmeta_tf.training.item_ranking import ItemRanking
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -33,3 +36,37 @@ def test_a_run_that_is_none_is_refused(tmp_path, capsys):
         main(["evaluate", "--run", str(tmp_path / "typo")])
     assert "run must be the folder of a finished training" in capsys.readouterr().err
     assert not (tmp_path / "typo").exists()
+
+
+def ranking_of(tiny, *arguments):
+    """What the command ranks, by its options."""
+    options = evaluate.parser().parse_args(["--run", "r", "--rank_items", *arguments])
+    options.k = listed(options.k)
+    experiment = Experiment(data=str(tiny), global_batch_tasks=8)
+    return _ranking(options, experiment, None if options.item == "none" else options.item)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ranking"),
+    [
+        (["all"], ItemRanking("item")),
+        (["20", "--rank_seed", "3", "--k", "5"], ItemRanking("item", k=(5,), sample=20, seed=3)),
+        (["all", "--item", "shop", "--k", "[1, 3]"], ItemRanking("shop", k=(1, 3))),
+        (["all", "--item", "none"], ItemRanking("item")),
+    ],
+)
+def test_what_is_ranked(tiny, arguments, ranking):
+    assert ranking_of(tiny, *arguments) == ranking
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["0"], r"^sample must be at least 1. Received: sample=0."),
+        (["all"], r"^rank_items must have items to rank. Received: data without a categorical"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(tiny, arguments, message, monkeypatch):
+    monkeypatch.setattr(evaluate, "item_of", lambda _: None if arguments == ["all"] else "item")
+    with pytest.raises(ValueError, match=message):
+        ranking_of(tiny, *arguments)

@@ -1,9 +1,13 @@
+import re
+
 import pytest
 from click_log import log
 from small_log import only_train
 
+from gmeta_tf.cli.inspect import unknown_in_training
 from gmeta_tf.cli.main import main
 from gmeta_tf.metaio.prepare import prepare
+from gmeta_tf.metaio.vocabulary import Policy
 
 
 def test_a_page_of_what_is_there(tiny, capsys):
@@ -15,6 +19,7 @@ def test_a_page_of_what_is_there(tiny, capsys):
         "│ train      │ 4     │ 4      │ 30 ",
     ):
         assert part in page
+    assert re.search(r"│ user +│ categorical │.*│ frequency +│ none +│", page)
     assert "samples in a support set" in page
     assert page.count("support │ ?") >= 2  # a new user's id is unknown
     assert "│ query   │ ?" in page
@@ -31,10 +36,26 @@ def test_a_picture(tiny, tmp_path):
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_unknown_partition(tiny, capsys):
+def test_the_share_of_training_ids_that_are_unknown(tmp_path):
+    rare = {"item": Policy(min_count=8)}
+    made = prepare(log(), tmp_path / "out", split=only_train(query=2, support=7), vocabularies=rare)
+    shares = unknown_in_training(made)
+    assert 0 < shares["item"] < 1
+    assert shares["user"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--partition", "dev"],
+            "partition must be one of ['test', 'train', 'validation']. Received: 'dev'",
+        ),
+        (["--tasks", "-1"], "tasks must be at least 0. Received: tasks=-1. Give 1, say."),
+        (["--picture", "sizes.foo"], "picture must be a file of a kind ('.png', '.pdf', "),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(tiny, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
-        main(["inspect", str(tiny), "--partition", "dev"])
-    assert (
-        "partition must be one of ['test', 'train', 'validation']. Received: 'dev'"
-        in capsys.readouterr().err
-    )
+        main(["inspect", str(tiny), *arguments])
+    assert message in capsys.readouterr().err

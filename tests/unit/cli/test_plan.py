@@ -70,6 +70,12 @@ def test_the_papers_grid_is_the_default(schema, plan):
     assert made[0]["samples_per_second"] < made[-1]["samples_per_second"]
 
 
+def test_a_prior_strength_takes_no_time(schema, plan):
+    own = ("--schema", schema, *SIZES, "--grid", "1x1")
+    plain, _ = plan(*own)
+    assert plan(*own, "--experiment.prior_strength", 5)[0] == plain
+
+
 def test_a_global_batch_is_shared(schema, plan):
     made, _ = plan(
         "--schema", schema, *SIZES, "--experiment.global_batch_tasks", 64, "--grid", "1x1", "2x8"

@@ -131,6 +131,13 @@ lanes: 1
         (["--out", "s3://b/x"], "scratch must be a local folder for out=s3://b/x"),
         (["--like", "s3://b/x"], "paths must be of a file system that is there"),
         (["--where", "nowhere > 1"], "source must have the columns"),
+        (["--negatives.item", "item"], "above 0 in one. Received: support=0, query=0"),
+        (["--negatives", "{query: 4}"], "arguments are required: item"),
+        ({"negatives": {"item": "shop", "query": 4}}, "negatives.item must be a categorical"),
+        (
+            {"negatives": {"item": "item", "popularty": 1}},
+            "Received: popularty. Did you mean 'popularity'?",
+        ),
     ],
     ids=str,
 )
@@ -148,6 +155,21 @@ def test_what_is_wrong_is_told_in_one_line_that_names_it(raw, capsys, options, m
     assert message in told
     assert told.startswith("gmeta prepare")
     assert told.count("\n") <= 2
+
+
+def test_negatives_of_a_log_of_positives(raw, capsys):
+    (raw / "base.yaml").write_text(BASE.format(folder=raw) + "negatives: {item: item, query: 1}\n")
+    arguments = ["--config", str(raw / "base.yaml"), "--select", '{moment: "time::INT", click: 1}']
+    out = ["--out", str(raw / "data"), "--negatives.popularity", "0.75"]
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["prepare", "tables", *arguments, *out])
+    assert "negatives must be items that a task does not have" in capsys.readouterr().err
+    arguments[-1] = '{moment: "time::INT", click: 1, item: "item || user"}'
+    main(["prepare", "tables", *arguments, *out])
+    made, printed = Manifest.load(raw / "data"), capsys.readouterr()
+    assert made.negatives["popularity"] == 0.75
+    assert "negatives 16, tasks_short_of_negatives 0" in printed.out
+    assert "labels: 0 in 16, 1 in 40" in printed.err
 
 
 def test_what_is_not_ours_is_not_overwritten(raw, capsys):

@@ -117,6 +117,28 @@ def test_bad_arguments():
         ValueError, match=r"rule must be one of \('gradient', 'newton'\). Received: rule='adam'"
     ):
         InnerLoop(rule="adam")
+    for value, own in (
+        *((value, {}) for value in (-1, float("nan"), float("inf"))),
+        (0, {"learn_prior": True}),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=rf"prior_strength must be finite and at least 0, and above it where it is learned. Received: {value}\.",
+        ):
+            InnerLoop(prior_strength=value, **own)
+    with pytest.raises(
+        ValueError, match=r"prior_strength must be 0 for rule 'newton', .* Received: 5\."
+    ):
+        InnerLoop(adapt="head", rule="newton", prior_strength=5)
+    with pytest.raises(
+        ValueError, match=r"learn_prior must be False with reptile, .* Received: True"
+    ):
+        InnerLoop(adapt="all", reptile=True, prior_strength=5, learn_prior=True)
+    with pytest.raises(
+        ValueError,
+        match=r"samples must be given with a prior strength. Received: None, prior_strength=5",
+    ):
+        InnerLoop(prior_strength=5)(quadratic, tf.constant(5.0))
     for other in ({"adapt": "dense"}, {"rates": "per_step"}, {"reptile": True}):
         with pytest.raises(
             ValueError,
@@ -136,6 +158,19 @@ def test_rates_of_each_step_and_weight():
     )
     np.testing.assert_allclose(fast[0], 2 + 3 * 0.7**2, rtol=1e-6)
     np.testing.assert_allclose(fast[1], [2 + 3 * (1 - 3 * 0.2) * (1 - 3 * 0.4), 5.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [0.5, 3.0, 20.0])
+@pytest.mark.parametrize("samples", [1, 2, 50])
+def test_one_step_of_newtons_size_is_the_posterior_mean(samples, strength):
+    """Of a normal mean whose prior N(w⁰, σ² / κ) counts as κ samples: (κ w⁰ + Σ x) / (κ + n)."""
+    x = tf.constant(np.random.default_rng(samples).normal(3, 2, samples))
+    start = tf.constant(-1.5, tf.float64)
+    fast = InnerLoop(1, 1.0, prior_strength=strength)(
+        lambda w: tf.reduce_mean((x - w) ** 2) / 2, start, samples=tf.cast(samples, tf.float64)
+    )
+    expected = (strength * -1.5 + x.numpy().sum()) / (strength + samples)
+    np.testing.assert_allclose(fast, expected, rtol=1e-12)
 
 
 def sinusoids(draw, tasks, shots):

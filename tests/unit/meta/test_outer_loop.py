@@ -46,7 +46,7 @@ def gradients_of(real):
     """
     tf.keras.utils.set_random_seed(3)
     model = MetaModel(SCHEMA, MLP((6,), activation="tanh"), embedding_dim={"user": 3, "item": 4})
-    model.compile("sgd", inner_loop=InnerLoop(1, 0.5, adapt="all"))
+    model.compile("sgd", inner_loop=InnerLoop(1, 0.5, adapt="all", prior_strength=2))
     draw = np.random.default_rng(0)
     support, query = samples(draw, 4, real), samples(draw, 3, real)
     plan = model.embedding.plan(ids_of(model, support, query))

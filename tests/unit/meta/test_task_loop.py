@@ -99,6 +99,32 @@ def outer_loss(model, support, query, *, rows=None):
     )
 
 
+@pytest.mark.parametrize("strength", [0, 3])
+def test_a_bias_moves_to_its_posterior_mean(strength):
+    """By the squared error, whose second derivative is 2: n / (n + κ) of the mean residual of the
+    real samples, of which each task has another number.
+    """
+    model = model_with(InnerLoop(0))
+    model.compile("sgd", loss="mse", inner_loop=InnerLoop(0))
+    model.adapt_by(
+        InnerLoop(1, 0.5, adapt=lambda v: v is model.tower.head.bias, prior_strength=strength)
+    )
+    support, query = batch()
+    real = np.arange(support["weight"].shape[1]) < np.array([[4], [1], [0]])
+    support["weight"] = tf.constant(real.astype(float))
+    rows, index = fetched(model, support, query)
+    before, after = (
+        query_logits(model, rows, index, support, query, adapt=adapt).numpy()
+        for adapt in (False, True)
+    )
+    swapped = fetched(model, query, support)
+    scores = query_logits(model, *swapped, query, support, adapt=False).numpy()
+    residuals = np.where(real, support["label"].numpy() - scores, 0).sum(1)
+    way = residuals / np.maximum(real.sum(1) + strength, 1)
+    np.testing.assert_allclose(after - before, np.tile(way[:, None], after.shape[1]), atol=1e-12)
+    assert np.abs(way[:2]).min() > 1e-2
+
+
 @pytest.mark.parametrize("dim", [4, {"user": 4, "item": 3, "tags": 4}])
 @pytest.mark.parametrize("name", LOOPS)
 def test_vectorised_equals_a_loop_over_tasks(name, dim, kernels):

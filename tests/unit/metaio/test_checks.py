@@ -55,11 +55,11 @@ TEXT = "CASE WHEN item = 'i4' THEN 'dear' ELSE '1' END"
     [
         (
             f"{TEXT} AS click",
-            r"click must be a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend",
+            r"click must be a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Tell what words mean \(labels: {yes: 1, no: 0}\). Mend",
         ),
         (
             f"{TEXT} AS price",
-            r"price must be NULL or a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. Mend",
+            r"price must be NULL or a finite number .* Received: 'dear' in row 4 of task 'a', the first of 1. List texts that mean none \(missing: \[N/A\]\). Mend",
         ),
         (
             "DATE '2020-01-01' AS price",
@@ -101,6 +101,11 @@ def test_missing_columns_files_and_tasks(tmp_path):
         match=r"source must have at least one training task of more than query=10 samples",
     ):
         prepare(source(), tmp_path / "out")
+    with pytest.raises(
+        ValueError,
+        match=r"fractions must give training at least one task. Received: .* of 2 tasks, so {'train': 0",
+    ):
+        prepare(source(), tmp_path / "out", split=Split(query=1, fractions=(0.1, 0.9, 0.0)))
     message = (
         r"fractions above 0 must give a partition at least one task. Received: fractions=\(0.8, 0.1, 0.1\) of 2 tasks, "
         r"so {'train': 2, 'validation': 0, 'test': 0}; none for \['validation', 'test'\]. Prepare more tasks, or set other fractions."

@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from gmeta_tf.metaio.manifest import Lane, Manifest, Shard, measured, save_vocabulary
+from gmeta_tf.metaio.checksums import measured
+from gmeta_tf.metaio.manifest import Lane, Manifest, Shard
 from gmeta_tf.metaio.vocabulary import Vocabulary
+from gmeta_tf.metaio.vocabulary_file import save_vocabulary
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 SCHEMA = Schema(

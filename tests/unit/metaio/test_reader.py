@@ -42,7 +42,17 @@ def global_batches(folder, size, steps, *, epoch=0, step=0, **options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"cold_rate": 0.5, "redraw": True, "size_window": 2, "fewer_support": 0.5}]
+    "options",
+    [
+        {},
+        {
+            "cold_rate": 0.5,
+            "cold_rates": {"item": 0.3, "tags": 0.5},
+            "redraw": True,
+            "size_window": 2,
+            "fewer_support": 0.5,
+        },
+    ],
 )
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_a_global_batch_is_the_same_for_any_number_of_ranks(tiny, size, options):
@@ -199,8 +209,6 @@ def test_bad_arguments(tiny):
         ValueError, match=r"size must be at most the number of lanes, 4. Received: size=5"
     ):
         Reader(tiny, "train", global_batch_tasks=8, size=5)
-    with pytest.raises(ValueError, match=r"cold_rate must lie in \[0, 1\]. Received: cold_rate=2"):
-        Reader(tiny, "train", global_batch_tasks=8, cold_rate=2)
     with pytest.raises(
         ValueError, match=r"max_support must be at least 0. Received: max_support=-1. Leave it out"
     ):

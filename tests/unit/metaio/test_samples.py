@@ -169,3 +169,27 @@ def test_lanes_hold_about_as_many_samples_in_shards_of_about_a_size(tmp_path, mo
     weights = [query["weight"].numpy() for _, query in reader.stream().take(reader.steps_per_epoch)]
     assert sum(float(weight.sum()) for weight in weights) == 80
     assert reader.padding_share == pytest.approx(1 - made.counts["samples"] / (80 * 100))
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {},
+        {"by": "random", "episodes": 2},
+        {"by": "column", "column": "part"},
+        {"duplicates": "keep"},
+    ],
+    ids=str,
+)
+def test_many_columns_are_staged_and_encoded_some_at_a_time(tmp_path, monkeypatch, split):
+    """The files are the same, however many columns or values are taken at once."""
+    files = []
+    for number in range(2):
+        out = tmp_path / str(number)
+        prepare(log(), out, split=only_train(query=2, support=3, **split), lanes=2)
+        paths = sorted(out.rglob("*.*"))
+        files.append({path.relative_to(out): path.read_bytes() for path in paths})
+        monkeypatch.setattr("gmeta_tf.metaio.samples.COLUMNS", 2)
+        monkeypatch.setattr("gmeta_tf.metaio.ids.SMALL", -1)
+        monkeypatch.setattr("gmeta_tf.metaio.ids.JOINS", 1)
+    assert files[0] == files[1]

@@ -8,9 +8,10 @@ import jobs
 import numpy as np
 import pytest
 
+from gmeta_tf.metaio.checksums import measured
 from gmeta_tf.metaio.contents import sets_of
 from gmeta_tf.metaio.encode import Samples, write_records
-from gmeta_tf.metaio.manifest import Manifest, measured
+from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.policies import ColdItems, Split
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.validate import validate

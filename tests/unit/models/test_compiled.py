@@ -51,7 +51,9 @@ CASES = {
         SHARDED,
         {
             "row_optimizer": RowAdam(0.05, l2=0.01),
-            "inner_loop": InnerLoop(2, 0.3, adapt="all", rates="per_element"),
+            "inner_loop": InnerLoop(
+                2, 0.3, adapt="all", rates="per_element", prior_strength=2, learn_prior=True
+            ),
             "clip_norm": 0.05,
             "task_chunk": 3,
             "sizes": (2,),
@@ -78,7 +80,7 @@ CASES = {
         CBML,
         tanh(DeepFM, 4, units=(8,)),
         SHARDED,
-        {"inner_loop": InnerLoop(2, 0.3, second_order=False, rates="fixed")},
+        {"inner_loop": InnerLoop(2, 0.3, second_order=False, prior_strength=2)},
     ),
     "reptile": (
         MetaModel,

@@ -27,6 +27,18 @@ METHODS = {
         lambda: MetaModel(SCHEMA, tower_of_five(), **SHARDED),
         {"inner_loop": InnerLoop(3, 0.5, adapt="head+item", rates="per_step")},
     ),
+    "learned prior": (
+        lambda: MetaModel(SCHEMA, tower_of_five(), **SHARDED),
+        {"inner_loop": InnerLoop(2, 0.5, adapt="all", prior_strength=2, learn_prior=True)},
+    ),
+    "learned rates and priors": (
+        lambda: MetaModel(SCHEMA, tower_of_five(), **SHARDED),
+        {
+            "inner_loop": InnerLoop(
+                2, 0.5, adapt="head+item", rates="per_step", prior_strength=2, learn_prior=True
+            )
+        },
+    ),
     "newton": (
         lambda: MetaModel(SCHEMA, tower_of_five(), **SHARDED),
         {"inner_loop": InnerLoop(2, 0.5, adapt="head", rule="newton", rates="per_element")},
@@ -174,6 +186,11 @@ def test_what_was_learned_is_trained_and_adapts_otherwise_by_fixed_rates_only():
             match=rf"inner_loop must have the rates that the model was compiled with, or fixed ones. Received: .*{received}",
         ):
             model.adapt_by(InnerLoop(1, 0.1, **other))
+    with pytest.raises(
+        ValueError,
+        match=r"inner_loop must have the prior strengths that the model was compiled with, or a fixed one. Received:",
+    ):
+        model.adapt_by(InnerLoop(1, 0.1, prior_strength=2, learn_prior=True))
 
 
 def test_a_head_in_closed_form_must_be_linear():
@@ -215,7 +232,9 @@ def adapting(model, support, query):
     ]
 
 
-@pytest.mark.parametrize("name", ["cbml", "metaemb", "meta-sgd", "newton"])
+@pytest.mark.parametrize(
+    "name", ["cbml", "metaemb", "meta-sgd", "newton", "learned prior", "learned rates and priors"]
+)
 def test_without_support_a_task_is_scored_as_before_adaptation(name):
     make, options = METHODS[name]
     support, query = batch()
@@ -288,7 +307,9 @@ def test_what_cannot_be_is_refused():
         )
 
 
-@pytest.mark.parametrize("own", [{"rates": "per_step"}, {"reptile": True}])
+@pytest.mark.parametrize(
+    "own", [{"rates": "per_step"}, {"reptile": True}, {"prior_strength": 2, "learn_prior": True}]
+)
 def test_narrow_kernels_move_in_mixed_precision(own):
     tf.keras.backend.set_floatx("float32")
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")

@@ -78,8 +78,8 @@ def served():
             InnerLoop(1, 0.5),
             {"tower": DLRM(4, bottom=(5,), top=(8,), activation="tanh"), "dims": 4},
         ),
-        (InnerLoop(2, 0.5, adapt="all"), {}),
-        (InnerLoop(2, 0.5, adapt="head+item"), {}),
+        (InnerLoop(2, 0.5, adapt="all", prior_strength=3), {}),
+        (InnerLoop(2, 0.5, adapt="head+item", prior_strength=2, learn_prior=True), {}),
     ],
     ids=["dense", "all", "head"],
 )

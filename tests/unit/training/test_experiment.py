@@ -181,6 +181,8 @@ def test_towers_are_built_by_name(tiny):
         ("learning_rate", float("nan"), "finite and at least 0"),
         ("average_decay", 1, r"in \[0, 1\)"),
         ("fewer_support", 2, r"in \[0, 1\]"),
+        ("prior_strength", -1, "finite and at least 0"),
+        ("prior_strength", float("nan"), "finite and at least 0"),
     ):
         with pytest.raises(
             ValueError,
@@ -207,6 +209,14 @@ def test_towers_are_built_by_name(tiny):
         (
             {"method": "joint", "rates": "per_step"},
             r"method must be 'meta' for what an inner loop trains. .* rates='per_step'",
+        ),
+        (
+            {"method": "joint", "prior_strength": 5, "learn_prior": True},
+            r"method must be 'meta' for what an inner loop trains. .* learn_prior=True",
+        ),
+        (
+            {"rule": "newton", "adapt": "head", "prior_strength": 5},
+            r"prior_strength must be 0 for rule 'newton', .* Received: 5",
         ),
         (
             {"model": "cbml", "rule": "newton", "adapt": "head"},
@@ -298,6 +308,8 @@ def test_the_scripts_evaluate(tiny, finished, tmp_path):
         run / "joint",
         "--partitions",
         "[validation]",
+        "--rank_items",
+        "all",
     )
     assert (run / "metrics_validation.json").exists()
     assert set(json.loads((run / "support_curve.json").read_text())["joint"]) == {
@@ -318,7 +330,8 @@ def test_the_scripts_evaluate(tiny, finished, tmp_path):
         "meta_before",
         "meta_after",
     ):
-        assert {"auc", "gauc", "logloss", "ndcg_at_5"} < set(metrics[row])
+        ranked = {"items_tasks", "items_recall_at_10", "items_ndcg_at_10"}
+        assert {"auc", "gauc", "logloss", "ndcg_at_5", *ranked} < set(metrics[row])
     assert (run / "picture.png").stat().st_size > 10_000
     for options, message in (
         (

@@ -4,12 +4,13 @@ import dataclasses
 import os
 import pathlib
 import re
+import shutil
 
 import pytest
 
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training.experiment import CHECKPOINTS, Experiment
-from gmeta_tf.training.train import drop_epochs, open_run
+from gmeta_tf.training.train import drop_epochs, open_run, takes_reports
 
 HOW = {"resume": False, "overwrite": False}
 
@@ -24,7 +25,7 @@ def run(tmp_path, manifest):
     """An experiment whose run stands."""
     experiment = Experiment(run=str(tmp_path / "run"))
     open_run(experiment, manifest, **HOW)
-    (tmp_path / "run" / CHECKPOINTS).mkdir()
+    (tmp_path / "run" / CHECKPOINTS / "step-000000001").mkdir(parents=True)
     return experiment
 
 
@@ -119,3 +120,23 @@ def test_a_run_of_another_configuration_or_data_is_not_resumed(run, manifest):
     assert other.digest != manifest.digest
     with pytest.raises(ValueError, match=re.escape("data must be what the run was trained on.")):
         open_run(run, other, resume=True, overwrite=False)
+
+
+def test_a_start_that_saved_nothing_leaves_room(run, manifest):
+    folder = pathlib.Path(run.run)
+    shutil.rmtree(folder / CHECKPOINTS / "step-000000001")
+    assert takes_reports(folder, goes_on=False)
+    other = dataclasses.replace(run, top=(3,))
+    open_run(other, manifest, **HOW)
+    assert Experiment.load(run.run) == other
+
+
+def test_reports_are_written_into_the_own_folder_only(run, tmp_path, tiny):
+    folder = pathlib.Path(run.run)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "error.txt").write_text("of an earlier start")
+    takes = {path: takes_reports(path, goes_on=False) for path in (folder, tmp_path / "new")}
+    takes |= {path: takes_reports(path, goes_on=True) for path in (tiny, folder / "config.yaml")}
+    takes["empty"] = takes_reports(tmp_path / "empty", goes_on=False)
+    assert list(takes.values()) == [False, True, False, False, True]
+    assert takes_reports(folder, goes_on=True)

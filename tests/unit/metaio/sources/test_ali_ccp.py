@@ -1,12 +1,14 @@
 """Ali-CCP in its raw format, made from its description."""
 
+import gzip
+
 import numpy as np
 import pytest
 
 from gmeta_tf import Reader
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.prepare import prepare
-from gmeta_tf.metaio.sources.ali_ccp import CROSS, ITEM, USER, ali_ccp
+from gmeta_tf.metaio.sources.ali_ccp import COMMON, CROSS, ITEM, SKELETON, USER, ali_ccp
 from gmeta_tf.metaio.validate import validate
 
 
@@ -75,6 +77,20 @@ def test_impressions_of_users(raw, tmp_path):
         lanes=1,
     )
     assert label.counts["tasks"] == 5
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_files_may_have_a_line_of_names_and_be_compressed(raw, tmp_path, suffix):
+    split = Split(query=2, support=3, fractions=(1, 0, 0))
+    plain = prepare(ali_ccp(raw), tmp_path / "plain", split=split, lanes=1)
+    for name, columns in (("common_features", COMMON), ("sample_skeleton", SKELETON)):
+        file = raw / f"{name}_train.csv"
+        text = ",".join(columns) + "\n" + file.read_text()
+        file.unlink()
+        data = gzip.compress(text.encode()) if suffix else text.encode()
+        file.with_name(file.name + suffix).write_bytes(data)
+    made = prepare(ali_ccp(raw), tmp_path / "out", split=split, lanes=1)
+    assert made.digest == plain.digest
 
 
 def test_missing_files(tmp_path):

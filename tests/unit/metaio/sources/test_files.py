@@ -15,3 +15,11 @@ def test_one_text_is_a_list_of_one(tmp_path):
 def test_no_files_are_refused():
     with pytest.raises(ValueError, match=r"paths must name a file. Received: none"):
         Files(())
+
+
+@pytest.mark.parametrize("encoding", ["utf-99", "base64", "", "rot13"])
+def test_an_encoding_that_is_none_of_text_is_refused(encoding):
+    with pytest.raises(
+        ValueError, match=rf"encoding must be one of text .*Received: .*'{encoding}'"
+    ):
+        Files("a.csv", encoding=encoding)

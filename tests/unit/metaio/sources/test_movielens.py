@@ -116,6 +116,17 @@ def test_a_file_that_is_cut_is_told_and_an_empty_one_refused(raw, suffix, tmp_pa
         prepare(movielens(raw), tmp_path / "new", split=split, lanes=1)
 
 
+def test_interactions_of_recbole_may_stand_alone(raw, tmp_path):
+    for suffix in ("user", "item"):
+        (raw / f"ml-100k.{suffix}").unlink()
+    split = Split(query=2, support=3, fractions=(1, 0, 0))
+    made = prepare(movielens(raw), tmp_path / "out", split=split, lanes=1)
+    assert [feature.name for feature in made.schema.features] == ["user_id", "item_id"]
+    assert made.counts["samples"] == 15
+    with pytest.raises(ValueError, match=r"that says nothing of its users. Received: 'melu'"):
+        movielens(raw, fields="melu")
+
+
 def test_a_line_with_too_few_columns_is_refused(raw, tmp_path):
     write(raw / "ml-100k.inter", *(raw / "ml-100k.inter").read_text().splitlines(), "1\t2")
     with pytest.raises(
