@@ -24,7 +24,7 @@ def test_help_names_every_command(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "expected"), (["cook"], "cook"), (["plan", "--salt", "1"], "salt")],
+    [([], "command must be one of prepare"), (["cook"], "cook"), (["plan", "--salt", "1"], "salt")],
 )
 def test_what_it_does_not_know_is_refused(arguments, message, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
