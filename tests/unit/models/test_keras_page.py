@@ -10,7 +10,8 @@ from tiny_model import BATCH, make
 from gmeta_tf import MLP, MetaModel, Reader
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.job import comm
-from gmeta_tf.metrics.auc import AUC
+from gmeta_tf.metrics.click import LogLoss
+from gmeta_tf.models.feed import fed
 from gmeta_tf.models.keras_callbacks import usable
 from gmeta_tf.training.average import AverageWeights
 
@@ -24,7 +25,7 @@ OF_ONE_RANK = "must be called in a job of one rank: each has rows of its own. Re
 
 
 def measured(prefix):
-    return [AUC(f"{prefix}auc")]
+    return [LogLoss(f"{prefix}logloss")]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,12 @@ def data(tiny):
 @pytest.fixture(scope="module")
 def shared(tiny):
     return make(Reader(tiny, "train", global_batch_tasks=BATCH), tower=MLP(()), metrics=measured)
+
+
+@pytest.fixture(scope="module")
+def packed(shared, data):
+    """The same, packed once instead of in every call."""
+    return fed(data, shared.admission).cache()
 
 
 @pytest.fixture
@@ -112,17 +119,17 @@ class Told(KERAS.RemoteMonitor):
 
 
 @pytest.mark.parametrize("row", CALLBACKS)
-def test_callbacks(row, model, data, tmp_path, monkeypatch):
+def test_callbacks(row, model, packed, tmp_path, monkeypatch):
     make_one, alone, several = CALLBACKS[row]
     if "AverageWeights" in row:
         AverageWeights(model, 0.5)
     if alone:
         with pytest.raises(ValueError, match=alone):
-            model.fit(data, callbacks=[make_one(tmp_path)], verbose=0)
+            model.fit(packed, callbacks=[make_one(tmp_path)], verbose=0)
     else:
         given = make_one(tmp_path)
         given = given if isinstance(given, KERAS.CallbackList) else [given]
-        logs = model.fit(data, validation_data=data, epochs=2, callbacks=given, verbose=0)
+        logs = model.fit(packed, validation_data=packed, epochs=2, callbacks=given, verbose=0)
         assert logs is None or np.isfinite(logs.history["loss"]).all()
     monkeypatch.setattr(comm, "size", lambda: 2)
     monkeypatch.setattr(comm, "rank", lambda: 1)
@@ -137,12 +144,12 @@ def test_callbacks(row, model, data, tmp_path, monkeypatch):
     assert_row(row, alone, several)
 
 
-def test_the_best_weights_are_restored(model, data):
+def test_the_best_weights_are_restored(model, packed):
     seen = []
     keep = KERAS.LambdaCallback(on_epoch_end=lambda *_: seen.append(weights(model)))
     stop = KERAS.EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
     model.optimizer.learning_rate = 0.1
-    model.fit(data, epochs=9, callbacks=[keep, stop], verbose=0)
+    model.fit(packed, epochs=9, callbacks=[keep, stop], verbose=0)
     assert stop.best_epoch + 3 == len(seen)
     for own, expected in zip(weights(model), seen[stop.best_epoch], strict=True):
         np.testing.assert_array_equal(own, expected)
@@ -162,7 +169,7 @@ def pair(data):
 
 def evaluates(model, data, at):
     results = model.evaluate(data, verbose=0, return_dict=True)
-    assert set(results) == {"loss", "auc", "before_auc"}
+    assert set(results) == {"loss", "logloss", "before_logloss"}
     assert model.evaluate(*pair(data), verbose=0, return_dict=True).keys() == results.keys()
 
 
@@ -176,7 +183,7 @@ def predicts(model, data, at):
 def trains_on_batch(model, data, at):
     before = int(model.optimizer.iterations)
     assert np.isfinite(model.train_on_batch(pair(data))).all()
-    assert model.train_on_batch(*pair(data), return_dict=True).keys() == {"loss", "auc"}
+    assert model.train_on_batch(*pair(data), return_dict=True).keys() == {"loss", "logloss"}
     assert int(model.optimizer.iterations) == before + 2
 
 

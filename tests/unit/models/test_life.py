@@ -13,13 +13,14 @@ from tiny_model import BATCH, make
 
 from gmeta_tf import MLP, InnerLoop, Reader
 from gmeta_tf._tensorflow import tf
-from gmeta_tf.metrics.auc import AUC
+from gmeta_tf.metrics.click import LogLoss
+from gmeta_tf.models.feed import fed
 
 RULE = InnerLoop(1, 0.5, adapt="all")
 
 
 def measured(prefix):
-    return [AUC(f"{prefix}auc")]
+    return [LogLoss(f"{prefix}logloss")]
 
 
 class OwnError(Exception):
@@ -51,16 +52,17 @@ class Life:
     """A model, its data, and what to do with them.
 
     Attributes:
-      data: three batches.
+      data: three batches, packed.
       broken: the same, of which the third cannot be read.
     """
 
     def __init__(self, tiny):
         reader = Reader(tiny, "train", global_batch_tasks=BATCH)
         self.model = make(reader, **self.options)
-        self.data = reader.dataset().take(3).cache()
-        self.broken = reader.dataset().take(3).enumerate().map(_readable)
-        self.pair = next(self.data.as_numpy_iterator())
+        batches = reader.dataset().take(3).cache()
+        self.data = fed(batches, self.model.admission).cache()  # packed once, not in every call
+        self.broken = self.data.enumerate().map(_readable)
+        self.pair = next(batches.as_numpy_iterator())
         self.task = {
             "user": [1, 1], "item": [2, 3], "shop": [1, 1], "tags": [[], []],
             "price": [0.5, 1.0], "click": [1.0, 0.0],
