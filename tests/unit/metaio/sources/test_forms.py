@@ -73,11 +73,6 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path, name, content, messag
     assert "\n" not in str(told.value)
 
 
-def test_an_unknown_encoding_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"encoding must be one that Python knows.*'latin-7000'"):
-        form_of(file_of(tmp_path, "a", b"\xff\n"), encoding="latin-7000")
-
-
 @pytest.mark.parametrize(
     ("content", "unfinished"),
     [
