@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_model import BATCH, make
 
-from gmeta_tf import MLP, InnerLoop, Reader
+from gmeta_tf import MLP, InnerLoop, Reader, RowAdagrad
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.click import LogLoss
 from gmeta_tf.models.feed import fed
@@ -58,7 +58,7 @@ class Life:
 
     def __init__(self, tiny):
         reader = Reader(tiny, "train", global_batch_tasks=BATCH)
-        self.model = make(reader, **self.options)
+        self.model = make(reader, tower=MLP(()), **self.options)
         batches = reader.dataset().take(3).cache()
         self.data = fed(batches, self.model.admission).cache()  # packed once, not in every call
         self.broken = self.data.enumerate().map(_readable)
@@ -71,7 +71,12 @@ class Life:
 
     @property
     def options(self):
-        return {"optimizer": "adam", "inner_loop": RULE, "tower": MLP(()), "metrics": measured}
+        return {
+            "optimizer": "adam",
+            "row_optimizer": RowAdagrad(0.1),
+            "inner_loop": RULE,
+            "metrics": measured,
+        }
 
     def state(self):
         model = self.model
@@ -116,8 +121,7 @@ class Life:
         return self.model.adapt_by(rule)
 
     def compile(self, **options):
-        own = {name: value for name, value in self.options.items() if name != "tower"}
-        return self.model.compile(**(own | options))
+        return self.model.compile(**(self.options | options))
 
 
 def _readable(number, batch):
