@@ -54,7 +54,7 @@ def fetched(model, support, query):
 
 def slope(variable, at, loss, step=1e-5):
     """Central difference of a loss in one element of a variable."""
-    value, ends = variable.numpy(), []
+    value, ends = np.asarray(variable), []
     for sign in (1, -1):
         moved = value.copy()
         moved[at] += sign * step

@@ -21,6 +21,6 @@ def test_a_script_runs_its_command(name, monkeypatch):
     }
     monkeypatch.setattr("sys.argv", [name, *required.get(name, ["--run", "x"])])
     if name == "tune":
-        monkeypatch.setattr("gmeta_tf.configs.find", lambda file: file)
+        monkeypatch.setattr("gmeta_tf.configs.find", lambda file, **_: file)
     runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
     assert len(ran) == 1

@@ -67,7 +67,7 @@ def test_what_a_path_stands_for(tmp_path, monkeypatch, path, expected):
     [
         ("x.csv", FileNotFoundError, r"source must be a file that exists. Received: x.csv. See"),
         ("*.tsv", FileNotFoundError, r"Received: \*.tsv"),
-        ("", FileNotFoundError, r"source must be a file that exists"),
+        ("", ValueError, r"paths must name files. Received: ''. Give logs/"),
         ("-", FileNotFoundError, r"source must be a file that exists"),
         ("empty", FileNotFoundError, r"empty, a folder that holds no file"),
         ("link", FileNotFoundError, r"link, a link that leads nowhere"),
