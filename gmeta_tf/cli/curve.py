@@ -34,7 +34,7 @@ def table(curves: Mapping[str, Curve], *, measured_by: str, title: str) -> Table
     made = Table("support", title=title)
     for name in curves:
         for metric in SHOWN[measured_by]:
-            made.add_column(f"{NAMES[name]}: {TITLES[metric]}", justify="right")
+            made.add_column(f"{name}: {TITLES[metric]}", justify="right")
     for size in next(iter(curves.values())):
         cells = [curve[size][metric] for curve in curves.values() for metric in SHOWN[measured_by]]
         made.add_row(str(size), *(f"{value:.4f}" for value in cells))
