@@ -38,6 +38,7 @@ class LearnedStrengths(tf.keras.layers.Layer):
             self._dense = [self._logarithm(v.name.split(":")[0]) for v in variables]
             tables = adapted_tables(inner_loop, tables_by_position)
             self._of_table = {table.name: self._logarithm(table.name) for table in tables}
+        self.built = True
 
     def serve(self, inner_loop: InnerLoop) -> bool:
         """Whether these are the strengths of another inner loop, too."""

@@ -28,6 +28,7 @@ def test_one_for_the_model():
     assert float(made.now(samples=2)) == pytest.approx(5)
     made.trainable_variables[0].assign(-30.0)
     assert float(made.now(samples=2)) > 0
+    assert made.count_params() == 1  # as a model's summary asks of its layers
 
 
 @pytest.mark.parametrize("rates", ["per_step", "per_element"])
