@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gmeta_tf.cli.describe import parser_of
-from gmeta_tf.metaio.contents import Sets, sets_of
+from gmeta_tf.metaio.contents import Sets, sets_in
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import Categorical
 
@@ -58,10 +58,10 @@ def run(options: jsonargparse.Namespace):
         f"{options.folder}: task {manifest.schema.task}, label {manifest.schema.label}, by "
         f"gmeta_tf {manifest.version}"
     )
-    for made in (features(manifest), partitions(manifest)):
+    sizes, unknown = scanned(manifest)
+    for made in (features(manifest, unknown), partitions(manifest)):
         console.print(made)
     console.print(", ".join(f"{name} {count:,}" for name, count in manifest.counts.items()))
-    sizes = sizes_of_tasks(manifest)
     for part, lengths in sizes.items():
         console.print(histogram(lengths, f"samples in a {part} set"))
     for sets in first_tasks(manifest, options.partition, options.tasks):
@@ -70,11 +70,10 @@ def run(options: jsonargparse.Namespace):
         draw(sizes, options.picture, title=str(options.folder))
 
 
-def features(manifest: Manifest) -> Table:
+def features(manifest: Manifest, unknown: dict[str, float]) -> Table:
     """The features and their vocabularies, with the share of training ids that are unknown: without
     any, what is new meets a row that only `cold_rate` and `cold_rates` train.
     """
-    unknown = unknown_in_training(manifest)
     made = Table(
         "feature",
         "kind",
@@ -108,27 +107,34 @@ def features(manifest: Manifest) -> Table:
     return made
 
 
-def unknown_in_training(manifest: Manifest) -> dict[str, float]:
-    """Feature -> share of its ids in training samples that are out of vocabulary; nothing without a
-    training partition.
+def scanned(manifest: Manifest) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """What one pass over all records tells.
+
+    Returns:
+      (samples of every support and query set of all partitions; feature -> share of its ids in
+      training samples that are out of vocabulary, nothing without a training partition).
     """
     schema = manifest.schema
     firsts = [manifest.tables[f.table].vocabulary.out_of_vocabulary for f in schema.positions]
     unknown, there = np.zeros((2, len(firsts)), int)
-    for shard in (shard for lane in manifest.partitions.get("train", []) for shard in lane.shards):
-        for sets in sets_of(manifest, shard):
-            ids = np.concatenate([part.ids for part in sets])
-            unknown += ((ids >= 0) & (ids < firsts)).sum(0)
-            there += (ids >= 0).sum(0)
+    lengths: dict[str, list] = {"support": [], "query": []}
+    for partition in manifest.partitions:
+        for pair in sets_in(manifest, partition):
+            for sets, own in zip(pair, lengths.values(), strict=True):
+                own.append(sets.lengths)
+                if partition == "train":
+                    unknown += ((sets.ids >= 0) & (sets.ids < firsts)).sum(0)
+                    there += (sets.ids >= 0).sum(0)
     features = {
         feature.name: np.array([f is feature for f in schema.positions])
         for feature in schema.id_features
     }
-    return {
+    shares = {
         name: float(unknown[own].sum() / there[own].sum())
         for name, own in features.items()
         if there[own].sum()
     }
+    return {part: np.concatenate(own) for part, own in lengths.items()}, shares
 
 
 def partitions(manifest: Manifest) -> Table:
@@ -167,15 +173,6 @@ def partitions(manifest: Manifest) -> Table:
     return made
 
 
-def sizes_of_tasks(manifest: Manifest) -> dict[str, np.ndarray]:
-    """Samples of every support and query set of all partitions."""
-    pairs = [pair for shard in manifest.shards for pair in sets_of(manifest, shard)]
-    return {
-        part: np.concatenate([sets[i].lengths for sets in pairs])
-        for i, part in enumerate(("support", "query"))
-    }
-
-
 def histogram(values: np.ndarray, title: str) -> Table:
     """Bars of text."""
     made = Table(title, "tasks", "", title_justify="left", box=None)
@@ -195,12 +192,11 @@ def histogram(values: np.ndarray, title: str) -> Table:
 def first_tasks(manifest: Manifest, partition: str, count: int) -> list[tuple[Sets, Sets]]:
     """(support, query) of some tasks, one by one."""
     found: list[tuple[Sets, Sets]] = []
-    for shard in (shard for lane in manifest.partitions[partition] for shard in lane.shards):
-        for support, query in sets_of(manifest, shard):
-            for t in range(len(support.task)):
-                if len(found) == count:
-                    return found
-                found.append((_task(support, t), _task(query, t)))
+    for support, query in sets_in(manifest, partition):
+        for t in range(len(support.task)):
+            if len(found) == count:
+                return found
+            found.append((_task(support, t), _task(query, t)))
     return found
 
 

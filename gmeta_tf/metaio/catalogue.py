@@ -1,11 +1,11 @@
 """The items of prepared data, with their features: what recommendations are chosen from."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from gmeta_tf.metaio.contents import Sets, sets_of
+from gmeta_tf.metaio.contents import sets_in
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.schema import Schema
 
@@ -59,7 +59,7 @@ def catalogue_of(manifest: Manifest, position: int, partitions: Sequence[str]) -
     ids = np.zeros((0, len(manifest.schema.positions)), np.int64)
     numeric = np.zeros((0, manifest.schema.numeric_width), np.float32)
     for name in dict.fromkeys(partitions):
-        for pair in _sets(manifest, name):
+        for pair in sets_in(manifest, name):
             for sets in pair:
                 own = sets.ids[:, position]
                 there = own >= unknown
@@ -78,19 +78,13 @@ def columns_of(schema: Schema, names: frozenset[str]) -> tuple[np.ndarray, np.nd
     return np.array(of_ids, bool), np.array([name in names for name in owners], bool)
 
 
-def _sets(manifest, partition) -> Iterator[tuple[Sets, Sets]]:
-    for lane in manifest.partitions[partition]:
-        for shard in lane.shards:
-            yield from sets_of(manifest, shard)
-
-
 def _of_task(manifest, catalogue, position) -> frozenset[str]:
     """The features that tasks tell more often than items, their own references left out."""
     schema = manifest.schema
     names = [feature.name for feature in schema.features]
     by_item, by_task = (np.zeros(len(names)) for _ in range(2))
     samples, tasks, seen = 0, 0, np.zeros(len(catalogue.items), bool)
-    for support, query in _sets(manifest, TRAIN):
+    for support, query in sets_in(manifest, TRAIN):
         last = np.cumsum(support.lengths) - 1
         there = support.lengths > 0
         for sets in (support, query):

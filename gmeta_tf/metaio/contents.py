@@ -52,6 +52,13 @@ def sets_of(manifest: Manifest, shard: Shard) -> Iterator[tuple[Sets, Sets]]:
         yield support, query
 
 
+def sets_in(manifest: Manifest, partition: str) -> Iterator[tuple[Sets, Sets]]:
+    """The support and query sets of a partition's tasks, as `sets_of` has them."""
+    for lane in manifest.partitions[partition]:
+        for shard in lane.shards:
+            yield from sets_of(manifest, shard)
+
+
 def _batches(manifest, name, tasks):
     path, found = join(manifest.folder, name), 0
     records = tf.data.TFRecordDataset(path, compression_type=manifest.compression).batch(AT_A_TIME)

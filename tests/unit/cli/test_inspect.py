@@ -4,7 +4,7 @@ import pytest
 from click_log import log
 from small_log import only_train
 
-from gmeta_tf.cli.inspect import unknown_in_training
+from gmeta_tf.cli.inspect import scanned
 from gmeta_tf.cli.main import main
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.vocabulary import Policy
@@ -39,7 +39,7 @@ def test_a_picture(tiny, tmp_path):
 def test_the_share_of_training_ids_that_are_unknown(tmp_path):
     rare = {"item": Policy(min_count=8)}
     made = prepare(log(), tmp_path / "out", split=only_train(query=2, support=7), vocabularies=rare)
-    shares = unknown_in_training(made)
+    _, shares = scanned(made)
     assert 0 < shares["item"] < 1
     assert shares["user"] == 0
 
