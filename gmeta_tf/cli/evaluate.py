@@ -249,11 +249,8 @@ def show_items(rows, ranking, catalogue, *, partition):
     """Prints the table of rankings of items, and what was ranked."""
     metrics = [f"{name}_at_{k}" for name in ITEM_RANKINGS for k in ranking.k]
     count = len(catalogue.items)
-    among = (
-        f"{min(ranking.sample or count, count):,} of {count:,}"
-        if ranking.sample
-        else f"all {count:,}"
-    )
+    sampled = ranking.sample and min(ranking.sample, count)
+    among = f"{sampled:,} of {count:,}" if sampled else f"all {count:,}"
     tasks = int(next(iter(rows.values()))[f"{PREFIX}tasks"])
     table = Table(
         "",
@@ -262,7 +259,7 @@ def show_items(rows, ranking, catalogue, *, partition):
     )
     for name, values in rows.items():
         table.add_row(NAMES[name], *(f"{values[PREFIX + metric]:.4f}" for metric in metrics))
-    Console(width=100).print(table)
+    Console(width=WIDTH).print(table)
     of_task = ", ".join(sorted(catalogue.of_task)) or "none"
     print(f"features of the task: {of_task}; all others are the item's")
 

@@ -1,6 +1,7 @@
 """Proof that prepared data is what its manifest says."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -62,7 +63,10 @@ def validate(folder) -> Proof:
                         f"{name} must have the checksum of its manifest. Received: another. It was "
                         "changed."
                     )
-            _try(proof, lambda: _check_shard(manifest, partition, shard, proof, seen, numbers))  # noqa: B023
+            _try(
+                proof,
+                functools.partial(_check_shard, manifest, partition, shard, proof, seen, numbers),
+            )
     every = np.concatenate([np.zeros(0, np.int64), *numbers])
     if len(np.unique(every)) != len(every):
         proof.problems.append("every task must stand in one place. Received: a task twice.")

@@ -1,12 +1,10 @@
 import dataclasses
-import hashlib
 import json
 import math
 
 import numpy as np
 import pytest
 
-from gmeta_tf.metaio.checksums import measured
 from gmeta_tf.metaio.manifest import Lane, Manifest, Shard
 from gmeta_tf.metaio.vocabulary import Vocabulary
 from gmeta_tf.metaio.vocabulary_file import save_vocabulary
@@ -109,11 +107,6 @@ def test_floats_keep_every_bit(folder):
     manifest(folder, numeric={"year": (1 / 3, 2 / 3)}).save()
     mean, deviation = Manifest.load(folder).numeric["year"]
     assert (mean, deviation) == (1 / 3, 2 / 3)
-
-
-def test_measured(tmp_path):
-    (tmp_path / "file").write_bytes(b"abc")
-    assert measured(str(tmp_path / "file")) == (3, hashlib.sha256(b"abc").hexdigest())
 
 
 def test_refuses_a_folder_without_manifest(tmp_path):

@@ -1,38 +1,13 @@
 """Interactions with side tables, selected, filtered and refused."""
 
 import pytest
+from small_tables import LOG, SCHEMA, rows
 
-from gmeta_tf.metaio.engine import DuckDB
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.prepare import prepare
-from gmeta_tf.metaio.sources.files import Files, Side
-from gmeta_tf.metaio.sources.reading import make_views
-from gmeta_tf.metaio.sources.sides import join_sides
+from gmeta_tf.metaio.sources.files import Side
 from gmeta_tf.metaio.sources.tables import tables
 from gmeta_tf.schema import Categorical, Schema
-
-SCHEMA = Schema("user", "click", (Categorical("colour"),))
-LOG = "user,item,time\nu1,i1,3\nu2,i9,4\n"
-
-
-@pytest.fixture
-def files(tmp_path):
-    def made(name, text=None):
-        if text is not None:
-            (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
-        return Files((str(tmp_path / name),))
-
-    return made
-
-
-def rows(source, tmp_path, columns="*"):
-    (tmp_path / "work").mkdir()
-    engine = DuckDB(str(tmp_path / "work"), memory="200MB")
-    make_views(engine, source.tables)
-    join_sides(engine, source.sides, {"colour", "user", "click", "time"})
-    found = engine.rows(f"SELECT {columns} FROM ({source.sql})")
-    engine.close()
-    return found
 
 
 def test_sides_are_joined_and_columns_made(tmp_path, files):
