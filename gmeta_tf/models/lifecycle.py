@@ -92,14 +92,8 @@ class Lifecycle(KerasSavers):
             (see `keras_callbacks`); or the ranks differ in what they train, and how.
         """
         options = inspect.signature(super().fit).bind(x, *args, **kwargs).arguments
-        if options.get("class_weight"):
-            raise ValueError(
-                f"class_weight must be left out. Received: {options['class_weight']}. Weigh "
-                "samples within the loss of `compile`."
-            )
-        options["callbacks"] = usable(options.get("callbacks"), averaged=bool(self.average))
-        _require_data(x)
-        _require_data(options.get("validation_data"))
+        with comm.alike("checking the arguments of fit"):  # which may differ from rank to rank
+            options["callbacks"] = self._checked(options)
         self._begin_alike(options | {"initial_step": initial_step})
         self.forget_steps()
         self.agreement.reset()
@@ -119,6 +113,17 @@ class Lifecycle(KerasSavers):
             self._initial_step = 0
             if self.average:
                 self.average.restore()
+
+    def _checked(self, options):
+        """The callbacks of `fit`, where its arguments are such as it takes."""
+        if options.get("class_weight"):
+            raise ValueError(
+                f"class_weight must be left out. Received: {options['class_weight']}. Weigh "
+                "samples within the loss of `compile`."
+            )
+        _require_data(options.get("x"))
+        _require_data(options.get("validation_data"))
+        return usable(options.get("callbacks"), averaged=bool(self.average))
 
     def _begin_alike(self, options):
         """The ranks compare what they believe, and take over what rank 0 has. Collective."""

@@ -3,6 +3,7 @@ file on 2 and 3.
 """
 
 import numpy as np
+import pytest
 
 from gmeta_tf import MLP, InnerLoop, MetaModel, Reader, RowAdagrad, comm
 from gmeta_tf._tensorflow import tf
@@ -70,3 +71,13 @@ def test_early_stopping_and_the_learning_rate_go_alike_on_every_rank(tiny, tmp_p
     assert (
         size == 1 or (alone[1:] != alone[0]).all()
     )  # by its own tasks, no two ranks would see the same
+
+
+def test_a_callback_that_one_rank_may_not_have_is_refused_on_all(tiny, tmp_path):
+    own = {"global_batch_tasks": 8, "rank": rank, "size": size}
+    data = Reader(tiny, "train", **own)
+    model = MetaModel(data.schema, MLP((8,)), embedding_dim=4)
+    model.compile("adam", row_optimizer=RowAdagrad(0.5))
+    keeps = [tf.keras.callbacks.BackupAndRestore(tmp_path / "kept")] if rank == 0 else []
+    with pytest.raises(ValueError, match="callbacks must keep the rows' slots with the rows"):
+        model.fit(data.stream(), steps_per_epoch=1, callbacks=keeps, verbose=0)
