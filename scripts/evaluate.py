@@ -1,6 +1,6 @@
 """Evaluates trained runs on tasks never seen in training; `gmeta evaluate` is the same.
 
-python scripts/evaluate.py --run runs/quickstart --joint runs/quickstart/joint
+python scripts/evaluate.py --run runs/quickstart --joint runs/quickstart-joint
 horovodrun -np 2 python scripts/evaluate.py --run runs/quickstart
 """
 

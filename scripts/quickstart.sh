@@ -19,5 +19,5 @@ ranks() { horovodrun -np "$RANKS" "$@" 2> >(grep -v -E 'absl::InitializeLog|cuda
 
 if [ ! -e data/ml-100k/manifest.json ]; then python scripts/prepare.py --out data/ml-100k; fi
 ranks python scripts/train.py --config movielens_100k --run "$RUN" --overwrite
-python scripts/train.py --config movielens_100k --config joint --run "$RUN/joint" --overwrite
-python scripts/evaluate.py --run "$RUN" --joint "$RUN/joint"
+python scripts/train.py --config movielens_100k --config joint --run "$RUN-joint" --overwrite
+python scripts/evaluate.py --run "$RUN" --joint "$RUN-joint"

@@ -64,7 +64,7 @@ def run_seed(seed: int, work: pathlib.Path) -> dict:
     """Prepares, trains both runs and evaluates, in processes of one thread; row -> metric
     -> value.
     """
-    data, meta = work / f"data-{seed}", work / f"run-{seed}"
+    data, meta, joint = (work / f"{name}-{seed}" for name in ("data", "run", "joint"))
     both = ["--data", data, "--seed", seed, "--overwrite"]
     configs = {
         name: [part for file in files for part in ("--config", file)]
@@ -72,8 +72,8 @@ def run_seed(seed: int, work: pathlib.Path) -> dict:
     }
     python("scripts/prepare.py", "--out", data, "--split.seed", seed, "--overwrite")
     python("scripts/train.py", *configs["meta"], "--run", meta, *both)
-    python("scripts/train.py", *configs["joint"], "--run", meta / "joint", *both)
-    python("scripts/evaluate.py", "--run", meta, "--joint", meta / "joint")
+    python("scripts/train.py", *configs["joint"], "--run", joint, *both)
+    python("scripts/evaluate.py", "--run", meta, "--joint", joint)
     return {
         row: values
         for row, values in json.loads((meta / "metrics.json").read_text()).items()
