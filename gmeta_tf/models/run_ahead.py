@@ -1,8 +1,10 @@
-"""Running ahead: while a step computes, the ids of the next one go to their owners.
+"""Running ahead: while a step computes, the next one's exchange is planned.
 
 Which rows a step needs depends on its ids alone, never on a weight, so this changes no result: the
-rows themselves are fetched after the update. One plan at most is kept from step to step, inside the
-graph that all ranks run alike; so there is nothing to drain when training stops.
+rows themselves are fetched after the update. On one rank, which has nobody to ask, the input
+pipeline makes the plan. On several the ids of the next step go to their owners within the step, and
+one plan at most is kept from step to step, inside the graph that all ranks run alike; so there is
+nothing to drain when training stops.
 """
 
 from collections.abc import Callable
@@ -35,6 +37,17 @@ def with_next_ids(batches: tf.data.Dataset, admission: Admission) -> tf.data.Dat
     if cardinality == tf.data.UNKNOWN_CARDINALITY:
         return pairs
     return pairs.apply(tf.data.experimental.assert_cardinality(cardinality))
+
+
+def with_plans(
+    batches: tf.data.Dataset, plan: Callable[[tf.Tensor, tf.Tensor], ExchangePlan]
+) -> tf.data.Dataset:
+    """Packed batches (support, query) -> (support, query, their plan); in jobs of one rank."""
+
+    def planned(support, query):
+        return support, query, plan(support, query)
+
+    return batches.map(planned)
 
 
 def _with_shape(part, spec):
