@@ -75,6 +75,16 @@ def test_on_a_gpu_each_time_waits_for_a_value_to_come_to_the_host(monkeypatch, g
     assert float(step.metrics[0].count) == 2
 
 
+def test_a_step_that_fails_leaves_nothing_behind():
+    step = StepMetrics()
+    step.clock().mark(tf.constant(0))  # and then the trace fails
+    clock = step.clock()
+    for _ in range(5):
+        clock.mark(tf.constant(0))
+    clock.finish(tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64))
+    assert float(step.metrics[0].count) == 1
+
+
 def test_without_metrics_no_time_is_taken(monkeypatch):
     monkeypatch.setattr(tf, "timestamp", None)
     clock = StepClock(None)
