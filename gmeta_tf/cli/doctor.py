@@ -139,7 +139,7 @@ def _gpus():
     if found:
         names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in found]
         return Finding("GPUs", GOOD, f"{len(found)}: {', '.join(map(str, names))}")
-    if os.path.exists("/dev/nvidia0"):
+    if launch.has_a_gpu():
         told = "none that TensorFlow can use, though there is one: pip install 'gmeta-tf[gpu]'"
         return Finding("GPUs", NOTE, told)
     return Finding("GPUs", GOOD, "none")

@@ -5,6 +5,7 @@ Ids are named by keys (see `partition`). A step makes three alltoalls: keys, row
 rows.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -210,27 +211,33 @@ def _transfer(parts, counts, received_counts, *, wire_dtype, name):
     if len(dims) == 1:  # what lies behind the rows stays
         moved, _ = comm.alltoall(parts[0], counts[:, 0], name=name)
         return [tf.cast(moved, dtype)]
+    unit = math.gcd(*dims)  # all stacks travel as rows of this width
+    widths = tf.constant([dim // unit for dim in dims])
     totals = tf.unstack(tf.reduce_sum(counts, 0))
-    sent = [part[:total] for part, total in zip(parts, totals, strict=True)]
-    message = _pack(sent, counts)
-    moved, _ = comm.alltoall(message, tf.linalg.matvec(counts, tf.constant(dims)), name=name)
-    return _unpack(tf.cast(moved, dtype), received_counts, dims=dims)
-
-
-def _pack(parts, counts):
-    """Per-stack rows, each in order of rank -> one flat message, in order of (rank, stack)."""
-    size = counts.shape[0]
-    pieces = [tf.split(part, counts[:, s], num=size) for s, part in enumerate(parts)]
-    return tf.concat([tf.reshape(stack[r], [-1]) for r in range(size) for stack in pieces], 0)
-
-
-def _unpack(message, counts, *, dims):
-    """The inverse of `_pack`."""
-    size = counts.shape[0]
-    pieces = tf.split(message, tf.reshape(counts * tf.constant(dims), [-1]), num=size * len(dims))
+    sent = [tf.reshape(part[:total], [-1, unit]) for part, total in zip(parts, totals, strict=True)]
+    message = regrouped(tf.concat(sent, 0), tf.transpose(counts * widths))
+    moved, _ = comm.alltoall(message, tf.linalg.matvec(counts, widths), name=name)
+    found = regrouped(tf.cast(moved, dtype), received_counts * widths)
+    ends = tf.reduce_sum(received_counts * widths, 0)
     return [
-        tf.concat(
-            [tf.reshape(piece, [-1, dim]) for piece in pieces[s :: len(dims)]], 0
-        )  # [rows, dim]
-        for s, dim in enumerate(dims)
+        tf.reshape(part, [-1, dim])  # [rows, dim]
+        for part, dim in zip(tf.split(found, ends, num=len(dims)), dims, strict=True)
     ]
+
+
+def regrouped(rows: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Groups of rows in order of (a, b) come to stand in order of (b, a), by one gather: as many
+    operations, however many groups there are.
+
+    Args:
+      rows: [n, width], group behind group.
+      counts: [a, b] int32, rows of each group.
+    """
+    before = tf.reshape(tf.cumsum(tf.reshape(counts, [-1]), exclusive=True), tf.shape(counts))
+    begins = tf.cumsum(tf.reshape(tf.transpose(counts), [-1]), exclusive=True)
+    # From where a row comes, less where it goes, jumps at the begin of each group.
+    offset = tf.reshape(tf.transpose(before), [-1]) - begins
+    jumps = offset - tf.concat([[0], offset[:-1]], 0)
+    count = tf.shape(rows)[0]
+    steps = tf.scatter_nd(begins[:, None], jumps, [count + 1])[:count]
+    return tf.gather(rows, tf.range(count) + tf.cumsum(steps))

@@ -1,5 +1,6 @@
 """The Keras face of the embedding tables: their rows, kept and updated; ids in, rows out."""
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,9 @@ class ShardedEmbedding(tf.keras.layers.Layer):
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
       wire_dtype: "float32", "bfloat16" or "float16", of rows and their gradients in transit between
         ranks; None: as they are kept. With float16 gradients travel as bfloat16, of its range.
+      rows_on: "cpu": rows and slots lie in the host's memory, where a GPU's does not hold them, and
+        steps are no compiled programs, which could not reach them. None: with the computation.
+      first_rows: False leaves rows zero, where a checkpoint is about to fill them.
 
     Attributes:
       stacks: the tables, by dim and placement.
@@ -82,23 +86,11 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         replicate_rows: int = REPLICATE_ROWS,
         placement: dict[str, str] | None = None,
         wire_dtype: str | None = None,
+        rows_on: str | None = None,
+        first_rows: bool = True,
     ):
         super().__init__(name="embedding", trainable=False)
-        if not schema.id_features:
-            raise ValueError(
-                "schema must have a categorical or multi-hot feature. Received: none. Add one, "
-                "such as the task key."
-            )
-        if not schema.tables:
-            raise ValueError(
-                "schema must hold the sizes of its tables. Received: none. Take the schema of "
-                "prepared data."
-            )
-        if wire_dtype not in (None, *WIRE_BYTES):
-            raise ValueError(
-                f"wire_dtype must be one of {tuple(WIRE_BYTES)}. Received: "
-                f"wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
-            )
+        _require_usable(schema, wire_dtype=wire_dtype, rows_on=rows_on)
         self.schema, self.seed, self.distribution = schema, seed, distribution
         widths = dim if isinstance(dim, dict) else dict.fromkeys(schema.tables, dim)
         if set(widths) != set(schema.tables):
@@ -123,13 +115,18 @@ class ShardedEmbedding(tf.keras.layers.Layer):
         self.key_dtype = tf.int32 if fits else tf.int64
         largest = max(schema.tables.values())
         self.id_dtype = tf.int32 if largest < partition.INT32_KEYS else tf.int64
-        self.shards = [self._make_shard(stack, seed, distribution) for stack in self.stacks]
+        self._on_host = rows_on == "cpu"
+        with self._where_rows_lie():
+            self.shards = [self._make_shard(stack, first_rows) for stack in self.stacks]
         self._beside = _Beside()
         self.compiled = False
         self.row_optimizer: RowOptimizer
         self.built = True
 
-    def _make_shard(self, stack, seed, distribution):
+    def _where_rows_lie(self):
+        return tf.device("CPU:0") if self._on_host else contextlib.nullcontext()
+
+    def _make_shard(self, stack, first_rows):
         rank, size = comm.rank(), comm.size()
         shape = [partition.kept_rows(stack, rank=rank, size=size), stack.dim]
         shard = self.add_weight(
@@ -140,11 +137,10 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             dtype=self.variable_dtype,
             experimental_autocast=False,
         )
-        for table in stack.tables:
+        own = {"dim": stack.dim, "seed": self.seed, "distribution": self.distribution}
+        for table in stack.tables if first_rows else ():
             ids, place = partition.kept_ids(stack, table.name, rank=rank, size=size)
-            for start, values in initial_rows(
-                ids, dim=stack.dim, table=table.name, seed=seed, distribution=distribution
-            ):
+            for start, values in initial_rows(ids, table=table.name, **own):
                 write_rows(shard, place + start, values)
         return shard
 
@@ -162,20 +158,12 @@ class ShardedEmbedding(tf.keras.layers.Layer):
             `distinct`), 4 bytes a row.
         """
         self.row_optimizer = row_optimizer
-        self.compiled = compiled and self.key_dtype == tf.int32  # as programs number rows
-        self._beside.slots = [
-            tuple(
-                tf.Variable(
-                    tf.fill(
-                        [shard.shape[0], 1 if slot.per_row else shard.shape[1]],
-                        tf.cast(slot.initial, shard.dtype),
-                    ),
-                    trainable=False,
-                )
-                for slot in row_optimizer.slots
-            )
-            for shard in self.shards
-        ]
+        as_programs_number_rows = self.key_dtype == tf.int32
+        self.compiled = compiled and as_programs_number_rows and not self._on_host
+        with self._where_rows_lie():
+            self._beside.slots = [
+                tuple(_made(slot, shard) for slot in row_optimizer.slots) for shard in self.shards
+            ]
         self._beside.stamps = [
             tf.Variable(tf.zeros([self.shards[s].shape[0]], tf.int32), trainable=False)
             for s in self._sharded
@@ -393,6 +381,36 @@ class ShardedEmbedding(tf.keras.layers.Layer):
                 rate_scale=rate_scale,
                 fused=not self.compiled,
             )
+
+
+def _require_usable(schema, *, wire_dtype, rows_on):
+    """Raises ValueError for a schema or an option that no tables could be made of."""
+    if not schema.id_features:
+        raise ValueError(
+            "schema must have a categorical or multi-hot feature. Received: none. Add one, "
+            "such as the task key."
+        )
+    if not schema.tables:
+        raise ValueError(
+            "schema must hold the sizes of its tables. Received: none. Take the schema of "
+            "prepared data."
+        )
+    if wire_dtype not in (None, *WIRE_BYTES):
+        raise ValueError(
+            f"wire_dtype must be one of {tuple(WIRE_BYTES)}. Received: "
+            f"wire_dtype={wire_dtype!r}. Leave it out to send rows as kept."
+        )
+    if rows_on not in (None, "cpu"):
+        raise ValueError(
+            f"rows_on must be 'cpu' or None. Received: rows_on={rows_on!r}. Leave it out to have "
+            "rows where the computation is."
+        )
+
+
+def _made(slot, shard):
+    """The variable of a slot beside a shard."""
+    shape = [shard.shape[0], 1 if slot.per_row else shard.shape[1]]
+    return tf.Variable(tf.fill(shape, tf.cast(slot.initial, shard.dtype)), trainable=False)
 
 
 class _Beside:

@@ -37,7 +37,7 @@ def by_hash(keys: tf.Tensor, *, stacks: tuple[partition.Stack, ...], size: int):
     places = tf.dynamic_partition(tf.range(tf.size(wanted)), group, groups)
     wanted = tf.gather(wanted, tf.concat(places, 0))
     index = tf.gather(_place_in_stack(places, stacks=len(stacks)), index)
-    counts = tf.stack([tf.size(own) for own in places])
+    counts = tf.math.bincount(group, minlength=groups, maxlength=groups)
     return index, wanted, tf.reshape(counts, [size, len(stacks)])
 
 

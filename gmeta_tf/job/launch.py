@@ -21,6 +21,7 @@ LAUNCHERS = {  # a launcher's variables of the job's size and of the ranks on th
 }
 PMIX = "PMIX_RANK"
 CHOSEN_GPUS = "CUDA_VISIBLE_DEVICES"
+NVIDIA = pathlib.Path("/dev/nvidia0")
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 INTRA, INTER = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 CYCLE, TIMELINE = "HOROVOD_CYCLE_TIME", "HOROVOD_TIMELINE"
@@ -146,8 +147,18 @@ def take_devices(place: int, neighbours: int, *, ranks: int = 1):
     Raises:
       RuntimeError: the host has fewer GPUs than ranks, or TensorFlow already runs with other
         devices or threads, in a job of several ranks. In a job of one it warns.
+
+    Warns of a GPU that TensorFlow cannot use: its own words are held back at its start.
     """
     gpus = tf.config.list_physical_devices("GPU")
+    if place == 0 and not gpus and has_a_gpu():
+        warnings.warn(
+            f"TensorFlow must load CUDA's libraries to use a GPU. Received: {NVIDIA}, and no GPU "
+            "that it can use, so that the cores do the work. pip install 'gmeta-tf[gpu]'; "
+            "TF_CPP_MIN_LOG_LEVEL=0 tells what is missing, and CUDA_VISIBLE_DEVICES='' that none "
+            "is wanted.",
+            stacklevel=2,
+        )
     given = len(gpus) == 1 and CHOSEN_GPUS in os.environ  # by the launcher, to this rank
     if gpus and neighbours > len(gpus) and not given:
         raise RuntimeError(
@@ -172,6 +183,11 @@ def take_devices(place: int, neighbours: int, *, ranks: int = 1):
             raise RuntimeError(told) from error
         if gpus:
             warnings.warn(told, stacklevel=2)
+
+
+def has_a_gpu() -> bool:
+    """Whether this host has a GPU that is not hidden from this process, usable or not."""
+    return NVIDIA.exists() and os.environ.get(CHOSEN_GPUS) not in ("", "-1")
 
 
 def threads(neighbours: int) -> tuple[int, int]:

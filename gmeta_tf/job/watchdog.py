@@ -127,15 +127,13 @@ class Watchdog:
             self.heartbeat = None
 
     @contextlib.contextmanager
-    def watch(self, name: str, *, key: object = None, steps: int = 1):
+    def watch(self, name: str, *, steps: int = 1):
         """Watches the body, which waits for other ranks.
 
         Args:
           name: what it is, for messages.
-          key: of no effect any more: a trace is known by its computing.
           steps: collective steps of the body, each of which may take a limit.
         """
-        del key
         with self._wait(name, extra=(steps - 1) * self.limit):
             yield
 

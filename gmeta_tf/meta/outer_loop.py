@@ -40,6 +40,11 @@ def outer_gradients(
 
     Reference: G-Meta (arXiv:2401.04338), algorithm 1, the outer loop.
     """
+    # Rows go by their index; int64 a GPU would have the host pad.
+    support, query = (
+        {name: part for name, part in samples.items() if name != "ids"}
+        for samples in (support, query)
+    )
     tasks = (tuple(gathered), index, support, query)
     if not sizes:
         return _in_parts(task_loop, weights, tasks, chunk)

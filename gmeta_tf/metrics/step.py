@@ -4,6 +4,7 @@ from gmeta_tf._tensorflow import tf
 from gmeta_tf.metrics.merged import MeanMetric
 
 PHASES = ("input", "exchange", "compute", "update")
+HOST = "CPU:0"
 
 
 class StepMetrics:
@@ -14,6 +15,9 @@ class StepMetrics:
     (exchange); runs both loops (compute); writes weights and measures (update). What runs ahead for
     the next step counts where it delays this one; a step that is one compiled program counts as
     compute. The first step after a pause, such as validation, has no input.
+
+    Of a GPU TensorFlow knows what was launched, not what is done: there each phase ends when a
+    value that was computed behind it has come to the host.
     """
 
     def __init__(self):
@@ -22,6 +26,8 @@ class StepMetrics:
             MeanMetric("padding_share"),
         ]
         self._end = tf.Variable(0.0, trainable=False, dtype=tf.float64)
+        with tf.device(HOST):
+            self._came = tf.Variable(0.0, trainable=False)
 
     def pause(self):
         """Keeps the time until the next step from counting as input."""
@@ -30,6 +36,17 @@ class StepMetrics:
     def clock(self) -> "StepClock":
         """The clock of one step."""
         return StepClock(self)
+
+    def done(self, tensors: list[tf.Tensor]) -> list[tf.Operation | tf.Tensor]:
+        """What is there when the work on these tensors is done, wherever it is done."""
+        floats = [tensor for tensor in tensors if tensor.dtype.is_floating]
+        if not floats or not tf.config.get_visible_devices("GPU"):
+            return tensors
+        with tf.control_dependencies(tensors):
+            value = tf.reshape(floats[0], [-1])[:1]  # launched last, on the same stream
+        with tf.device(HOST):
+            # To a variable: a copy that nothing needs would be left out.
+            return [*tensors, self._came.assign(tf.cast(tf.reduce_sum(value), tf.float32))]
 
     def add(self, times: list[tf.Tensor], bytes_sent, padding_share):
         """Adds a step that took these times: at its begin, and where exchange, compute, exchange
@@ -70,15 +87,12 @@ class StepClock:
     def program(self, made: tf.Tensor) -> tf.Tensor:
         """Takes the time when a program that was the whole step since the begin has made a scalar.
 
-        The scalar is copied to the host: of a device TensorFlow only knows what was launched.
-
         Returns:
           The scalar.
         """
         if self._metrics is None:
             return made
-        with tf.device("CPU:0"):
-            self._take(tf.identity(made))
+        self._take(made)
         begin, end = self._times
         self._times = [begin, begin, end, end, end]
         return made
@@ -94,7 +108,8 @@ class StepClock:
             self._metrics.add(self._times, bytes_sent, padding_share)
 
     def _take(self, tensors):
-        with tf.control_dependencies([t for t in tf.nest.flatten(tensors) if tf.is_tensor(t)]):
+        there = [part for part in tf.nest.flatten(tensors) if tf.is_tensor(part)]
+        with tf.control_dependencies(self._metrics.done(there)):
             self._times.append(tf.timestamp())
 
 

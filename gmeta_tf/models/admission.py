@@ -43,9 +43,16 @@ class Admission:
 
         Raises:
           InvalidArgumentError: an id lies outside its table (names the feature, the id, the step,
-            the rank), or a label outside [0, 1] where it is a probability.
+            the rank), a label outside [0, 1] where it is a probability, or there is no task.
         """
-        return self._packed(support, step), self._packed(query, step)
+        some = _require(
+            tf.shape(support["ids"])[0] > 0,
+            f"batch must hold a task. Received: none, at step {{}} on {_rank()}. Join with one "
+            "whose samples have weight 0, as Reader does.",
+            lambda: [step],
+        )
+        with tf.control_dependencies([some]):
+            return self._packed(support, step), self._packed(query, step)
 
     def _packed(self, part, step):
         real = part["weight"] > 0

@@ -40,7 +40,7 @@ class Measures:
 
 
 class Lifecycle(KerasSavers):
-    """The Keras face of a meta-model; `models.base.MetaModel` has its steps.
+    """The Keras face of a meta-model; `models.steps.Steps` has its steps.
 
     A subclass has `train_step` and `test_step`, each of which returns what `results` does, and
     `dense_variables`, `embedding`, `admission` and `options`.
@@ -68,6 +68,13 @@ class Lifecycle(KerasSavers):
             return [*self.measures.adapted, *self.measures.unadapted]
         of_steps = self.measures.steps.metrics if self.measures.steps else []
         return [*self.measures.training, *of_steps]
+
+    @property
+    def metrics_names(self):
+        """Names of what `evaluate` returns as a list, in its order. Keras puts what they do not
+        name, such as the seconds of steps in `train_on_batch`, behind it.
+        """
+        return [metric.name for metric in (*self.measures.adapted, *self.measures.unadapted)]
 
     def get_metrics_result(self):
         """Results over all ranks, as callbacks see them at the end of an epoch. Collective."""
@@ -224,7 +231,7 @@ class Lifecycle(KerasSavers):
     def make_predict_function(self, force=False):
         """As Keras's."""
         made = super().make_predict_function(force)
-        return made if hasattr(made, "watched") else _watched("predict step", made)
+        return made if hasattr(made, "watched") else self._watched("predict step", made)
 
     def _agreeing(self, steps):
         """Steps that tell this rank's wishes, and hear of the others'."""
@@ -253,7 +260,17 @@ class Lifecycle(KerasSavers):
 
         if not self.run_eagerly:
             run = tf.function(run, autograph=False)
-        return _watched(name, run)
+        return self._watched(name, run)
+
+    def _watched(self, name, function):
+        steps = int(self._steps_per_execution)  # which `compile` sets, before any function is made
+
+        def call(iterator):
+            with comm.watchdog.watch(name, steps=steps):
+                return function(iterator)
+
+        call.watched = True
+        return call
 
 
 def _with_agreement(callbacks):
@@ -271,15 +288,6 @@ def _require_data(x):
             f"Received: {type(x).__name__}. Make a dataset of it by from_generator, with an "
             "output_signature that has the sets' sizes."
         )
-
-
-def _watched(name, function):
-    def call(iterator):
-        with comm.watchdog.watch(name, key=function):
-            return function(iterator)
-
-    call.watched = True
-    return call
 
 
 def _is_packed(spec):

@@ -66,6 +66,9 @@ def once(first: tf.Tensor, tensors):
 class PlannedStep:
     """The plan of the next step, kept between two steps.
 
+    Its index as the bits of floats: TensorFlow keeps arrays of int32 in the host's memory, so that
+    this one would cross a GPU's bus to be kept, and again to be used.
+
     Args:
       embedding: whose plans these are.
     """
@@ -75,7 +78,7 @@ class PlannedStep:
         counts = [comm.size(), len(stacks)]
         self._there = tf.Variable(False, trainable=False)
         self._plan = ExchangePlan(
-            _kept([None, None, None], tf.int32),
+            _kept([None, None, None], tf.float32),
             _kept(counts, tf.int32),
             _kept(counts, tf.int32),
             tuple(_kept([None], embedding.key_dtype) for _ in stacks),
@@ -86,18 +89,30 @@ class PlannedStep:
         self._there.assign(False)
 
     def take(self, make: Callable[[], ExchangePlan]) -> ExchangePlan:
-        """The plan that was kept, or where there is none a new one. Collective where `make` is:
-        every rank keeps as many.
+        """The plan that was kept, or where there is none a new one, in bits (see `of_bits`).
+        Collective where `make` is: every rank keeps as many.
         """
-        return tf.cond(
-            self._there, lambda: tf.nest.map_structure(tf.convert_to_tensor, self._plan), make
-        )
+
+        def kept():
+            return tf.nest.map_structure(tf.convert_to_tensor, self._plan)
+
+        return tf.cond(self._there, kept, lambda: _in_bits(make()))
 
     def keep(self, plan: ExchangePlan):
         """Keeps a plan, unless it is for no task."""
-        for variable, value in zip(tf.nest.flatten(self._plan), tf.nest.flatten(plan), strict=True):
+        values = tf.nest.flatten(_in_bits(plan))
+        for variable, value in zip(tf.nest.flatten(self._plan), values, strict=True):
             variable.assign(value)
         self._there.assign(tf.shape(plan.index)[0] > 0)
+
+
+def _in_bits(plan):
+    return plan._replace(index=tf.bitcast(plan.index, tf.float32))
+
+
+def of_bits(plan: ExchangePlan) -> ExchangePlan:
+    """A plan whose index was in bits."""
+    return plan._replace(index=tf.bitcast(plan.index, tf.int32))
 
 
 def _kept(shape, dtype):

@@ -36,9 +36,7 @@ class AverageWeights(tf.keras.callbacks.Callback):
             )
         self.decay = decay
         self._dense, self._shards = model.dense_variables, model.embedding.shards
-        self.dense, self.shards = (
-            [tf.Variable(v, trainable=False) for v in kept] for kept in (self._dense, self._shards)
-        )
+        self.dense, self.shards = map(_copies, (self._dense, self._shards))
         self.epochs = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._applied = tf.Variable(False, trainable=False)
         self._due = False
@@ -127,3 +125,12 @@ class AverageWeights(tf.keras.callbacks.Callback):
                 values = change(tf.gather(average, chunk), tf.gather(weight, chunk))
                 average.scatter_update(tf.IndexedSlices(values[0], chunk))
                 weight.scatter_update(tf.IndexedSlices(values[1], chunk))
+
+
+def _copies(variables):
+    """Copies, where the variables lie."""
+    made = []
+    for variable in variables:
+        with tf.device(variable.device):
+            made.append(tf.Variable(variable, trainable=False))
+    return made

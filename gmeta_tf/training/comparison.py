@@ -74,7 +74,7 @@ def fitted_to(base: Experiment, options: Mapping, manifest) -> Experiment:
             made = dataclasses.replace(
                 made, adapt=schema.task, identity_features=constant(made, schema)
             )
-    build_model(made, manifest.schema)  # which refuses what does not fit
+    build_model(made, manifest.schema, first_rows=False)  # which refuses what does not fit
     return made
 
 

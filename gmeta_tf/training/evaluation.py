@@ -36,7 +36,7 @@ def load_run(
     experiment = Experiment.load(run)
     data = reader(experiment, "train")
     experiment.require_same_data(data.manifest)
-    model = build_model(experiment, data.schema, measured=measured)
+    model = build_model(experiment, data.schema, measured=measured, first_rows=False)
     checkpoint.load_weights(checkpoint.find(pathlib.Path(run) / CHECKPOINTS, pointer), model)
     model.adapt_by(experiment.adaptation)
     return experiment, model

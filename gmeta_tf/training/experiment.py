@@ -54,7 +54,9 @@ RANGES = (
     ("fewer_support", lambda v: 0 <= v <= 1, "in [0, 1]"),
     ("cold_rate", lambda v: v is None or 0 <= v <= 1, "in [0, 1]"),
 )
-OF_A_RESUMED_RUN = ("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps")
+OF_A_RESUMED_RUN = (
+    *("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps", "rows_on"),
+)
 PLACES = ("run", "data")  # options of where things lie, which may be moved
 CHECKPOINTS = "checkpoints"  # a run's folder of them
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
@@ -138,6 +140,8 @@ class Experiment:
       placement: {table: "sharded" or "replicated"}, over `replicate_rows`.
       wire_dtype: of rows and their gradients in transit: "float32", "bfloat16" or "float16", with
         which gradients travel as bfloat16.
+      rows_on: "cpu" keeps rows and slots in the host's memory, where a GPU's is too small; "": with
+        the computation.
       step_metrics: log the seconds of a step by phase, and the bytes it sends.
       checkpoint_every_steps: saves within epochs as well; 0 only at their end.
       seed: of everything random.
@@ -196,6 +200,7 @@ class Experiment:
     replicate_rows: int = REPLICATE_ROWS
     placement: dict[str, str] = dataclasses.field(default_factory=dict)
     wire_dtype: str = "float32"
+    rows_on: str = ""
     step_metrics: bool = True
     checkpoint_every_steps: int = 0
     seed: int = 0
@@ -209,7 +214,7 @@ class Experiment:
         }
         allowed |= {"loss": tuple(LOSSES), "metrics": ("", *METRICS)}
         allowed["model"] = tuple(MODELS)
-        allowed["wire_dtype"] = tuple(WIRE_BYTES)
+        allowed |= {"wire_dtype": tuple(WIRE_BYTES), "rows_on": ("", "cpu")}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(
@@ -341,7 +346,12 @@ class Experiment:
 
 
 def build_model(
-    experiment: Experiment, schema, *, steps: int = 1, measured: Callable | None = None
+    experiment: Experiment,
+    schema,
+    *,
+    steps: int = 1,
+    measured: Callable | None = None,
+    first_rows: bool = True,
 ) -> MetaModel:
     """The compiled model of an experiment.
 
@@ -350,6 +360,7 @@ def build_model(
       schema: of the data.
       steps: of its whole training, over which a schedule runs.
       measured: makes the metrics; default: those of the experiment.
+      first_rows: False leaves the tables' rows zero, where a checkpoint is about to fill them.
 
     Raises:
       ValueError: Keras's policy is mixed_float16, whose scaled losses no outer step would have.
@@ -357,18 +368,18 @@ def build_model(
     require_unscaled(tf.keras.mixed_precision.global_policy().name)
     tf.keras.utils.set_random_seed(experiment.seed)
     if not experiment.mixed_precision:
-        return _built(experiment, schema, steps, measured)
+        return _built(experiment, schema, steps, measured, first_rows)
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        return _built(experiment, schema, steps, measured)
+        return _built(experiment, schema, steps, measured, first_rows)
     finally:  # None follows floatx, as where nobody has set a policy
         tf.keras.mixed_precision.set_global_policy(
             None if before.name == tf.keras.backend.floatx() else before
         )
 
 
-def _built(experiment, schema, steps, measured):
+def _built(experiment, schema, steps, measured, first_rows):
     tower = make_tower(
         experiment.tower,
         dim=experiment.embedding_dim,
@@ -395,6 +406,8 @@ def _built(experiment, schema, steps, measured):
         replicate_rows=experiment.replicate_rows,
         placement=experiment.placement,
         wire_dtype=experiment.wire_dtype,
+        rows_on=experiment.rows_on or None,
+        first_rows=first_rows,
         **own.get(experiment.model, {}),
     )
     model.tower.head.bias.assign_add([experiment.first_output])

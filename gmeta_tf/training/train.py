@@ -136,11 +136,12 @@ def train(
 def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
     """Trains; returns what knows how far."""
     run = pathlib.Path(experiment.run)
-    model = build_model(experiment, data.schema, steps=experiment.epochs * data.steps_per_epoch)
+    found = checkpoint.find(run / CHECKPOINTS, resume) if resume else None
+    steps = experiment.epochs * data.steps_per_epoch
+    model = build_model(experiment, data.schema, steps=steps, first_rows=not found)
     if comm.rank() == 0:
         Console().print(comm.describe(), placement_table(model), sep="\n")
     average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
-    found = checkpoint.find(run / CHECKPOINTS, resume) if resume else None
     position = checkpoint.load(found, model) if found else None
     if experiment.schedule == "constant":
         model.optimizer.learning_rate = experiment.learning_rate  # which a resumed run may change

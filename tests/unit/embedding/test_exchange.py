@@ -12,17 +12,63 @@ from gmeta_tf.embedding.partition import Table, stack_tables
 STACKS = stack_tables([Table("a", 5, 2), Table("b", 3, 4), Table("c", 2, 2)], size=1)
 
 
-def test_packing_is_undone_by_unpacking():
-    counts = tf.constant([[2, 0], [1, 3], [0, 1]])  # three ranks, two stacks
-    parts = [tf.reshape(tf.range(6.0), [3, 2]), tf.reshape(tf.range(20.0), [4, 5])]
-    message = exchange._pack(parts, counts)
-    assert message.shape == (26,)
-    np.testing.assert_array_equal(
-        message[4:6], [4, 5]
-    )  # rank 1's row of the first stack, then its rows of the second
-    np.testing.assert_array_equal(message[6:11], np.arange(5))
-    for part, back in zip(parts, exchange._unpack(message, counts, dims=[2, 5]), strict=True):
-        np.testing.assert_array_equal(part, back)
+@pytest.mark.parametrize(
+    "counts", [[[2, 0], [1, 3], [0, 1]], [[0, 0], [0, 2]], [[0], [3]], [[0, 0]], [[1, 0, 2]]]
+)
+def test_regrouping_transposes_groups(counts):
+    groups, rows = np.array(counts), np.arange(2 * np.sum(counts)).reshape(-1, 2)
+    parts = np.split(rows, np.cumsum(groups)[:-1])  # by (a, b)
+    a, b = groups.shape
+    expected = np.concatenate([parts[i * b + j] for j in range(b) for i in range(a)])
+    found = exchange.regrouped(tf.constant(rows), tf.constant(groups, tf.int32))
+    np.testing.assert_array_equal(found, expected)
+    back = exchange.regrouped(found, tf.constant(groups.T, tf.int32))
+    np.testing.assert_array_equal(back, rows)
+
+
+@pytest.mark.parametrize("wire_dtype", [None, tf.bfloat16])
+def test_stacks_of_other_widths_share_a_message(monkeypatch, wire_dtype):
+    """Among three ranks of one mind, of which this one is the second."""
+    counts = tf.constant([[2, 0], [1, 3], [0, 1]])
+    received = tf.repeat(counts[1:2], 3, 0)  # what each of them sends to the second
+    parts = [tf.reshape(tf.range(6.0), [3, 2]), tf.reshape(tf.range(24.0), [4, 6])]
+    own = [parts[0][2:3], parts[1][:3]]
+
+    def alltoall(message, splits, *, name):
+        assert message.shape[1] == 2  # the largest width of which both are multiples
+        assert splits.numpy().tolist() == [2, 10, 3]
+        return tf.tile(message[2:12], [3, 1]), splits
+
+    monkeypatch.setattr(exchange.comm, "size", lambda: 3)
+    monkeypatch.setattr(exchange.comm, "alltoall", alltoall)
+    found = exchange._transfer(parts, counts, received, wire_dtype=wire_dtype, name="rows")
+    for part, of_one in zip(found, own, strict=True):
+        np.testing.assert_array_equal(part, tf.tile(of_one, [3, 1]))
+
+
+def test_a_plan_has_as_many_operations_however_many_ranks(monkeypatch):
+    def operations(size):
+        monkeypatch.setattr(exchange.comm, "size", lambda: size)
+        stacks = stack_tables([Table("a", 5000, 2), Table("b", 3000, 4)], size=size)
+
+        @tf.function
+        def step(keys):
+            plan = exchange.plan_exchange(keys, stacks=stacks)
+            rows = [tf.ones([tf.reduce_sum(plan.send_counts[:, s]), 2 + 2 * s]) for s in (0, 1)]
+            counts = plan.send_counts, plan.receive_counts
+            return exchange._transfer(rows, *counts, wire_dtype=None, name="rows")
+
+        return len(step.get_concrete_function(tf.TensorSpec([64], tf.int32)).graph.get_operations())
+
+    monkeypatch.setattr(exchange.comm, "alltoall", lambda rows, splits, *, name: (rows, splits))
+    assert operations(2) == operations(64)
+
+
+def test_bytes_beyond_an_int32_are_counted():
+    counts = tf.constant([[0], [4_500_000]])
+    plan = exchange.ExchangePlan(None, counts, counts, ())
+    sent = exchange.bytes_to_others(plan, rank=0, row_bytes=[512], key_bytes=4)
+    assert float(sent) == 4_500_000 * (4 + 512 + 512)
 
 
 def test_a_plan_for_one_rank_by_hand():

@@ -49,6 +49,24 @@ def test_slots_begin_as_the_optimizer_says_and_shards_are_no_keras_weights_to_tr
     assert np.all(embedding.slots[0][0] == 0.25)
 
 
+def test_rows_and_slots_may_lie_in_the_hosts_memory(monkeypatch):
+    """Where there is a GPU; the devices of this machine are all the host's."""
+    entered, device = [], tf.device
+    monkeypatch.setattr(tf, "device", lambda name: entered.append(name) or device(name))
+    embedding = ShardedEmbedding(SCHEMA, dim=3, rows_on="cpu")
+    assert entered == ["CPU:0"]
+    embedding.set_row_optimizer(RowAdagrad(0.1), compiled=True)
+    assert entered == ["CPU:0", "CPU:0"]
+    assert not embedding.compiled
+    np.testing.assert_array_equal(embedding.shards[0], ShardedEmbedding(SCHEMA, dim=3).shards[0])
+
+
+def test_rows_that_a_checkpoint_will_fill_are_not_made(monkeypatch):
+    monkeypatch.setattr("gmeta_tf.embedding.layer.initial_rows", None)
+    embedding = ShardedEmbedding(SCHEMA, dim=3, first_rows=False)
+    assert [np.any(shard) for shard in embedding.shards] == [False]
+
+
 def test_padding_blanks_rows():
     embedding = ShardedEmbedding(SCHEMA, dim=3)
     present = tf.constant([[True, False, True, True, False]])
@@ -62,6 +80,10 @@ def test_bad_arguments():
         match=r"wire_dtype must be one of \('float32', 'bfloat16', 'float16'\). Received: wire_dtype='int8'",
     ):
         ShardedEmbedding(SCHEMA, dim=3, wire_dtype="int8")
+    with pytest.raises(
+        ValueError, match=r"^rows_on must be 'cpu' or None. Received: rows_on='gpu'"
+    ):
+        ShardedEmbedding(SCHEMA, dim=3, rows_on="gpu")
     with pytest.raises(
         ValueError, match=r"schema must have a categorical or multi-hot feature. Received: none"
     ):

@@ -181,6 +181,18 @@ def test_a_gpu_is_not_shared(monkeypatch, gpus, chosen, refused):
         launch.take_devices(5, 8)
 
 
+@pytest.mark.parametrize(("place", "chosen", "warned"), [(0, None, 1), (1, None, 0), (0, "", 0)])
+def test_a_gpu_that_cannot_be_used_is_told(monkeypatch, tmp_path, recwarn, place, chosen, warned):
+    settings(monkeypatch)
+    monkeypatch.setattr(launch, "NVIDIA", tmp_path)  # something that is there
+    if chosen is not None:
+        monkeypatch.setenv(launch.CHOSEN_GPUS, chosen)
+    launch.take_devices(place, 2)
+    told = [str(one.message) for one in recwarn]
+    assert len(told) == warned
+    assert all("TensorFlow must load CUDA's libraries" in text for text in told)
+
+
 @pytest.mark.parametrize(("neighbours", "ranks"), [(1, 1), (1, 2), (2, 2)])
 def test_devices_are_taken_before_tensorflow_runs(monkeypatch, neighbours, ranks):
     settings(monkeypatch, gpus=["gpu 0", "gpu 1"])

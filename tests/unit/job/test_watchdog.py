@@ -1,7 +1,6 @@
 """The watchdog's clock and its words; `failures/` has it in real jobs."""
 
 import contextlib
-import gc
 import os
 import pathlib
 import re
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 
 import pytest
 
@@ -217,19 +215,6 @@ def test_a_thread_that_computes_is_known_from_one_that_waits(dog):
     dog._notice_computing(began + 2)
     assert dog._computed == began + 1
     assert watchdog._seconds_on_a_core(None) == 0
-
-
-def test_a_watched_function_is_not_kept(dog):
-    class Function:
-        pass
-
-    function = Function()
-    with dog.watch("train step", key=function):
-        pass
-    gone = weakref.ref(function)
-    del function
-    gc.collect()
-    assert gone() is None
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "nan", "-1", "inf"])

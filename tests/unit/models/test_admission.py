@@ -78,6 +78,13 @@ def test_what_is_refused(kind, place):
         admission().pack(*sets, step=7)
 
 
+def test_a_batch_without_tasks_is_refused():
+    nothing = {name: part[:0] for name, part in samples().items()}
+    told = rf"batch must hold a task. Received: none, at step 7 on rank {comm.rank()} of "
+    with pytest.raises(tf.errors.InvalidArgumentError, match=told):
+        admission().pack(nothing, nothing, step=7)
+
+
 def test_ratings_are_admitted_where_labels_are_no_probabilities():
     rated = samples(label=np.array([[5.0, 1.0]], np.float32))
     own = admission(probabilities=False)

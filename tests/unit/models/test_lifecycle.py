@@ -1,11 +1,16 @@
 """Keras's calls, one after another, with interruptions between them."""
 
+import contextlib
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from tiny_model import BATCH, make
 
-from gmeta_tf import InnerLoop, Reader
+from gmeta_tf import MLP, InnerLoop, Reader, RowAdam
 from gmeta_tf._tensorflow import tf
+from gmeta_tf.job import comm
 
 
 class Interrupt(tf.keras.callbacks.Callback):
@@ -82,3 +87,45 @@ def test_a_tower_without_weights_counts_its_steps(tiny):
     model.compile("sgd", inner_loop=InnerLoop(1, 0.1, adapt="user"))
     model.fit(data.stream(), steps_per_epoch=3, verbose=0)
     assert int(model.optimizer.iterations) == 3
+
+
+def test_names_of_metrics_are_those_of_what_evaluate_lists(tiny):
+    data = Reader(tiny, "test", global_batch_tasks=BATCH).dataset()
+    model = make(Reader(tiny, "train", global_batch_tasks=BATCH), tower=MLP(()))
+    named = model.evaluate(data, verbose=0, return_dict=True)
+    listed = model.evaluate(data, verbose=0)
+    np.testing.assert_array_equal(listed, [named[name] for name in model.metrics_names])
+    assert set(model.metrics_names) == set(named)
+    listed = model.test_on_batch(next(data.as_numpy_iterator()))
+    assert len(listed) == len(model.metrics_names)
+
+
+def test_an_execution_of_several_steps_has_their_patience(tiny, monkeypatch):
+    watched = []
+
+    @contextlib.contextmanager
+    def watch(name, *, steps=1):
+        watched.append((name, steps))
+        yield
+
+    monkeypatch.setattr(comm.watchdog, "watch", watch)
+    model = make(Reader(tiny, "train", global_batch_tasks=BATCH), steps_per_execution=3)
+    monkeypatch.setattr(model, "test_step", lambda batch: batch)
+    model.make_test_function()(iter(tf.data.Dataset.range(3)))
+    assert watched == [("test step", 3)]
+
+
+def test_nothing_outlives_its_last_reference(tiny):
+    data = Reader(tiny, "train", global_batch_tasks=BATCH)
+    model = make(data, tower=MLP(()), row_optimizer=RowAdam(0.1))
+    slots = [weakref.ref(slot) for own in model.embedding.slots for slot in own]
+    model.compile("sgd", row_optimizer=RowAdam(0.1), inner_loop=InnerLoop(0))
+    gc.collect()
+    assert len(slots) == 2
+    assert [slot() for slot in slots] == [None, None]
+    model.fit(data.dataset().take(1), verbose=0)
+    gone = [weakref.ref(model), weakref.ref(model.embedding.shards[0])]
+    del model
+    tf.keras.backend.clear_session()
+    gc.collect()
+    assert [one() for one in gone] == [None, None]

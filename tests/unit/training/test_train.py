@@ -5,10 +5,12 @@ import os
 import pathlib
 import re
 import shutil
+import types
 
 import pytest
 
 from gmeta_tf.metaio.manifest import Manifest
+from gmeta_tf.training import train
 from gmeta_tf.training.experiment import CHECKPOINTS, Experiment
 from gmeta_tf.training.train import drop_epochs, open_run, takes_reports
 
@@ -120,6 +122,18 @@ def test_a_run_of_another_configuration_or_data_is_not_resumed(run, manifest):
     assert other.digest != manifest.digest
     with pytest.raises(ValueError, match=re.escape("data must be what the run was trained on.")):
         open_run(run, other, resume=True, overwrite=False)
+
+
+@pytest.mark.parametrize(("resume", "made"), [(None, True), ("last", False)])
+def test_first_rows_are_made_where_no_checkpoint_fills_them(run, monkeypatch, resume, made):
+    def build(experiment, schema, *, steps, first_rows):
+        raise KeyError(first_rows)
+
+    (pathlib.Path(run.run) / CHECKPOINTS / "last").write_text("step-000000001\n")
+    monkeypatch.setattr(train, "build_model", build)
+    data = types.SimpleNamespace(schema=None, steps_per_epoch=1)
+    with pytest.raises(KeyError, match=f"^{made}$"):
+        train.train(run, data, None, resume=resume)
 
 
 def test_a_start_that_saved_nothing_leaves_room(run, manifest):
