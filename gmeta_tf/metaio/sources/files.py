@@ -5,6 +5,7 @@
 
 import dataclasses
 import functools
+import os
 from typing import Literal
 
 from gmeta_tf.metaio.sources.paths import matching
@@ -56,13 +57,16 @@ class Files:
 
     @functools.cached_property
     def found(self) -> list[str]:
-        """The files.
+        """The files, each once, by whatever name.
 
         Raises:
           FileNotFoundError: a path that names no file.
           ValueError: a path in an object store.
         """
-        return list(dict.fromkeys(file for path in self.paths for file in matching(path)))
+        named: dict[str, str] = {}
+        for file in (file for path in self.paths for file in matching(path)):
+            named.setdefault(os.path.abspath(file), file)
+        return list(named.values())
 
 
 @dataclasses.dataclass(frozen=True)
