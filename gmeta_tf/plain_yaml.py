@@ -84,7 +84,9 @@ def read(path: pathlib.Path) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A question that names the known name most like this one; empty where none is like it."""
-    found = difflib.get_close_matches(name, list(known), 1)
+    known = list(known)
+    found = [other for other in known if other.lower() == name.lower()]
+    found = found or difflib.get_close_matches(name, known, 1)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 

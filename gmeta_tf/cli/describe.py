@@ -29,6 +29,10 @@ KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", 
 SAID = (  # what jsonargparse says of a wrong option, and a sentence that says it
     (r'expected "(\w+)" to be one of \{(.*)\}, but', "{0} must be one of {1}. Received: none."),
     (r"argument --([\w.]+): expected one argument", "{0} must have a value. Received: none."),
+    (
+        r"argument --([\w.]+): ignored explicit argument '(.*)'",
+        "{0} must stand alone. Received: {1!r} with it. Leave that out, or both.",
+    ),
     (r"arguments are required: (.*)", "{0} must be given. Received: none."),
     (
         r'key "([^"]*)":\s+Expected a tuple with (\d+) elements. Got value: (.*)',

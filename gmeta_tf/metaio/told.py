@@ -58,7 +58,7 @@ def _is_full(error, said):
 
 def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
     """What an error of the engine means."""
-    line = _line(re.sub(r"^[A-Z]\w*( \w+)* Error: ", "", said))
+    line = _line(re.sub(r"^[A-Z]\w*( \w+)* Error: ", "", said)).rstrip(".!")
     if isinstance(error, OutOfMemoryException):
         return (
             f"memory must suffice for the largest step. Received: memory={memory}, of which one "
@@ -70,10 +70,16 @@ def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
         )
     if isinstance(error, BinderException | CatalogException) and "unction" in line:
         near = re.search(r'Did you mean "([^"]+)"', said)
+        line = line.split(" Did you mean")[0].rstrip(".!")
         return (
             "select and where must use functions of DuckDB, on types that they take. Received: "
-            f"{line.split(' Did you mean')[0]}{f' Did you mean {near[1]}?' if near else ''} Mend "
-            "the expression, or cast what it takes."
+            f"{line}.{f' Did you mean {near[1]}?' if near else ''} Mend the expression, or cast "
+            "what it takes."
+        )
+    if isinstance(error, BinderException) and not re.search(r"[Nn]ot found|Referenced", line):
+        return (
+            "select and where must hold expressions of the columns of a row. Received: "
+            f"{line}. Mend the expression."
         )
     if isinstance(error, BinderException | CatalogException):
         return (

@@ -46,4 +46,5 @@ def test_what_is_wrong_is_told_in_one_line(text, message):
 
 def test_the_nearest_name():
     assert plain_yaml.nearest("lable", ["label", "task"]) == " Did you mean 'label'?"
+    assert plain_yaml.nearest("USER", ["users", "user"]) == " Did you mean 'user'?"
     assert plain_yaml.nearest("zzz", ["label", "task"]) == ""

@@ -47,6 +47,13 @@ class Files:
                 "paths must name a file. Received: none. Give files, or patterns such as "
                 "logs/*.csv."
             )
+        for name, most in (("delimiter", 4), ("quote", 1), ("escape", 1)):
+            value = getattr(self, name)
+            if len(value.encode()) > most:
+                rule = "one sign" if most == 1 else f"at most {most} bytes"
+                raise ValueError(
+                    f"{name} must be {rule}, or none. Received: {name}={value!r}. Give another."
+                )
         try:
             "".encode(self.encoding)
         except LookupError:  # of none, or of none for text, such as base64

@@ -23,6 +23,7 @@ CSV = (
         ("SELECT nofunction(1)", "must use functions of DuckDB.*nofunction"),
         ("SELECT strptimes('1', '%d')", "functions of DuckDB.*Did you mean strptime"),
         ("SELECT strptime(1, 2)", "functions of DuckDB, on types that they take"),
+        ("SELECT 1 WHERE count(*) > 1", "select and where must hold expressions of the columns of"),
         ("SELECT 'x'::INT", "values must fit the types.*'x'.*Use TRY_CAST"),
         ("SELECT 300::UTINYINT", "values must fit the types.*Use TRY_CAST"),
     ],

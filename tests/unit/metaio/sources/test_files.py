@@ -25,6 +25,19 @@ def test_no_files_are_refused():
         Files(())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("quote", "ab", "one sign"),
+        ("escape", "''", "one sign"),
+        ("delimiter", "abcde", "at most 4"),
+    ],
+)
+def test_signs_that_are_too_long_are_refused(name, value, rule):
+    with pytest.raises(ValueError, match=rf"{name} must be {rule}.*, or none. Received: {name}="):
+        Files("a.csv", **{name: value})
+
+
 @pytest.mark.parametrize("encoding", ["utf-99", "base64", "", "rot13"])
 def test_an_encoding_that_is_none_of_text_is_refused(encoding):
     with pytest.raises(
