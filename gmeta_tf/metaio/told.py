@@ -16,6 +16,7 @@ from duckdb import (
 
 from gmeta_tf._tensorflow import tf
 
+INTERRUPTED = "Query interrupted"
 FULL = ("No space left", "File too large", "quota exceeded", "failed to offload")
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 JSON_PLACE = re.compile(r'in file "([^"]*)".*?in (?:line|record/value) (\d+)', re.DOTALL)
@@ -33,6 +34,10 @@ def engine_errors_told(out, *, memory: str, copies):
     """
     try:
         yield
+    except RuntimeError as error:  # the engine's word for Ctrl-C within a query
+        if INTERRUPTED in str(error):
+            raise KeyboardInterrupt from None
+        raise
     except (duckdb.Error, tf.errors.OpError, OSError) as error:
         said = str(error)
         for copy, file in copies.items():
@@ -45,7 +50,7 @@ def engine_errors_told(out, *, memory: str, copies):
                 "--scratch.",
             ) from error
         if isinstance(error, duckdb.Error):
-            if "Query interrupted" in said:
+            if INTERRUPTED in said:
                 raise KeyboardInterrupt from None
             raise ValueError(sentence(error, said, memory=memory)) from None
         raise

@@ -70,14 +70,22 @@ def test_a_full_disk(error):
         raise error
 
 
-def test_an_interrupt_is_one():
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.InterruptException("INTERRUPT Error: Query interrupted"),
+        RuntimeError("Query interrupted"),  # as the engine says it within a query
+    ],
+)
+def test_an_interrupt_is_one(error):
     with pytest.raises(KeyboardInterrupt), telling():
-        raise duckdb.InterruptException("INTERRUPT Error: Query interrupted")
+        raise error
 
 
 def test_other_errors_pass():
-    with pytest.raises(FileNotFoundError, match="mine"), telling():
-        raise FileNotFoundError("mine")
+    for error in (FileNotFoundError("mine"), RuntimeError("mine")):
+        with pytest.raises(type(error), match="mine"), telling():
+            raise error
 
 
 def telling():
