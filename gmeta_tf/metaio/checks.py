@@ -52,7 +52,8 @@ def require_kind(feature, kind: str):
 def require_scalar(name: str, kind: str):
     """A value is neither an object nor a list."""
     if kind.startswith(("STRUCT", "MAP", "UNION", "JSON")) or kind.endswith("]"):
-        what, one = ("lists", "[1]") if kind.endswith("]") else ("objects", "->>'$.id'")
+        what = "lists" if kind.endswith("]") else "objects"
+        one = "[1]" if kind.endswith("]") else {"J": "->>'$.id'", "M": "['id']"}.get(kind[0], ".id")
         raise ValueError(
             f"{name} must hold plain values. Received: {what}, of type {kind[:80]}. Select one of "
             f'their values, such as {name}: "{name}{one}".'

@@ -185,8 +185,8 @@ def test_labels_that_are_words(tmp_path):
             "{'a': 1}",
             "tags must be a list, or text separated by blanks. Received: type STRUCT",
         ),
-        (" ", "[{'a': 1}]", "tags must hold plain values. Received: objects"),
-        (" ", "[[1]]", "tags must hold plain values. Received: lists"),
+        (" ", "[{'a': 1}]", 'tags must hold plain values. Received: objects.*tags: "tags.id"'),
+        (" ", "[[1]]", r'tags must hold plain values. Received: lists.*tags: "tags\[1\]"'),
         (" ", "NULL", set()),
     ],
 )
