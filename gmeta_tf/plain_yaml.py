@@ -9,22 +9,39 @@ from typing import Any
 
 import yaml
 
+MERGE, NULL = "<<", "null"
+
 
 class _Loader(yaml.SafeLoader):
     """Knows no implicit types."""
 
 
 def _mapping(loader, node) -> dict:
-    """A dictionary, whose keys are distinct."""
+    """A dictionary, whose keys are distinct; one without a value counts as left out."""
     made: dict = {}
+    merged: dict = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
+        plain = value_node.value if getattr(value_node, "style", "") is None else None
+        if key == MERGE and not isinstance(value_node, yaml.ScalarNode):
+            value = loader.construct_object(value_node, deep=True)
+            merged |= _merged(value, key_node.start_mark)
+            continue
         if not isinstance(key, str):
             raise _problem("keys must be names", f"{key!r}", key_node.start_mark)
         if key in made:
             raise _problem("every key must stand once", f"{key!r} twice", key_node.start_mark)
-        made[key] = loader.construct_object(value_node, deep=True)
-    return made
+        if plain != "":
+            made[key] = NULL if plain == "~" else loader.construct_object(value_node, deep=True)
+    return merged | made
+
+
+def _merged(value, mark) -> dict:
+    """What a key `<<` brings: of a mapping, or of several, the first of which wins."""
+    several = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, dict) for one in several):
+        raise _problem("<< must bring mappings", f"{value!r}", mark)
+    return {name: own for one in reversed(several) for name, own in one.items()}
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -67,7 +84,9 @@ def read(path: pathlib.Path) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A question that names the known name most like this one; empty where none is like it."""
-    found = difflib.get_close_matches(name, list(known), 1)
+    known = list(known)
+    found = [other for other in known if other.lower() == name.lower()]
+    found = found or difflib.get_close_matches(name, known, 1)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 

@@ -6,6 +6,7 @@ Id 0 of every table is its out-of-vocabulary row. A sample's ids travel *packed*
 where a slot is empty.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -241,7 +242,7 @@ class Schema:
           (zeros where the label is not given).
 
         Raises:
-          ValueError: a feature is missing, or columns differ in length.
+          ValueError: a feature is missing, columns differ in length, or values are raw.
         """
         self.require_features(columns)
         needed = [feature.name for feature in self.features]
@@ -417,7 +418,7 @@ def _weights(weights: Sequence, ids: Sequence, feature: MultiHot) -> np.ndarray:
 def _slots(values: Sequence, feature: Categorical | MultiHot) -> np.ndarray:
     """[n, slots] int64 ids of one feature, empty slots as -1."""
     if isinstance(feature, Categorical):
-        return np.asarray(values, np.int64).reshape(len(values), 1)
+        return _ids(values, feature).reshape(len(values), 1)
     packed = np.full((len(values), feature.slots), EMPTY, np.int64)
     for row, ids in zip(packed, values, strict=True):
         if len(ids) > feature.slots:
@@ -425,5 +426,17 @@ def _slots(values: Sequence, feature: Categorical | MultiHot) -> np.ndarray:
                 f"{feature.name} must hold at most max_length={feature.slots} ids. Received: "
                 f"{list(ids)}. Keep the first of them."
             )
-        row[: len(ids)] = ids
+        row[: len(ids)] = _ids(ids, feature)
     return packed
+
+
+def _ids(values: Sequence, feature: Categorical | MultiHot) -> np.ndarray:
+    """[n] int64; text is no id, even where it is digits."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        made = np.asarray(values)
+        if not any(isinstance(value, str | bytes) for value in made.flat[:1]):
+            return made.astype(np.int64)
+    raise ValueError(
+        f"{feature.name} must be ids. Received: {list(values)[:3]}. Encode raw values first "
+        "(Manifest.encode)."
+    )

@@ -4,6 +4,7 @@ gmeta compare --data data/shop --run runs/compare
 gmeta compare --config mine.yaml --methods maml joint mine-too.yaml
 gmeta compare --config mine.yaml --methods all --seeds 3         the mean over three first weights
 gmeta compare --config mine.yaml --methods maml --baselines false
+gmeta compare --config mine.yaml --rank_items all                all items ranked for each task, too
 
 A method is the name of a shipped configuration, or a YAML file; its options go over the others.
 What has been trained in the same folder with the same options and data is not trained again. The
@@ -23,7 +24,16 @@ from rich.table import Table
 from gmeta_tf import configs
 from gmeta_tf.cli.describe import listed, parser_of
 from gmeta_tf.cli.errors import told
-from gmeta_tf.cli.evaluate import NAMES, NONE, SHOWN, shown, title
+from gmeta_tf.cli.evaluate import (
+    NAMES,
+    NONE,
+    SHOWN,
+    add_ranking,
+    ranking_of,
+    shown,
+    shown_of_items,
+    title,
+)
 from gmeta_tf.cli.train import COMMON
 from gmeta_tf.job import comm
 from gmeta_tf.metaio.manifest import Manifest
@@ -39,10 +49,12 @@ from gmeta_tf.training.comparison import (
 )
 from gmeta_tf.training.experiment import Experiment, reader
 from gmeta_tf.training.finite import NotFiniteError
+from gmeta_tf.training.train import require_folder
 from gmeta_tf.training.trial import options_of
 
 ALL = "all"
-OWN = ("config", "methods", "seeds", "partition", "item", "baselines", "k")
+OWN = ("config", "methods", "seeds", "partition", "item", "baselines", "k", "rank_items")
+UNSHOWN = ("resume", "overwrite", "seed", "adapt", "inner_lr", "inner_steps", "tower")
 FILE = "leaderboard.json"
 
 
@@ -60,9 +72,9 @@ def parser() -> jsonargparse.ArgumentParser:
     )
     made.add_argument("--baselines", type=bool, default=True, help="score the baselines as well")
     made.add_argument("--k", type=list[int] | int, default=[], help="how many of a ranking count")
+    add_ranking(made)
     made.add_class_arguments(Experiment)
-    unshown = ("resume", "overwrite", "seed", "adapt", "inner_lr", "inner_steps")
-    made.show_first(*OWN, *(name for name in COMMON if name not in unshown))
+    made.show_first(*OWN, *(name for name in COMMON if name not in UNSHOWN))
     return made
 
 
@@ -73,18 +85,19 @@ def run(options: jsonargparse.Namespace):
       ValueError, OSError: an option, a method's file or the data does not fit.
     """
     given = vars(options).copy()
-    own = jsonargparse.Namespace({name: given.pop(name) for name in OWN})
+    own = jsonargparse.Namespace({name: given.pop(name) for name in (*OWN, "rank_seed")})
     own.k = listed(own.k)
     if own.seeds < 1:
         raise ValueError(f"seeds must be at least 1. Received: seeds={own.seeds}. Leave it out.")
     files = methods_of(own.methods)
     with comm.session():
         base = Experiment(**given)
+        require_folder(base.run)
         manifest, left_out = Manifest.load(base.data), {}
         reader(base, own.partition)  # which refuses before anything is trained
-        measured_by = base.measured_by
-        measured = metrics_at(measured_by, own.k)
-        rows = _baselines(base, own, measured) if own.baselines else {}
+        measured_by, ranking = base.measured_by, ranking_of(own, base, None)
+        how = {"measured": metrics_at(measured_by, own.k), "ranking": ranking}
+        rows = _baselines(base, own, how) if own.baselines else {}
         for name, file in files.items():
             try:
                 method = fitted_to(base, options_of(file), manifest)
@@ -94,7 +107,7 @@ def run(options: jsonargparse.Namespace):
                 continue
             seeds = [at_seed(method, name, base.seed + i) for i in range(own.seeds)]
             try:
-                rows[name] = scored_method(seeds, partition=own.partition, measured=measured)
+                rows[name] = scored_method(seeds, partition=own.partition, **how)
             except NotFiniteError as error:  # on every rank alike
                 left_out[name] = str(error)
                 _say(f"{name}: diverged: {error}")
@@ -102,7 +115,7 @@ def run(options: jsonargparse.Namespace):
             _say(f"{name}: {_values(rows[name], measured_by, own.k)}")
         if not rows:
             raise ValueError(f"methods must fit the data. Received: {left_out}. Name others.")
-        _report(rows, left_out, base, own)
+        _report(rows, left_out, base, own, ranking)
 
 
 def methods_of(names) -> dict[str, pathlib.Path]:
@@ -126,12 +139,11 @@ def at_seed(method: Experiment, name: str, seed: int) -> Experiment:
     return dataclasses.replace(method, seed=seed, run=f"{method.run}/{name}-{seed}")
 
 
-def _baselines(base, own, measured) -> dict[str, Scored]:
+def _baselines(base, own, how) -> dict[str, Scored]:
     item = own.item or item_of(base)
     if item in (None, NONE):
         return {}
-    test = reader(base, own.partition)
-    scored = scored_baselines(base, test, item=item, measured=measured)
+    scored = scored_baselines(base, own.partition, item=item, **how)
     found = {NAMES[row]: own_row for row, own_row in scored.items()}
     for row, own_row in found.items():
         _say(f"{row}: {_values(own_row, base.measured_by, own.k)}")
@@ -144,7 +156,7 @@ def _values(scored, measured_by, at):
     return text + (f"  {scored.seconds:.0f} s" if scored.seconds else "")
 
 
-def _report(rows, left_out, base, own):
+def _report(rows, left_out, base, own, ranking):
     """Prints the leaderboard, and writes it."""
     order, metrics = ranked(rows, base.measured_by), shown(base.measured_by, own.k)
     best = rows[order[0]]
@@ -159,7 +171,10 @@ def _report(rows, left_out, base, own):
         paired = apart.get(name)
         text = f"{paired.mean:+.4f} ± {paired.error:.4f}" if paired else "the best"
         table.add_row(name, *values, text)
-    Console(width=110).print(table)
+    console = Console(width=110)
+    console.print(table)
+    if ranking:
+        console.print(_items(rows, order, ranking, own.partition))
     made = {
         name: {
             "metrics": rows[name].metrics,
@@ -172,6 +187,15 @@ def _report(rows, left_out, base, own):
     text = json.dumps({"rows": made, "left_out": left_out}, indent=1)
     (folder / FILE).write_text(f"{text}\n")
     print(f"leaderboard: {folder / FILE}   runs: {folder}/<method>-<seed>")
+
+
+def _items(rows, order, ranking, partition) -> Table:
+    """The table of rankings of items."""
+    metrics = shown_of_items(ranking)
+    table = Table("", *map(title, metrics), title=f"{partition}: rankings of {ranking.item}")
+    for name in order:
+        table.add_row(name, *(f"{rows[name].metrics[metric]:.4f}" for metric in metrics))
+    return table
 
 
 def _say(line):

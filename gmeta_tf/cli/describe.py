@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import pathlib
 import re
 import sys
 import typing
@@ -12,9 +13,11 @@ import jsonargparse
 from jsonargparse import set_loader
 
 from gmeta_tf import configs, plain_yaml
+from gmeta_tf.metaio.folder import spelled
 
 MODE = "gmeta"  # of parsers, which read YAML by `plain_yaml`
 BY_NAME = ("--config", "--experiment", "--space")  # options whose files may ship with the package
+PLACES = {"data", "folder", "joint", "like", "out", "picture", "run", "schema", "scratch", "work"}
 NONE = (ValueError,)
 set_loader(MODE, plain_yaml.load, exceptions=NONE)
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"} | {
@@ -25,6 +28,11 @@ KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", 
 }
 SAID = (  # what jsonargparse says of a wrong option, and a sentence that says it
     (r'expected "(\w+)" to be one of \{(.*)\}, but', "{0} must be one of {1}. Received: none."),
+    (r"argument --([\w.]+): expected one argument", "{0} must have a value. Received: none."),
+    (
+        r"argument --([\w.]+): ignored explicit argument '(.*)'",
+        "{0} must stand alone. Received: {1!r} with it. Leave that out, or both.",
+    ),
     (r"arguments are required: (.*)", "{0} must be given. Received: none."),
     (
         r'key "([^"]*)":\s+Expected a tuple with (\d+) elements. Got value: (.*)',
@@ -113,16 +121,20 @@ class Parser(jsonargparse.ArgumentParser):
                 action.help = text
 
     def parse_args(self, args=None, namespace=None, **options):
-        """As of argparse, with configurations found by name."""
+        """As of argparse, with configurations found by name, and places as a shell has them."""
         args = sys.argv[1:] if args is None else list(args)
         try:
             args = found_by_name(args)
         except FileNotFoundError as error:
             self.error(str(error))
         try:
-            return super().parse_args(args, namespace, **options)
+            made = super().parse_args(args, namespace, **options)
         except UnicodeDecodeError:  # which does not say of which file
             self.error("config must be a text in UTF-8. Received: another. Convert the file.")
+        try:
+            return spelled_out(made)
+        except ValueError as error:
+            self.error(str(error))
 
     def parsed(self, arguments) -> jsonargparse.Namespace:
         """The options, with the objects that they describe."""
@@ -165,6 +177,19 @@ def found_by_name(arguments: Sequence[str]) -> list[str]:
         option = argument if argument.startswith("-") else ""
         made.append(argument)
     return made
+
+
+def spelled_out(options: jsonargparse.Namespace) -> jsonargparse.Namespace:
+    """Options whose `PLACES` are as `folder.spelled` has them.
+
+    Raises:
+      ValueError: as that.
+    """
+    for name, value in list(options.items()):
+        own = name.rpartition(".")[2]
+        if own in PLACES and isinstance(value, str | pathlib.Path):
+            options[name] = type(value)(spelled(value, name=own))
+    return options
 
 
 def summary(described: Any) -> str:

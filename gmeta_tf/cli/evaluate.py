@@ -90,12 +90,7 @@ def parser() -> jsonargparse.ArgumentParser:
     made.add_argument(
         "--k", type=list[int] | int, default=[], help="how many of a ranking count: 10, or [1, 10]"
     )
-    made.add_argument(
-        "--rank_items",
-        type=int | Literal["all"] | None,
-        help="rank, for each task, all items, or so many drawn by --rank_seed",
-    )
-    made.add_argument("--rank_seed", type=int, default=0, help="of the items drawn")
+    add_ranking(made)
     made.add_argument(
         "--sizes",
         type=list[int],
@@ -103,6 +98,16 @@ def parser() -> jsonargparse.ArgumentParser:
         help="support sizes of the curve; those above the data's are left out",
     )
     return made
+
+
+def add_ranking(made: jsonargparse.ArgumentParser):
+    """Adds the options of rankings of items."""
+    made.add_argument(
+        "--rank_items",
+        type=int | Literal["all"] | None,
+        help="rank, for each task, all items, or so many drawn by --rank_seed",
+    )
+    made.add_argument("--rank_seed", type=int, default=0, help="of the items drawn")
 
 
 def run(options: jsonargparse.Namespace):
@@ -123,7 +128,7 @@ def run(options: jsonargparse.Namespace):
         partitions = list(dict.fromkeys([options.partition, *options.partitions]))
         tests_of(runs, partitions)  # which refuses before baselines are fitted
         item = _item(options, experiment)
-        ranking = _ranking(options, experiment, item)
+        ranking = ranking_of(options, experiment, item)
         fitted = fitted_baselines(experiment, item=item) if item else None
         tables = compare(runs, partitions=partitions, item=item, measured=measured, fitted=fitted)
         items = {}
@@ -166,8 +171,8 @@ def _item(options, experiment) -> str | None:
     return found
 
 
-def _ranking(options, experiment, item) -> ItemRanking | None:
-    """What to rank where it is asked for.
+def ranking_of(options, experiment, item) -> ItemRanking | None:
+    """What to rank where it is asked for, as the options of `add_ranking` say.
 
     Raises:
       ValueError: no feature is an item.
@@ -206,9 +211,14 @@ def shown(measured_by: str, at) -> tuple[str, ...]:
     return (*plain, *(f"{name}_at_{k}" for name in rankings for k in at or default))
 
 
+def shown_of_items(ranking: ItemRanking) -> list[str]:
+    """The metrics of a table of rankings of items."""
+    return [f"{PREFIX}{name}_at_{k}" for name in ITEM_RANKINGS for k in ranking.k]
+
+
 def title(metric: str) -> str:
     """A metric's name as people write it."""
-    name, _, k = metric.partition("_at_")
+    name, _, k = metric.removeprefix(PREFIX).partition("_at_")
     return f"{RANKINGS.get(name, name)}@{k}" if k else curve.TITLES.get(metric, metric)
 
 
@@ -247,7 +257,7 @@ def _show_curves(folder, curves, measured_by, *, partition):
 
 def show_items(rows, ranking, catalogue, *, partition):
     """Prints the table of rankings of items, and what was ranked."""
-    metrics = [f"{name}_at_{k}" for name in ITEM_RANKINGS for k in ranking.k]
+    metrics = shown_of_items(ranking)
     count = len(catalogue.items)
     sampled = ranking.sample and min(ranking.sample, count)
     among = f"{sampled:,} of {count:,}" if sampled else f"all {count:,}"
@@ -258,7 +268,7 @@ def show_items(rows, ranking, catalogue, *, partition):
         title=f"{PARTITIONS.get(partition, partition)}: {tasks:,} tasks, {among} items ranked",
     )
     for name, values in rows.items():
-        table.add_row(NAMES[name], *(f"{values[PREFIX + metric]:.4f}" for metric in metrics))
+        table.add_row(NAMES[name], *(f"{values[metric]:.4f}" for metric in metrics))
     Console(width=WIDTH).print(table)
     of_task = ", ".join(sorted(catalogue.of_task)) or "none"
     print(f"features of the task: {of_task}; all others are the item's")

@@ -201,8 +201,9 @@ def first_tasks(manifest: Manifest, partition: str, count: int) -> list[tuple[Se
 
 
 def _task(sets, t):
+    """One task's samples, from the oldest."""
     first = sets.lengths[:t].sum()
-    own = slice(first, first + sets.lengths[t])
+    own = first + np.argsort(-sets.place[first : first + sets.lengths[t]], kind="stable")
     return Sets(
         sets.task[t : t + 1], sets.lengths[t : t + 1], *(values[own] for values in sets[2:])
     )

@@ -17,7 +17,7 @@ import jsonargparse
 
 from gmeta_tf.cli.describe import Parser, parser_of, summary
 from gmeta_tf.metaio.manifest import Manifest
-from gmeta_tf.metaio.notes import LOG
+from gmeta_tf.metaio.notes import LOG, tell
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.sources.ali_ccp import ali_ccp
 from gmeta_tf.metaio.sources.book_crossing import book_crossing
@@ -33,6 +33,13 @@ OWN = {
     "progress",
     "inputs",
 }  # arguments of `prepare` that the command makes itself
+COMMON = (
+    *("config", "folder", "schema", "label", "clicked", "fields", "part", "task", "implicit"),
+    *("interactions", "interactions.paths", "interactions.missing", "sides", "select", "where"),
+    *("order_by", "out", "like", "overwrite", "split.by", "split.query", "split.support"),
+    *("split.tasks_by", "split.duplicates", "split.seed", "vocabularies", "counts", "negatives"),
+    *("labels", "lanes", "memory", "scratch"),
+)  # options that --help shows
 FLAGS = {"gzip": "compress the files", "overwrite": "replace what the folder holds"}
 
 
@@ -67,6 +74,7 @@ def parser_of_source(name: str) -> Parser:
         )
     own.add_function_arguments(source, skip={"folder", "schema"})
     add_output(own)
+    own.show_first(*COMMON)
     return own
 
 
@@ -110,6 +118,9 @@ def make(source, built, *, inputs=()):
     """Prepares a source as the options of `add_output` say, and prints the counts."""
     chosen = {name: built[name] for name in _arguments(prepare) if name not in OWN}
     like = Manifest.load(built.like) if built.like else None
+    if like and chosen["vocabularies"]:  # of a file of options that made that data, too
+        chosen["vocabularies"] = None
+        tell(f"vocabularies are those of {built.like}")
     made = prepare(
         source, built.out, like=like, progress=sys.stderr.isatty(), inputs=inputs, **chosen
     )

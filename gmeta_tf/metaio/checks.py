@@ -10,6 +10,7 @@ from gmeta_tf.metaio.notes import warn
 from gmeta_tf.plain_yaml import nearest
 from gmeta_tf.schema import Categorical, MultiHot
 
+FEW_JOINED = 0.05  # a share of texts that may hold signs of other separators
 # NULL where it is no number, or beyond float32
 NUMBER = "isfinite(TRY_CAST(TRY_CAST({column} AS DOUBLE) AS FLOAT))"
 
@@ -52,9 +53,10 @@ def require_scalar(name: str, kind: str):
     """A value is neither an object nor a list."""
     if kind.startswith(("STRUCT", "MAP", "UNION", "JSON")) or kind.endswith("]"):
         what = "lists" if kind.endswith("]") else "objects"
+        one = "[1]" if kind.endswith("]") else {"J": "->>'$.id'", "M": "['id']"}.get(kind[0], ".id")
         raise ValueError(
             f"{name} must hold plain values. Received: {what}, of type {kind[:80]}. Select one of "
-            f"their values, such as {name}: \"{name}->>'$.id'\"."
+            f'their values, such as {name}: "{name}{one}".'
         )
 
 
@@ -87,11 +89,28 @@ def require_parted(feature, lists: int, joined: int, there: int):
             f'Received: lists as text, such as "[1, 2]", in {lists} of {there} samples. Select '
             f'them as lists, {feature.name}: "{feature.name}::VARCHAR[]".'
         )
-    if joined > there / 2:
+    if lists:
+        warn(
+            f'{feature.name}: {lists} of {there} texts look like lists, such as "[1, 2]", and are '
+            f"parted by separator={feature.separator!r}"
+        )
+    if joined > FEW_JOINED * there:
         warn(
             f"{feature.name}: {joined} of {there} texts hold one of | , ; and none "
             f"separator={feature.separator!r}: each counts as one value"
         )
+
+
+def refuse_none(engine, source):
+    """Raises ValueError that says why there are no rows."""
+    dropped = {name: engine.row(query)[0] for name, query in source.dropped.items()}
+    left_out = [f"{name} {count:,}" for name, count in dropped.items() if count]
+    files = source.files
+    first = f" in {files[0]}" if files else ""
+    more = f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
+    why = f", but {', '.join(left_out)}" if left_out else ""
+    remedy = "Mend what leaves rows out (where)" if left_out else "Fetch it again, or name others"
+    raise ValueError(f"source must hold rows. Received: none{first}{more}{why}. {remedy}.")
 
 
 def refuse_row(engine, column: str, name: str, *, rule: str, holds: str, count: int):

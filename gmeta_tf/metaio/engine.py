@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import duckdb
 import numpy as np
 import pyarrow
 
+MOST_THREADS = 16  # a core
 FETCHED = 1 << 16  # rows at a time
 GROUP_BYTES = 1 << 28  # of a group of rows, which is written as a whole
 VECTOR, MOST_IN_GROUP = 2048, 122_880  # rows: groups are multiples of the one, the other is usual
@@ -45,9 +46,11 @@ class DuckDB:
         copies=None,
         columns: int = 1,
     ):
-        if threads < 0:
+        cores = len(os.sched_getaffinity(0))
+        if not 0 <= threads <= MOST_THREADS * cores:
+            rule = f"most {MOST_THREADS * cores} on {cores} cores" if threads > 0 else "least 0"
             raise ValueError(
-                f"threads must be at least 0. Received: threads={threads}. Give 0 for one a core."
+                f"threads must be at {rule}. Received: threads={threads}. Give 0 for one a core."
             )
         if not MEMORY.fullmatch(memory):
             raise ValueError(
@@ -60,7 +63,7 @@ class DuckDB:
             os.symlink(os.path.abspath(scratch), os.path.join(self._link, "work"))
             scratch = os.path.join(self._link, "work")
         self._scratch = scratch
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or cores
         options: dict = {
             "memory_limit": memory,
             "threads": self.threads,
@@ -165,3 +168,10 @@ def named(column: str) -> str:
 def quoted(text: str) -> str:
     """A text as SQL has it."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def struct(columns: Mapping[str, str]) -> str:
+    """SQL of column -> type."""
+    return (
+        "{" + ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items()) + "}"
+    )

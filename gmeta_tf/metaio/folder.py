@@ -17,6 +17,7 @@ import fnmatch
 import glob
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from gmeta_tf._tensorflow import tf
 
 NUMBER = "[0-9][0-9][0-9]*"  # as `fnmatch` has it
+ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # s3:/b, which is no s3://b
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,28 @@ def is_remote(path) -> bool:
     return "://" in str(path)
 
 
+def spelled(path, *, name: str) -> str:
+    """A path as a shell has it, with `~` and variables in full.
+
+    Args:
+      path: of a folder or a file, local or not.
+      name: of the argument, for messages.
+
+    Raises:
+      ValueError: it is empty, or would be a local folder where an object store is meant.
+    """
+    made = os.path.expanduser(os.path.expandvars(str(path)))
+    if not made.strip():
+        raise ValueError(f"{name} must name a folder or a file. Received: {made!r}. Give its path.")
+    if ONE_SLASH.match(made):
+        scheme, _, rest = made.partition(":/")
+        raise ValueError(
+            f"{name} must be a local path, or an address with two slashes. Received: {made}. Give "
+            f"{scheme}://{rest}, say."
+        )
+    return made
+
+
 def join(folder, *names: str) -> str:
     """A path within a folder, local or not."""
     return os.path.join(str(folder), *names)
@@ -81,6 +105,7 @@ def whole_folder(out: str, *, contents: Contents, overwrite: bool, inputs: Seque
         deleted.
       OSError: the folder cannot be made.
     """
+    out = spelled(out, name="out")
     if is_remote(out):
         yield _emptied(out, contents, overwrite=overwrite)
         return

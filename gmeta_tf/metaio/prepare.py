@@ -7,6 +7,7 @@ at all (`folder`).
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,14 @@ from gmeta_tf.metaio import report
 from gmeta_tf.metaio.checksums import measured
 from gmeta_tf.metaio.encode import write_records
 from gmeta_tf.metaio.engine import DuckDB
-from gmeta_tf.metaio.folder import PREPARED, is_remote, join, temporary_folder, whole_folder
+from gmeta_tf.metaio.folder import (
+    PREPARED,
+    is_remote,
+    join,
+    spelled,
+    temporary_folder,
+    whole_folder,
+)
 from gmeta_tf.metaio.ids import Ids
 from gmeta_tf.metaio.manifest import Lane, Manifest, Shard
 from gmeta_tf.metaio.negatives import Negatives, NegativeSamples, require_item
@@ -27,12 +35,14 @@ from gmeta_tf.metaio.rows import Rows
 from gmeta_tf.metaio.samples import TaskSamples, together
 from gmeta_tf.metaio.source import Source
 from gmeta_tf.metaio.told import engine_errors_told
+from gmeta_tf.metaio.vocabularies import Vocabularies
 from gmeta_tf.metaio.vocabulary import Policy, Vocabulary
 from gmeta_tf.metaio.vocabulary_file import save_vocabulary
 from gmeta_tf.schema import Numeric
 from gmeta_tf.version import __version__
 
 SCRATCH = ".scratch"
+MOST_LANES = 10_000  # each of which makes files
 BYTES_OF_ID, BYTES_OF_NUMBER = 3, 4  # in a file, about
 MOST_SAMPLES = 1 << 20  # of a shard, which is prepared in memory
 
@@ -77,8 +87,8 @@ def prepare(
       overwrite: replace what `out` holds.
       memory: limit of the SQL engine's memory.
       threads: that prepare; 0: one a core.
-      scratch: folder for temporary files, up to twice the size of the raw rows; default: beside
-        `out`.
+      scratch: folder for temporary files, up to twice the size of the raw rows, and once more for
+        what was compressed by zstd; default: beside `out`.
       progress: show a progress bar.
       inputs: other files that the call read, which must not lie in a folder that is replaced.
 
@@ -94,17 +104,8 @@ def prepare(
         is not finite, a task or its order has no value, two samples have one place in the order, a
         list is too long, an id is none, or a partition has no task.
     """
-    for name, value in (("lanes", lanes), ("shard_megabytes", shard_megabytes)):
-        if value < 1:
-            raise ValueError(
-                f"{name} must be at least 1. Received: {name}={value}. Use as many as there may be "
-                "ranks, and some 64 MB."
-            )
-    if scratch is None and is_remote(out):
-        raise ValueError(
-            f"scratch must be a local folder for out={out}. Received: none. Name one with room for "
-            "the rows twice."
-        )
+    out = spelled(out, name="out")
+    _check_options(out, lanes, shard_megabytes, labels, scratch)
     source, split = _with_counts(source, counts), split or Split()
     policies = _policies_of(source, vocabularies, like)
     if negatives:
@@ -116,7 +117,7 @@ def prepare(
     ):
         inputs = [*source.files, *inputs]
         folder = open_.enter_context(
-            whole_folder(str(out), contents=PREPARED, overwrite=overwrite, inputs=inputs)
+            whole_folder(out, contents=PREPARED, overwrite=overwrite, inputs=inputs)
         )
         work = open_.enter_context(_work_folder(folder, scratch))
         columns = len(source.schema.features)
@@ -129,7 +130,31 @@ def prepare(
             shard_samples=min(MOST_SAMPLES, max(1, (shard_megabytes << 20) // size)),
             progress=progress,
         )
-        return dataclasses.replace(made, folder=str(out))
+        return dataclasses.replace(made, folder=out)
+
+
+def _check_options(out, lanes, shard_megabytes, labels, scratch):
+    for name, value in (("lanes", lanes), ("shard_megabytes", shard_megabytes)):
+        if value < 1:
+            raise ValueError(
+                f"{name} must be at least 1. Received: {name}={value}. Use as many as there may be "
+                "ranks, and some 64 MB."
+            )
+    if lanes > MOST_LANES:
+        raise ValueError(
+            f"lanes must be at most {MOST_LANES:,}, as each makes files. Received: lanes={lanes}. "
+            "Use as many as there may be ranks."
+        )
+    for name, value in (labels or {}).items():
+        if not math.isfinite(value):
+            raise ValueError(
+                f"labels must be finite numbers. Received: {value} for {name!r}. Give 1 and 0, say."
+            )
+    if scratch is None and is_remote(out):
+        raise ValueError(
+            f"scratch must be a local folder for out={out}. Received: none. Name one with room for "
+            "the rows twice."
+        )
 
 
 def _with_counts(source: Source, counts) -> Source:
@@ -211,29 +236,32 @@ class _Writing:
             drawn = NegativeSamples(samples, self.negatives, every_item=self.like is not None)
             rows_of, of_negatives = drawn.add()
             counts |= of_negatives
-        ids = Ids(samples, rows_of)
+        vocabularies = Vocabularies(samples)
         with (
             ThreadPoolExecutor(self.engine.threads) as pool,
             tqdm(total=len(buckets), disable=not progress, unit="shard") as bar,
         ):
             training = [bucket for bucket, partition, _ in buckets if partition == "train"]
-            ids.make(training, given=_given(self.like, self.engine) if self.like else None)
+            given = _given(self.like, self.engine) if self.like else None
+            vocabularies.make(training, given=given)
+            ids = Ids(samples, rows_of, vocabularies)
             ids.join()
             numeric = self.like.numeric if self.like else _numeric(samples, ids, training, pool)
             partitions, tallies = self._write_shards(ids, buckets, numeric, pool, bar)
-        self._tell(ids, tallies)
+        counts |= self._counts_of_samples(counts.get("negatives", 0))
+        self._tell(vocabularies, tallies, counts)
         made = Manifest(
             folder=str(self.folder),
             schema=ids.schema_with_sizes(),
             split=dataclasses.asdict(rows.split),
             negatives=dataclasses.asdict(self.negatives) if self.negatives else None,
             tables={
-                table: save_vocabulary(vocabulary, self.folder, number, lines=ids.lines(table))
-                for number, (table, vocabulary) in enumerate(ids.vocabularies.items())
+                table: save_vocabulary(own, self.folder, number, lines=vocabularies.lines(table))
+                for number, (table, own) in enumerate(vocabularies.of_table.items())
             },
             numeric=numeric,
-            counts=counts | self._counts_of_samples(counts.get("negatives", 0)),
-            collisions=ids.collisions,
+            counts=counts,
+            collisions=vocabularies.collisions,
             compression="GZIP" if self.gzip else "",
             partitions=partitions,
             version=__version__,
@@ -266,13 +294,15 @@ class _Writing:
             name: [Lane(tuple(of_lane[name, lane])) for lane in range(self.lanes)] for name in names
         }, tallies
 
-    def _tell(self, ids, tallies):
+    def _tell(self, vocabularies, tallies, counts):
         """Tells what was made."""
+        report.tell_dropped_samples(counts, self.rows.split)
         report.tell_labels(tallies)
+        report.tell_missing(tallies)
         like = self.like.folder if self.like else ""
         report.tell_unknown(tallies, _held_out(self.rows), like=like)
         if not self.like:
-            report.warn_of_values(self.engine, ids.by_frequency, self.rows.table_types)
+            report.warn_of_values(self.engine, vocabularies.by_frequency, self.rows.table_types)
 
     def _counts_of_samples(self, negatives: int) -> dict[str, int]:
         (held,) = self.engine.row("SELECT count(*) FROM kept")

@@ -84,25 +84,11 @@ class Reader:
     ):
         self.folder, self.manifest = str(folder), Manifest.load(folder)
         self.schema = self.manifest.schema
-        if partition not in self.manifest.partitions:
-            raise ValueError(
-                f"partition must be one of {sorted(self.manifest.partitions)}. Received: "
-                f"partition={partition!r}."
-            )
-        self.lanes = self.manifest.partitions[partition]
+        self.lanes = self._lanes(partition)
         self.tasks = sum(lane.tasks for lane in self.lanes)
-        if not self.tasks:
-            raise ValueError(
-                f"partition must hold at least one task. Received: partition={partition!r} of "
-                f"{self.folder}, which has none. "
-                "Prepare the data with a larger fraction of tasks for it."
-            )
-        if not 0 <= fewer_support <= 1:
-            raise ValueError(
-                f"fewer_support must lie in [0, 1]. Received: fewer_support={fewer_support}. Leave "
-                "it out to do without."
-            )
-        self._check(global_batch_tasks, size, max_support)
+        self.samples = sum(lane.samples for lane in self.lanes)
+        self._check_ranks(partition, global_batch_tasks, size)
+        self._check_options(fewer_support, max_support, prefetch, size_window)
         self._cold = ColdIds(
             self.manifest, seed=seed, cold_rate=cold_rate, cold_rates=cold_rates or {}
         )
@@ -111,37 +97,36 @@ class Reader:
                 f"fewer_support must be 0 with joined sets. Received: {fewer_support}. Leave it "
                 "out."
             )
-        for name, value in (("prefetch", prefetch), ("size_window", size_window)):
-            if value < 0:
-                raise ValueError(
-                    f"{name} must be at least 0. Received: {name}={value}. Leave it out for the "
-                    "default."
-                )
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
-        self.seed, self.cold_rate, self.redraw, self.joined, self.shuffle_tasks = (
-            seed,
-            cold_rate,
-            redraw,
-            joined,
-            shuffle_tasks,
-        )
-        self.prefetch, self.size_window, self.fewer_support = prefetch, size_window, fewer_support
+        self.seed, self.shuffle_tasks, self.size_window = seed, shuffle_tasks, size_window
+        self.cold_rate, self.fewer_support = cold_rate, fewer_support
+        self.redraw, self.joined, self.prefetch = redraw, joined, prefetch
         self.support_size = self.manifest.support_size
         self.max_support = (
             self.support_size if max_support is None else min(max_support, self.support_size)
         )
         self._lane_tasks = global_batch_tasks // len(self.lanes)
         self.steps_per_epoch = max(-(-lane.tasks // self._lane_tasks) for lane in self.lanes)
-        self.samples = sum(lane.samples for lane in self.lanes)
-        places = (
-            self.steps_per_epoch
-            * global_batch_tasks
-            * (self.support_size + self.manifest.query_size)
-        )
-        self.padding_share = 1 - self.samples / places
+        sets = self.support_size + self.manifest.query_size
+        self.padding_share = 1 - self.samples / (self.steps_per_epoch * global_batch_tasks * sets)
 
-    def _check(self, global_batch_tasks, size, max_support):
+    def _lanes(self, partition):
+        if partition not in self.manifest.partitions:
+            raise ValueError(
+                f"partition must be one of {sorted(self.manifest.partitions)}. Received: "
+                f"partition={partition!r}."
+            )
+        return self.manifest.partitions[partition]
+
+    def _check_ranks(self, partition, global_batch_tasks, size):
+        """The partition has tasks for every lane of a batch, and lanes for every rank."""
         lanes = len(self.lanes)
+        if not self.tasks:
+            raise ValueError(
+                f"partition must hold at least one task. Received: partition={partition!r} of "
+                f"{self.folder}, which has none. "
+                "Prepare the data with a larger fraction of tasks for it."
+            )
         if global_batch_tasks < 1 or global_batch_tasks % lanes:
             raise ValueError(
                 f"global_batch_tasks must be a multiple of the {lanes} lanes of {self.folder}. "
@@ -157,11 +142,24 @@ class Reader:
                 f"size must be at most the number of lanes, {lanes}. Received: size={size}. "
                 "Prepare the data with more lanes."
             )
+
+    def _check_options(self, fewer_support, max_support, prefetch, size_window):
+        if not 0 <= fewer_support <= 1:
+            raise ValueError(
+                f"fewer_support must lie in [0, 1]. Received: fewer_support={fewer_support}. Leave "
+                "it out to do without."
+            )
         if max_support is not None and max_support < 0:
             raise ValueError(
                 f"max_support must be at least 0. Received: max_support={max_support}. Leave it "
                 "out to keep every sample."
             )
+        for name, value in (("prefetch", prefetch), ("size_window", size_window)):
+            if value < 0:
+                raise ValueError(
+                    f"{name} must be at least 0. Received: {name}={value}. Leave it out for the "
+                    "default."
+                )
 
     def dataset(self, *, cached: bool = False) -> tf.data.Dataset:
         """One pass in file order, without cold ids: `steps_per_epoch` batches, a number that Keras

@@ -13,6 +13,10 @@ from gmeta_tf.metaio.notes import tell, warn
 MOST = 0.5  # a share above is told as most
 NEARLY_ALL = 0.99
 FEW_LABELS = 12  # distinct ones, that are counted each
+ODD = {  # SQL of values that are probably not meant -> what is said of them
+    "value <> trim(value)": "have blanks around them",
+    "value LIKE '[%]' OR value LIKE '{%}'": "look like lists or objects",
+}
 FEW_TABLES = 64  # whose values are looked through
 MEAN_NONE = ("NULL", "null", "\\N", "nan", "NaN", "None", "NA", "N/A", "n/a", "undefined")
 
@@ -25,11 +29,15 @@ class Tally:
       labels: "support" or "query" -> label -> samples.
       unknown: table -> values that are out of its vocabulary.
       there: table -> values, without missing ones.
+      missing: categorical or numeric feature -> samples without a value of it.
+      samples: how many they are.
     """
 
     labels: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
     unknown: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     there: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    missing: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    samples: int = 0
 
     def add(self, other: "Tally"):
         """Adds another's counts."""
@@ -37,6 +45,8 @@ class Tally:
             self.labels.setdefault(part, collections.Counter()).update(counts)
         self.unknown.update(other.unknown)
         self.there.update(other.there)
+        self.missing.update(other.missing)
+        self.samples += other.samples
 
     def add_labels(self, part: str, labels: np.ndarray):
         """Counts labels; of more than a few kinds, only that there are so many."""
@@ -69,6 +79,17 @@ def tell_dropped(counts: dict[str, int], split):
             warn(f"{dropped:,} of {whole:,} tasks are dropped: they have {why}")
 
 
+def tell_dropped_samples(counts: dict[str, int], split):
+    """Tells why samples of the tasks that were kept are in no set."""
+    dropped = counts["samples_dropped"]
+    if not dropped:
+        return
+    sets = f"a query set (query={split.query}) and a support set (support={split.support})"
+    which = {"time": "older than", "random": "not drawn for", "column": "more than"}[split.by]
+    again = f", in each of {split.episodes} episodes" if split.episodes > 1 else ""
+    tell(f"{dropped:,} samples are dropped: they are {which} what {sets} take{again}")
+
+
 def tell_labels(tallies: dict[str, Tally]):
     """Tells labels by class, and warns of a partition whose queries have one only."""
     whole: collections.Counter = collections.Counter()
@@ -84,6 +105,17 @@ def tell_labels(tallies: dict[str, Tally]):
             )
     if len(whole) < FEW_LABELS:
         tell("labels: " + ", ".join(f"{label:g} in {n:,}" for label, n in sorted(whole.items())))
+
+
+def tell_missing(tallies: dict[str, Tally]):
+    """Tells the share of samples that have no value of a feature."""
+    whole = Tally()
+    for tally in tallies.values():
+        whole.add(tally)
+    shares = {name: n / whole.samples for name, n in whole.missing.items() if n}
+    if shares:
+        most = sorted(shares.items(), key=lambda pair: -pair[1])[:FEW_LABELS]
+        tell("without a value: " + ", ".join(f"{name} {share:.1%}" for name, share in most))
 
 
 def tell_unknown(tallies: dict[str, Tally], held_out: set[str], *, like: str):
@@ -139,8 +171,7 @@ def warn_of_values(engine: DuckDB, vocabularies: dict[str, str], kinds: dict[str
         for value, n in engine.rows(f"SELECT value, n FROM {own} WHERE value IN ({listed})"):
             warn(f"{table}: {value!r} is a value, of {n:,} samples: if it means none, name it in "
                  "missing")  # fmt: skip
-        value, n = engine.row(
-            f"SELECT any_value(value), count(*) FROM {own} WHERE value <> trim(value)"
-        )
-        if n:
-            warn(f"{table}: {n:,} values have blanks around them, such as {value!r}")
+        for odd, said in ODD.items():
+            value, n = engine.row(f"SELECT any_value(value), count(*) FROM {own} WHERE {odd}")
+            if n:
+                warn(f"{table}: {n:,} values {said}, such as {value!r}")

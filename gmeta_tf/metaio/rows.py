@@ -12,14 +12,12 @@ from gmeta_tf.metaio.engine import DuckDB, quoted
 from gmeta_tf.metaio.notes import warn
 from gmeta_tf.metaio.orders import LADDER, guess, order_of
 from gmeta_tf.metaio.policies import Split
+from gmeta_tf.metaio.rules import refuse, rules_of
 from gmeta_tf.metaio.sources.reading import make_views
 from gmeta_tf.metaio.sources.sides import PARTNER, join_sides, tell_partners
-from gmeta_tf.metaio.vocabulary import LARGEST_ROWS, Policy
+from gmeta_tf.metaio.vocabulary import Policy
 from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
-LARGEST_FLOAT = 3.4028234663852886e38  # of float32
-RULES = 100  # that are counted in one go, once one is known to be broken
-EXACT = {"FLOAT": 24, "DOUBLE": 53}  # bits of a whole number, beyond which others round to it
 SEPARATOR = "\x1f"  # between the columns of a task key
 
 
@@ -48,6 +46,8 @@ class Rows:
       tables: of the schema's id features.
       features_of: table -> its features.
       counts: of files, and of rows that were left out.
+      kinds: column of the source -> its type.
+      types: column as it is called here -> its type.
       table_types: table -> the type in which its values are compared.
     """
 
@@ -112,7 +112,7 @@ class Rows:
         columns = self.engine.columns(self.source.sql)
         checks.require_columns(needed, [name for name, _ in columns], self.schema.label)
         self._place = {name: i + 1 for i, (name, _) in reversed(list(enumerate(columns)))}
-        self._kind = dict(reversed(columns))
+        self.kinds = dict(reversed(columns))
         chosen = {own: f"#{self._place[name]}" for own, name in names.items()}
         kinds = self._kinds_of_orders()
         while True:
@@ -150,7 +150,7 @@ class Rows:
                 first=own == self.orders[0],
             )
             for own, name in zip(self.orders, self.source.order_by, strict=True)
-            if self._kind[name] == "VARCHAR"
+            if self.kinds[name] == "VARCHAR"
         }
 
     def _make_raw(self, chosen: dict[str, str], kinds: dict[str, str]):
@@ -177,12 +177,12 @@ class Rows:
             (before,) = self.engine.row(f"SELECT count(*) FROM ({self.source.sql})")
             (after,) = self.engine.row("SELECT count(*) FROM raw")
             self.counts["samples_dropped_as_duplicates"] = before - after
-        self._types = dict(self.engine.columns("FROM raw"))
+        self.types = dict(self.engine.columns("FROM raw"))
 
     def _task(self):
         """SQL of the task: of one column as it is, of several their texts."""
         keys = [f"#{self._place[key]}" for key in self.keys]
-        kinds = [self._kind[key] for key in self.keys]
+        kinds = [self.kinds[key] for key in self.keys]
         for name, kind in zip(self.keys, kinds, strict=True):
             checks.require_scalar(name, kind)
         texts = [text.sql(key, kind) for key, kind in zip(keys, kinds, strict=True)]
@@ -209,7 +209,7 @@ class Rows:
 
     def _make_views(self):
         for feature in self.columns:
-            checks.require_kind(feature, self._types[self.own[feature.name]])
+            checks.require_kind(feature, self.types[self.own[feature.name]])
         self.table_types = {table: self._type_of(table) for table in self.tables}
         typed = [f"{self._typed(feature)} AS {self.own[feature.name]}" for feature in self.columns]
         typed += [self._weight(feature) for feature in self.schema.weighted_features]
@@ -226,10 +226,10 @@ class Rows:
         if not self.labels:
             return "TRY_CAST(label AS FLOAT)"
         cases = " ".join(
-            f"WHEN {quoted(name)} THEN {float(value)!r}::FLOAT"
+            f"WHEN {quoted(text.text(name))} THEN {float(value)!r}::FLOAT"
             for name, value in self.labels.items()
         )
-        return f"CASE {text.sql('label', self._types['label'])} {cases} END"
+        return f"CASE {text.sql('label', self.types['label'])} {cases} END"
 
     def _type_of(self, table):
         """The type in which a table's values are compared: text, unless all features that use it
@@ -238,7 +238,7 @@ class Rows:
         if self.policies[table].kind == "buckets":
             return "DOUBLE"
         features = self.features_of[table]
-        kinds = {self._types[self.own[feature.name]] for feature in features}
+        kinds = {self.types[self.own[feature.name]] for feature in features}
         if kinds <= text.INTEGERS and all(isinstance(f, Categorical) for f in features):
             return kinds.pop() if len(kinds) == 1 else "BIGINT"
         return "BIGINT" if self.policies[table].kind == "identity" else "VARCHAR"
@@ -247,7 +247,7 @@ class Rows:
         own = self.own[feature.name]
         if isinstance(feature, Numeric):
             return f"nullif(TRY_CAST({own} AS DOUBLE), 'nan'::DOUBLE)"
-        to, kind = self.table_types[feature.table], self._types[own]
+        to, kind = self.table_types[feature.table], self.types[own]
         if isinstance(feature, Categorical):
             if kind == to and kind != "VARCHAR":
                 return own
@@ -255,36 +255,37 @@ class Rows:
                 return f"nullif(TRY_CAST({own} AS DOUBLE), 'nan'::DOUBLE)"
             made = text.sql(own, kind)
             return made if to == "VARCHAR" else f"TRY_CAST({made} AS {to})"
-        there = f"list_filter({self._texts(feature)}, lambda value: value <> '')"  # drops NULL, too
+        there = f"list_filter({self.texts(feature)}, lambda value: value <> '')"  # drops NULL, too
         return (
             there
             if to == "VARCHAR"
             else f"list_transform({there}, lambda value: TRY_CAST(value AS {to}))"
         )
 
-    def _texts(self, feature):
+    def texts(self, feature):
         """SQL of a multi-hot column as a list of texts."""
         own = self.own[feature.name]
-        return _as_texts(own, self._types[own], feature.separator)
+        return _as_texts(own, self.types[own], feature.separator)
 
     def _weight(self, feature):
         """SQL of the weights of a feature's ids, without those of empty texts, as these are
         no ids.
         """
         weights = self.weights[feature.name]
-        pairs = f"list_zip({self._texts(feature)}, {self._weight_texts(feature)})"
+        pairs = f"list_zip({self.texts(feature)}, {self.weight_texts(feature)})"
         kept = f"list_filter({pairs}, lambda pair: pair[1] <> '')"
         return f"list_transform({kept}, lambda pair: TRY_CAST(pair[2] AS DOUBLE)) AS {weights}"
 
-    def _weight_texts(self, feature):
+    def weight_texts(self, feature):
+        """SQL of the weights of a feature's ids as a list of texts."""
         weights = self.weights[feature.name]
-        return _as_texts(weights, self._types[weights], feature.separator)
+        return _as_texts(weights, self.types[weights], feature.separator)
 
     def _find_cold_items(self):
         cold = self.split.cold_items
         if not cold:
             return
-        checks.require_scalar(cold.column, self._types["item"])
+        checks.require_scalar(cold.column, self.types["item"])
         age = "min(TRY_CAST(age AS DOUBLE))" if cold.age_column else "NULL"
         items = f"""
             SELECT {self._item()} AS item, min(order_0) AS first, {age} AS age
@@ -310,7 +311,7 @@ class Rows:
             warn("no item is cold, so that partitions of cold items are empty")
 
     def _item(self):
-        return text.sql("item", self._types["item"])
+        return text.sql("item", self.types["item"])
 
     def _is_cold(self):
         return (
@@ -319,79 +320,11 @@ class Rows:
             else "false"
         )
 
-    def _rules(self):
-        """(column, the source's name of it, rule, the SQL condition that every row must hold)."""
-        of_task = ", ".join(self.keys)
-        yield "task", of_task, "a value", "task IS NOT NULL"
-        for bits in sorted({EXACT.get(self._kind[key], 0) for key in self.keys} - {0}):
-            number = "abs(coalesce(TRY_CAST(task AS DOUBLE), 0))"
-            if len(self.keys) == 1:
-                yield "task", of_task, _exact(bits), f"{number} < {2**bits}"
-        for own, name in zip(self.orders, self.source.order_by, strict=True):
-            nan = f" AND NOT isnan({own})" if self._types[own] in text.FLOATS else ""
-            yield own, name, "a value", f"{own} IS NOT NULL{nan}"
-        yield self._rule_of_label()
-        for feature in self.columns:
-            yield from self._rules_of(feature)
-        for feature in self.schema.weighted_features:
-            ids, weights = self._texts(feature), self._weight_texts(feature)
-            number = f"coalesce({checks.NUMBER.format(column='v')}, false)"
-            finite = f"len(list_filter({weights}, lambda v: {number}))"
-            same = f"coalesce(len({weights}), 0)"
-            yield (
-                self.weights[feature.name],
-                feature.weights,
-                f"a finite number for each value of {feature.name}",
-                f"coalesce({finite}, 0) = {same} AND {same} = coalesce(len({ids}), 0)",
-            )
-        if self.split.column:
-            yield (
-                "part",
-                self.split.column,
-                "'support' or 'query'",
-                "part::VARCHAR IN ('support', 'query')",
-            )
-
-    def _rule_of_label(self):
-        if self.labels:
-            listed = ", ".join(map(quoted, self.labels))
-            holds = f"{text.sql('label', self._types['label'])} IN ({listed})"
-            return "label", self.schema.label, f"one of the labels {list(self.labels)}", holds
-        number = checks.NUMBER.format(column="label")
-        return "label", self.schema.label, "a finite number (of float32)", number
-
-    def _rules_of(self, feature):
-        own = self.own[feature.name]
-        kind = "numeric" if isinstance(feature, Numeric) else self.policies[feature.table].kind
-        if kind in ("numeric", "buckets"):
-            if self._types[own] in text.INTEGERS:
-                return
-            number = f"TRY_CAST({own} AS DOUBLE)"
-            finite = f"isnan({number}) OR abs({number}) <= {LARGEST_FLOAT}"
-            rule = "NULL or a finite number (of float32)"
-            yield own, feature.name, rule, f"{own} IS NULL OR {finite}"
-        elif isinstance(feature, Categorical) and self._types[own] in EXACT and kind != "identity":
-            bits = EXACT[self._types[own]]
-            holds = f"{own} IS NULL OR isnan({own}) OR abs({own}) < {2**bits}"
-            yield own, feature.name, _exact(bits), holds
-        elif kind == "identity":
-            most = self._largest(feature)
-            inside = "coalesce(TRY_CAST({0} AS BIGINT) BETWEEN 0 AND {1}, false)"
-            whole = "{0}::VARCHAR NOT LIKE '%.%' AND " + inside
-            if isinstance(feature, Categorical):
-                value = text.sql(own, self._types[own])
-                yield own, feature.name, f"an id of 0 … {most}", whole.format(f"({value})", most)
-                return
-            holds = f"lambda v: v IS NULL OR v = '' OR ({whole.format('v', most)})"
-            texts = self._texts(feature)
-            every = f"len(list_filter({texts}, {holds})) = len({texts})"
-            yield own, feature.name, f"ids of 0 … {most}", f"{own} IS NULL OR {every}"
-
     def _count(self, kinds):
         """Makes `sizes`, and refuses the first row that breaks a rule."""
-        rules = list(self._rules())
+        rules = list(rules_of(self))
         failing = [f"count_if({own}_fails) AS {own}_failed" for own in kinds]
-        whole = _all_of([f"coalesce({holds}, false)" for *_, holds in rules])
+        whole = _all_of([f"coalesce({rule.holds}, false)" for rule in rules])
         parts = (
             [f"count_if(part::VARCHAR = '{part}') AS {part}" for part in ("support", "query")]
             if self.split.column
@@ -413,9 +346,11 @@ class Rows:
         )
         if self._failed_orders(kinds):
             return
-        (bad,) = self.engine.row("SELECT sum(bad) FROM sizes")
+        bad, samples = self.engine.row("SELECT sum(bad), sum(samples) FROM sizes")
+        if not samples:
+            checks.refuse_none(self.engine, self.source)
         if bad:
-            self._refuse(rules)
+            refuse(self.engine, rules)
         for i, feature in enumerate(self._texts_of_lists):
             checks.require_parted(
                 feature,
@@ -429,7 +364,7 @@ class Rows:
         return [
             feature
             for feature in self.columns
-            if isinstance(feature, MultiHot) and self._types[self.own[feature.name]] == "VARCHAR"
+            if isinstance(feature, MultiHot) and self.types[self.own[feature.name]] == "VARCHAR"
         ]
 
     def _failed_orders(self, kinds) -> list[str]:
@@ -439,24 +374,6 @@ class Rows:
         sums = ", ".join(f"sum({own}_failed)" for own in kinds)
         found = self.engine.row(f"SELECT {sums} FROM sizes")
         return [own for own, count in zip(kinds, found, strict=True) if count]
-
-    def _refuse(self, rules):
-        """Names the first rule that is broken, and the first row that breaks it."""
-        for first in range(0, len(rules), RULES):
-            some = rules[first : first + RULES]
-            counts = self.engine.row(
-                "SELECT "
-                + ", ".join(f"count_if(NOT coalesce({holds}, false))" for *_, holds in some)
-                + " FROM raw"
-            )
-            for (own, name, rule, holds), count in zip(some, counts, strict=True):
-                if count:
-                    checks.refuse_row(
-                        self.engine, own, name, rule=rule, holds=holds, count=int(count)
-                    )
-
-    def _largest(self, feature):
-        return (self.policies[feature.table].rows or LARGEST_ROWS) - 1
 
 
 def _as_texts(own, kind, separator):
@@ -473,17 +390,10 @@ def parted(value: str, separator: str) -> str:
     return f"list_transform(string_split({value}, {quoted(separator)}), lambda v: trim(v))"
 
 
-def _exact(bits):
-    """The rule of ids in a column of floating-point numbers."""
-    return (
-        f"an id below 2^{bits}, as floating-point numbers merge larger ones (store ids as integers "
-        "or text),"
-    )
-
-
 def _like_a_list(own):
     """SQL: a text is a list as programs write it."""
-    return rf"regexp_full_match(trim({own}), '\[.*\]|\{{.*\}}', 's')"
+    forms = r"\[.*\]|\{.*\}|\(.*,.*\)|(array|list|tuple|set|frozenset)\(.*\)"
+    return f"regexp_full_match(trim({own}), '{forms}', 's')"
 
 
 def _is_joined(own, separator):

@@ -1,12 +1,14 @@
 """One text for one value: what stands for a value in vocabularies and hashes, in preparation
 (`sql`) and at serving (`text`).
 
-- Text is its own, but that "7.0" is "7": a column of whole numbers with gaps is often written so.
+- Text is its own, but that "7.0" is "7": a column of whole numbers with gaps is often written so;
+  and that "True" and "False", as Python writes them, are booleans.
 - Integers are their digits, and so are whole numbers of any type: 7, 7.0 and Decimal("7.00").
 - Other numbers have the shortest digits that give the number back, as a float32 where it is one.
 - Booleans are "true" and "false".
 - Days are "2024-01-05", and so is midnight. Times are in UTC, "2024-01-05 10:00:00.5", without
   zeros at the end of the fraction.
+- Durations are their seconds.
 - Bytes are UTF-8; where they are none, those that are no letters are escaped as DuckDB does.
 - None, NaN and NaT are missing: an empty text, which no vocabulary holds.
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+BOOLEANS = ("True", "False")
 WHOLE = re.compile(r"(?:-?(0)|(-?[1-9][0-9]*))\.0")
 EXACT_DIGITS = 15  # a decimal of so many has a float64 of its own
 MOST_WHOLE = 1e38  # below the largest integer that DuckDB knows
@@ -25,7 +28,12 @@ INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"} | {"UTINYINT", "USMALLIN
 LARGE = {"UBIGINT", "HUGEINT", "UHUGEINT"}
 FLOATS = {"FLOAT", "DOUBLE"}
 TIMES = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
-ZONED = {"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"}
+ZONED = {"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "TIMESTAMPTZ_NS"}
+
+
+def is_number(kind: str) -> bool:
+    """Whether a DuckDB type is one of numbers."""
+    return kind in INTEGERS | LARGE | FLOATS or kind.startswith("DECIMAL")
 
 
 def text(value: Any) -> str:
@@ -44,6 +52,10 @@ def text(value: Any) -> str:
         return _of_decimal(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return _of_bytes(bytes(value))
+    if isinstance(value, datetime.timedelta):
+        return _of_float(value.total_seconds())
+    if isinstance(value, np.timedelta64):
+        return "" if np.isnat(value) else _of_float(float(value / np.timedelta64(1, "s")))
     if isinstance(value, datetime.datetime):
         return _of_datetime(value)
     if isinstance(value, np.datetime64):
@@ -56,6 +68,8 @@ def text(value: Any) -> str:
 
 
 def _of_text(value):
+    if value in BOOLEANS:
+        return value.lower()
     if not value.endswith(".0"):
         return str(value)
     found = WHOLE.fullmatch(value)
@@ -128,6 +142,8 @@ def sql(value: str, kind: str) -> str:
         return _sql_of_float(value)
     if kind.startswith("DECIMAL"):
         return _sql_of_decimal(value)
+    if kind == "INTERVAL":
+        return _sql_of_float(f"epoch({value})")
     if kind == "BLOB":
         return _sql_of_text(f"coalesce(TRY(decode({value})), {value}::VARCHAR)")
     if kind in ZONED:
@@ -144,15 +160,21 @@ def sql_of_list(value: str, kind: str) -> str:
     """SQL of the texts of a list of a DuckDB type, such as DOUBLE[]."""
     of = kind[: kind.rindex("[")]
     if of == "VARCHAR":  # a pass that is often for nothing costs more than the question
-        any_whole = f"len(list_filter({value}, lambda v: ends_with(v, '.0'))) > 0"
+        other = f"ends_with(v, '.0') OR v IN {BOOLEANS}"
         each = f"list_transform({value}, lambda v: {_sql_of_text('v')})"
-        return f"CASE WHEN {any_whole} THEN {each} ELSE {value} END"
+        return (
+            f"CASE WHEN len(list_filter({value}, lambda v: {other})) > 0 THEN {each} "
+            f"ELSE {value} END"
+        )
     return f"list_transform({value}, lambda v: {sql('v', of)})"
 
 
 def _sql_of_text(value):
     whole = f"regexp_replace({value}, '^(?:-?(0)|(-?[1-9][0-9]*))\\.0$', '\\1\\2')"
-    return f"CASE WHEN ends_with({value}, '.0') THEN {whole} ELSE {value} END"
+    return (
+        f"CASE WHEN ends_with({value}, '.0') THEN {whole} "
+        f"WHEN {value} IN {BOOLEANS} THEN lower({value}) ELSE {value} END"
+    )
 
 
 def _sql_of_float(value):

@@ -16,6 +16,7 @@ from duckdb import (
 
 from gmeta_tf._tensorflow import tf
 
+INTERRUPTED = "Query interrupted"
 FULL = ("No space left", "File too large", "quota exceeded", "failed to offload")
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 JSON_PLACE = re.compile(r'in file "([^"]*)".*?in (?:line|record/value) (\d+)', re.DOTALL)
@@ -33,6 +34,10 @@ def engine_errors_told(out, *, memory: str, copies):
     """
     try:
         yield
+    except RuntimeError as error:  # the engine's word for Ctrl-C within a query
+        if INTERRUPTED in str(error):
+            raise KeyboardInterrupt from None
+        raise
     except (duckdb.Error, tf.errors.OpError, OSError) as error:
         said = str(error)
         for copy, file in copies.items():
@@ -45,7 +50,7 @@ def engine_errors_told(out, *, memory: str, copies):
                 "--scratch.",
             ) from error
         if isinstance(error, duckdb.Error):
-            if "Query interrupted" in said:
+            if INTERRUPTED in said:
                 raise KeyboardInterrupt from None
             raise ValueError(sentence(error, said, memory=memory)) from None
         raise
@@ -58,7 +63,7 @@ def _is_full(error, said):
 
 def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
     """What an error of the engine means."""
-    line = _line(re.sub(r"^[A-Z]\w*( \w+)* Error: ", "", said))
+    line = _line(re.sub(r"^[A-Z]\w*( \w+)* Error: ", "", said)).rstrip(".!")
     if isinstance(error, OutOfMemoryException):
         return (
             f"memory must suffice for the largest step. Received: memory={memory}, of which one "
@@ -70,10 +75,16 @@ def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
         )
     if isinstance(error, BinderException | CatalogException) and "unction" in line:
         near = re.search(r'Did you mean "([^"]+)"', said)
+        line = line.split(" Did you mean")[0].rstrip(".!")
         return (
             "select and where must use functions of DuckDB, on types that they take. Received: "
-            f"{line.split(' Did you mean')[0]}{f' Did you mean {near[1]}?' if near else ''} Mend "
-            "the expression, or cast what it takes."
+            f"{line}.{f' Did you mean {near[1]}?' if near else ''} Mend the expression, or cast "
+            "what it takes."
+        )
+    if isinstance(error, BinderException) and not re.search(r"[Nn]ot found|Referenced", line):
+        return (
+            "select and where must hold expressions of the columns of a row. Received: "
+            f"{line}. Mend the expression."
         )
     if isinstance(error, BinderException | CatalogException):
         return (

@@ -59,7 +59,7 @@ class Admission:
         ids = tf.where(real[..., None], part["ids"], tf.constant(-1, part["ids"].dtype))
         labels = tf.where(real, part["label"], 0)
         dtype = part["numeric"].dtype
-        with tf.control_dependencies(self._checks(ids, labels, step)):
+        with tf.control_dependencies(self._checks(ids, labels, real, step)):
             bits = tf.bitcast(tf.cast(ids, self._integers(dtype)), dtype)
             bits = tf.reshape(bits, [*_leading(ids), self._id_columns(dtype)])
             behind = [tf.cast(own, dtype)[..., None] for own in (labels, part["weight"])]
@@ -95,7 +95,7 @@ class Admission:
     def _id_columns(self, dtype):
         return len(self._names) * self._integers(dtype).size // dtype.size
 
-    def _checks(self, ids, labels, step):
+    def _checks(self, ids, labels, real, step):
         outside = (ids >= self._rows.astype(ids.dtype.as_numpy_dtype)) | (ids < -1)
 
         def name_id():
@@ -112,12 +112,16 @@ class Admission:
         )
         if not self._probabilities:
             return
-        ends = [tf.reduce_min(labels), tf.reduce_max(labels)]
+
+        def name_labels():
+            own = tf.boolean_mask(labels, real)
+            return [tf.reduce_min(own), tf.reduce_max(own), step]
+
         yield _require(
-            (ends[0] >= 0) & (ends[1] <= 1),
+            tf.reduce_all((labels >= 0) & (labels <= 1)),
             "label must lie in [0, 1] for the loss binary_crossentropy. Received: {} to {}, at "
             f"step {{}} on {_rank()}. Use the loss mse for ratings, or prepare clicks.",
-            lambda: [*ends, step],
+            name_labels,
         )
 
 

@@ -17,6 +17,7 @@ from gmeta_tf.serving.tables import WholeTables, require_room
 
 EXTRA = "assets.extra"  # where SavedModels keep what TensorFlow itself does not read
 SIGNATURE = "signature.json"
+SERVED_BY_DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 MAX_TABLE_GIB = 2.0
 EXPORTED = Contents(
     "gmeta export",
@@ -42,8 +43,8 @@ def export(
     max_table_gib: float = MAX_TABLE_GIB,
     overwrite: bool = False,
 ):
-    """Writes a SavedModel with the signatures `predict` and `adapt_and_predict`; it stands when it
-    is whole.
+    """Writes a SavedModel with the signatures `predict` and `adapt_and_predict`, which is also the
+    default; it stands when it is whole.
 
     Beside it, in `assets.extra`: the order of features in a request (`signature.json`), and what
     encodes raw values, a manifest without task files, which `Manifest.load` reads.
@@ -97,7 +98,8 @@ def export(
         with comm.alike("exporting"):
             if folder:
                 served = ServedModel(model, whole, **sizes)
-                tf.saved_model.save(served, folder, signatures=served.functions)
+                default = {SERVED_BY_DEFAULT: served.functions["adapt_and_predict"]}
+                tf.saved_model.save(served, folder, signatures=served.functions | default)
                 _write_extra(join(folder, EXTRA), manifest, sizes)
             place.close()
 

@@ -1,5 +1,6 @@
 """Training that saves, resumes, and stops when it is asked to."""
 
+import inspect
 import time
 
 import numpy as np
@@ -98,7 +99,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.position["epoch"], self._done = epoch, self.position["step"]
         if self._restores:
             for callback, counters in zip(self.stateful, self.position["callbacks"], strict=True):
-                vars(callback).update(counters)
+                vars(callback).update(_without_options(callback, counters))
             if self.position["step"]:
                 checkpoint.load_metrics(self.resume, self.model)
         self._restores, self.position["step"] = False, 0
@@ -170,3 +171,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
             }
             for callback in self.stateful
         ]
+
+
+def _without_options(callback, counters: dict) -> dict:
+    """What a callback counts, without the options that it was made with, which may have changed."""
+    options = inspect.signature(type(callback).__init__).parameters
+    return {name: value for name, value in counters.items() if name not in options}

@@ -25,6 +25,7 @@ from gmeta_tf.training.baselines import (
 )
 from gmeta_tf.training.evaluation import load_run
 from gmeta_tf.training.experiment import Experiment, build_model, reader
+from gmeta_tf.training.item_ranking import ItemRanking, of_baselines, of_model, rank_items
 from gmeta_tf.training.trial import train_unless_done, with_options
 
 
@@ -89,13 +90,19 @@ def constant(experiment: Experiment, schema: Schema) -> tuple[str, ...]:
 
 
 def scored_baselines(
-    experiment: Experiment, test: Reader, *, item: str, measured: Callable
+    experiment: Experiment,
+    partition: str,
+    *,
+    item: str,
+    measured: Callable,
+    ranking: ItemRanking | None = None,
 ) -> dict[str, Scored]:
-    """The baselines' scores. Collective."""
+    """The baselines' scores, and where asked their rankings of items. Collective."""
+    test = reader(experiment, partition)
     position = position_of(test.schema, item)
     batches = list(narrowed(test, position))
     models = fitted_baselines(experiment, item=item)
-    return {
+    made = {
         row: _scored(
             [model.logits(*batch) for batch in batches],
             [query for _, query in batches],
@@ -104,11 +111,22 @@ def scored_baselines(
         )
         for row, model in models.items()
     }
+    if ranking:
+        found, _ = rank_items(ranking, test, partition, [of_baselines(models, position)])
+        for row, metrics in found.items():
+            made[row].metrics.update(metrics)
+    return made
 
 
-def scored_method(experiments: list[Experiment], *, partition: str, measured: Callable) -> Scored:
-    """The mean over experiments, one a seed, of what each reaches after adaptation; those that
-    are not yet trained are. Collective.
+def scored_method(
+    experiments: list[Experiment],
+    *,
+    partition: str,
+    measured: Callable,
+    ranking: ItemRanking | None = None,
+) -> Scored:
+    """The mean over experiments, one a seed, of what each reaches after adaptation, and where asked
+    of its rankings of items; those that are not yet trained are. Collective.
     """
     made, seconds = [], 0.0
     for experiment in experiments:
@@ -119,6 +137,10 @@ def scored_method(experiments: list[Experiment], *, partition: str, measured: Ca
         _, model = load_run(experiment.run)
         test = reader(experiment, partition)
         made.append(_after_adaptation(model, test, experiment.measured_by, measured))
+        if ranking:
+            scorer = of_model(model, before="before", after="after")
+            found, _ = rank_items(ranking, test, partition, [scorer])
+            made[-1].metrics.update(found["after"])
     return Scored(
         {name: float(np.mean([m.metrics[name] for m in made])) for name in made[0].metrics},
         np.mean([m.of_tasks for m in made], 0),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import yaml
 from rich.table import Table
 
+from gmeta_tf import configs
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.exchange import WIRE_BYTES
 from gmeta_tf.embedding.initial_rows import Normal
@@ -16,6 +17,7 @@ from gmeta_tf.embedding.placement import REPLICATE_ROWS, placements
 from gmeta_tf.job import comm
 from gmeta_tf.meta.inner_loop import InnerLoop, policy_and_tables
 from gmeta_tf.meta.losses import LOSSES
+from gmeta_tf.metaio.folder import spelled
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.metaio.reader import Reader
 from gmeta_tf.metrics.named import METRICS, default_metrics, require_fitting
@@ -57,6 +59,7 @@ RANGES = (
 OF_A_RESUMED_RUN = (
     *("learning_rate", "row_learning_rate", "clip_norm", "checkpoint_every_steps", "rows_on"),
 )
+LENGTHS = ("epochs", "patience")  # of training; a schedule runs over all epochs
 PLACES = ("run", "data")  # options of where things lie, which may be moved
 CHECKPOINTS = "checkpoints"  # a run's folder of them
 DIGEST = "data.sha256"  # a run's file, of the data that it was trained on
@@ -216,10 +219,12 @@ class Experiment:
         allowed["model"] = tuple(MODELS)
         allowed |= {"wire_dtype": tuple(WIRE_BYTES), "rows_on": ("", "cpu")}
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
+            given = getattr(self, name)
+            if given not in values:
+                ships = given in configs.named(configs.METHODS)
+                remedy = f"It is a configuration: --config {given}" if ships else "Choose one"
                 raise ValueError(
-                    f"{name} must be one of {values}. Received: {name}={getattr(self, name)!r}. "
-                    "Choose one of these."
+                    f"{name} must be one of {values}. Received: {name}={given!r}. {remedy}."
                 )
         for names, holds, rule in RANGES:
             for name in names.split():
@@ -250,6 +255,8 @@ class Experiment:
                 "gates all dense weights. Received: "
                 f"adapt={self.adapt!r}, inner_steps={self.inner_steps}. Adapt them all."
             )
+        for name in PLACES:
+            object.__setattr__(self, name, spelled(getattr(self, name), name=name))
         require_mounted(self.run, name="run")
         object.__setattr__(self, "bottom", tuple(self.bottom))
         object.__setattr__(self, "top", tuple(self.top))
@@ -299,12 +306,11 @@ class Experiment:
 
     def require_resumable(self, before: "Experiment"):
         """Raises ValueError unless a run of another configuration may go on with this one, which
-        differs in learning rates, clipping, saving and places at most.
+        differs in learning rates, clipping, saving, places and, where rates are constant, in how
+        long it trains at most.
         """
-        fixed = {field.name for field in dataclasses.fields(self)} - {
-            *OF_A_RESUMED_RUN,
-            *PLACES,
-        }
+        free = OF_A_RESUMED_RUN + (LENGTHS if self.schedule == "constant" else LENGTHS[1:])
+        fixed = {field.name for field in dataclasses.fields(self)} - {*free, *PLACES}
         other = [
             f"{name}={getattr(self, name)!r}, which was {getattr(before, name)!r}"
             for name in sorted(fixed)
@@ -312,7 +318,7 @@ class Experiment:
         ]
         if other:
             raise ValueError(
-                f"configuration must be that of the run to resume, but for {OF_A_RESUMED_RUN}. "
+                f"configuration must be that of the run to resume, but for {free}. "
                 f"Received: {'; '.join(other)}. Give the same options."
             )
 

@@ -19,12 +19,13 @@ PAUSE_WITHIN = 60.0  # the same within an epoch
 
 def screen() -> TextIO:
     """Where progress is shown: the terminal that the variable GMETA_TTY names (a launcher's pipe
-    passes whole lines only), else stderr.
+    passes whole lines only), else, and where that is none to write to, stderr.
     """
     terminal = os.environ.get(TERMINAL_VARIABLE)
-    if not terminal:
-        return sys.stderr
-    return open(terminal, "w")
+    if terminal:
+        with contextlib.suppress(OSError):
+            return open(terminal, "a")
+    return sys.stderr
 
 
 @contextlib.contextmanager

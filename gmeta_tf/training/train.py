@@ -56,9 +56,7 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
       NotADirectoryError: it is a file.
       ValueError: it holds a run of another configuration or data than those to resume.
     """
-    run = pathlib.Path(experiment.run)
-    if run.exists() and not run.is_dir():
-        raise NotADirectoryError(f"run must be a folder. Received: {run}, a file. Name another.")
+    run = require_folder(experiment.run)
     if resume:
         experiment.require_resumable(Experiment.load(run))
         experiment.require_same_data(manifest)
@@ -73,6 +71,18 @@ def open_run(experiment: Experiment, manifest: Manifest, *, resume: bool, overwr
         remove_run(run)
     run.mkdir(parents=True, exist_ok=True)
     experiment.save(manifest)
+
+
+def require_folder(run) -> pathlib.Path:
+    """The path of a folder that is there, or may be made.
+
+    Raises:
+      NotADirectoryError: it is a file.
+    """
+    run = pathlib.Path(run)
+    if run.exists() and not run.is_dir():
+        raise NotADirectoryError(f"run must be a folder. Received: {run}, a file. Name another.")
+    return run
 
 
 def _untrained(run):
@@ -143,6 +153,8 @@ def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
         Console().print(comm.describe(), placement_table(model), sep="\n")
     average = [AverageWeights(model, experiment.average_decay)] if experiment.average_decay else []
     position = checkpoint.load(found, model) if found else None
+    if position:
+        position["finished"] = ends(position, experiment)
     if experiment.schedule == "constant":
         model.optimizer.learning_rate = experiment.learning_rate  # which a resumed run may change
     metric, mode = MONITORED[experiment.measured_by]
@@ -181,6 +193,13 @@ def _trained(experiment, data, validation, *, resume, profile) -> Checkpoints:
         if untrained and comm.rank() == 0:
             print(untrained_note(untrained), flush=True)
     return saving
+
+
+def ends(position, experiment: Experiment) -> bool:
+    """Whether a run stands at its end, of which a resumed one may have another than before."""
+    waited = max((own.get("wait", 0) for own in position["callbacks"]), default=0)
+    lasts = position["finished"] and waited >= max(1, experiment.patience)
+    return position["epoch"] >= experiment.epochs or lasts
 
 
 def _told(position, found) -> str:

@@ -60,13 +60,12 @@ def parser() -> jsonargparse.ArgumentParser:
     names = [name for name in statistics.METHODS if name != statistics.BASELINES]
     made.add_argument(
         "--only",
-        type=str,
         nargs="+",
         choices=list(statistics.PROTOCOLS),
         default=[n for n in statistics.PROTOCOLS if n != "ratings_anonymous"],
         help="protocols",
     )
-    made.add_argument("--methods", type=str, nargs="+", choices=names, default=names)
+    made.add_argument("--methods", nargs="+", choices=names, default=names)
     made.add_argument("--seeds", type=int, help="number of seeds; default: the protocol's")
     made.add_argument("--first_seed", type=int, default=0, help="the first of them")
     made.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")

@@ -36,7 +36,7 @@ FIT = {"task_chunk": 64, "intra": 1}  # as `throughput` has it
 def main():
     """Measures the parts that are asked for, and reports."""
     parser = rounds.parser_of(__doc__)
-    parser.add_argument("--only", type=str, nargs="+", choices=PARTS, default=PARTS, help="parts")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
     options = rounds.checked(parser, parser.parse_args())
     only, results = set(options.only), {}
     panels: list[Panel] = []

@@ -156,7 +156,6 @@ def parser() -> jsonargparse.ArgumentParser:
     made = jsonargparse.ArgumentParser(description=__doc__)
     made.add_argument(
         "--only",
-        type=str,
         nargs="+",
         choices=list(PROTOCOLS),
         default=[name for name in PROTOCOLS if name not in ON_REQUEST],

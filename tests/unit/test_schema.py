@@ -106,6 +106,25 @@ def test_pack_takes_arrays_and_ignores_other_columns():
     assert SCHEMA.pack(columns)["ids"].tolist() == [[1, 2, 3, 1]]
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("user", ["7"]),
+        ("user", np.array(["u7"])),
+        ("user", np.array(["7"], object)),
+        ("user", [None]),
+        ("user", [[1, 2], [3]]),
+        ("genres", [["Drama"]]),
+    ],
+)
+def test_pack_takes_no_raw_values(name, values):
+    columns = {"user": [1], "last": [2], "genres": [[3]], "year": [1.0]} | {name: values}
+    columns = {key: list(own) * len(values) if key != name else own for key, own in columns.items()}
+    message = rf"{name} must be ids. Received: .*. Encode raw values first \(Manifest.encode\)."
+    with pytest.raises(ValueError, match=message):
+        SCHEMA.pack(columns)
+
+
 def test_pack_without_label_gives_zeros():
     packed = SCHEMA.pack({"user": [1, 2], "last": [1, 1], "genres": [[], []], "year": [0, 0]})
     assert packed["label"].tolist() == [0.0, 0.0]

@@ -29,6 +29,9 @@ SKELETON = (
     "feature_list",
 )
 COMMON = ("common_feature_index", "feature_num", "feature_list")
+# where a line of names was added, as a row that is left out
+IMPRESSIONS = "(FROM files.impressions WHERE sample_id IS DISTINCT FROM 'sample_id')"
+IMPOSSIBLE = "TRY_CAST(conversion AS INT) = 1 AND TRY_CAST(click AS INT) = 0"
 ENTRY, ID, VALUE = "chr(1)", "chr(2)", "chr(3)"
 
 
@@ -69,32 +72,33 @@ def ali_ccp(
             ("common", "common_features", COMMON),
         )
     }
-    # where a line of names was added, as a row that is left out
-    impressions = "(FROM files.impressions WHERE sample_id IS DISTINCT FROM 'sample_id')"
-    impossible = "TRY_CAST(conversion AS INT) = 1 AND TRY_CAST(click AS INT) = 0"
-    sql = f"""
+    features = [Categorical(field) for field in (*USER, *ITEM, *CROSS, *POSITION)]
+    histories = [
+        MultiHot(field, max_length=max_history, weights=f"{field}_values") for field in HISTORIES
+    ]
+    counted = f"SELECT count(*) FROM {IMPRESSIONS} WHERE {IMPOSSIBLE}"
+    dropped = {"samples_dropped_as_converted_without_click": counted}
+    return Source(
+        schema=Schema(task, label, (*features, *histories)),
+        sql=_joined(max_history),
+        order_by=("sample_id",),
+        dropped=dropped,
+        tables=tables,
+    )
+
+
+def _joined(max_history) -> str:
+    """SQL of impressions with what is common to several."""
+    return f"""
         SELECT s.sample_id::BIGINT AS sample_id, TRY_CAST(s.click AS DOUBLE) AS click,
                TRY_CAST(s.conversion AS DOUBLE) AS conversion, c.* EXCLUDE (common_feature_index),
                {_fields((*ITEM, *CROSS, *POSITION), max_history, "s.feature_list")}
-        FROM (FROM {impressions} WHERE NOT coalesce({impossible}, false)) s
+        FROM (FROM {IMPRESSIONS} WHERE NOT coalesce({IMPOSSIBLE}, false)) s
         LEFT JOIN (
             SELECT common_feature_index, {_fields((*USER, *HISTORIES), max_history)}
             FROM files.common
             WHERE common_feature_index IS DISTINCT FROM 'common_feature_index'
         ) c USING (common_feature_index)"""
-    features = [Categorical(field) for field in (*USER, *ITEM, *CROSS, *POSITION)]
-    histories = [
-        MultiHot(field, max_length=max_history, weights=f"{field}_values") for field in HISTORIES
-    ]
-    counted = f"SELECT count(*) FROM {impressions} WHERE {impossible}"
-    dropped = {"samples_dropped_as_converted_without_click": counted}
-    return Source(
-        schema=Schema(task, label, (*features, *histories)),
-        sql=sql,
-        order_by=("sample_id",),
-        dropped=dropped,
-        tables=tables,
-    )
 
 
 def _fields(fields, most, column="feature_list"):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 DELIMITERS = ("\t", ",", ";", "|", "::", "\x01", " ")
 NAMES = {"\t": "tabs", " ": "blanks", "\x01": "\\x01"}  # for messages
 RECBOLE = re.compile(r".+:(token|token_seq|float|float_seq)\s*")  # names of its atomic files
+DECLARED = re.compile(r"sep=([^\r\n]{1,4})\r?\n", re.IGNORECASE)  # a first line for Excel
 LINES = 50  # that are looked at
 MOST_OTHERS = 0.1  # share of lines that may have another number of columns
 
@@ -40,9 +41,10 @@ def dialect_of(head: str, *, delimiter: str, quote: str, escape: str, named: boo
     lines = head.splitlines(keepends=True)
     lines = lines[:-1] if len(lines) > 1 and not lines[-1].endswith(("\n", "\r")) else lines
     top = "".join(lines[:LINES])
-    found = delimiter or _delimiter(top, quote, escape)
+    declared = DECLARED.match(top)
+    found = delimiter or (declared[1] if declared else _delimiter(top, quote, escape))
     records = _records(top, found, quote, escape)
-    skip = _titles(records) if named else 0
+    skip = 1 if declared else (_titles(records) if named else 0)
     names = records[skip] if skip < len(records) else []
     if not named:
         return Dialect(found, tuple(f"column{i}" for i in range(len(names))))

@@ -5,6 +5,7 @@
 
 import dataclasses
 import functools
+import os
 from typing import Literal
 
 from gmeta_tf.metaio.sources.paths import matching
@@ -46,6 +47,13 @@ class Files:
                 "paths must name a file. Received: none. Give files, or patterns such as "
                 "logs/*.csv."
             )
+        for name, most in (("delimiter", 4), ("quote", 1), ("escape", 1)):
+            value = getattr(self, name)
+            if len(value.encode()) > most:
+                rule = "one sign" if most == 1 else f"at most {most} bytes"
+                raise ValueError(
+                    f"{name} must be {rule}, or none. Received: {name}={value!r}. Give another."
+                )
         try:
             "".encode(self.encoding)
         except LookupError:  # of none, or of none for text, such as base64
@@ -56,13 +64,16 @@ class Files:
 
     @functools.cached_property
     def found(self) -> list[str]:
-        """The files.
+        """The files, each once, by whatever name.
 
         Raises:
           FileNotFoundError: a path that names no file.
           ValueError: a path in an object store.
         """
-        return list(dict.fromkeys(file for path in self.paths for file in matching(path)))
+        named: dict[str, str] = {}
+        for file in (file for path in self.paths for file in matching(path)):
+            named.setdefault(os.path.abspath(file), file)
+        return list(named.values())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,17 +1,18 @@
 """The form of a raw file, told by what it holds and not by its name."""
 
 import codecs
+import contextlib
 import dataclasses
 import gzip
 import io
 import os
 import re
+import zlib
 from typing import IO
 
 import pyarrow
 
 PEEK = 1 << 16  # bytes of a file that are looked at
-CHUNK = 1 << 22  # bytes to read at a time
 FOREIGN = {  # how files of other programs begin
     b"\xd0\xcf\x11\xe0": "an old Excel or Office file",
     b"BZh": "a bzip2 file",
@@ -37,6 +38,13 @@ FOREIGN = {  # how files of other programs begin
     b"<!doctype": "a web page",
     b"<html": "a web page",
     b"<?xml": "an XML file",
+    b"\x1f\x9d": "a file of compress",
+    b"\x89LZO": "an lzop file",
+    b"<stata_dta>": "a Stata file",
+    b"$FL2": "an SPSS file",
+    b"$FL3": "an SPSS file",
+    b"RDX": "an R file",
+    b"X\n\0\0\0": "an R file",
 }
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 BOMS = {  # in this order: that of UTF-16 begins that of UTF-32
@@ -46,7 +54,10 @@ BOMS = {  # in this order: that of UTF-16 begins that of UTF-32
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+BINARY = re.compile(rb"[\x00\x04-\x08\x0e-\x1a]")  # bytes of no text
 OBJECT, ARRAY = re.compile(r'\{\s*["}]'), re.compile(r"\[\s*(\{\s*[\"}]|\]\s*$)")
+EMPTY = re.compile(r"\s*\[\s*\]\s*")  # an array of nothing
+LISTS = re.compile(r"\[\s*(\[|(\"[^\"]*\"|-?\d+(\.\d+)?|null|true|false)\s*[,\]])")  # of JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +102,22 @@ def form_of(file: str, *, form: str = "", encoding: str = "utf-8") -> Form:
     if first.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return Form("arrow", compression)
     _refuse_foreign(file, first)
+    if encoding == "utf-8":
+        _refuse_binary(file, first)
     found = next((name for bom, name in BOMS.items() if first.startswith(bom)), _by_zeros(first))
     if found not in ("", "utf-8"):
         head = codecs.getincrementaldecoder(found)("replace").decode(first).removeprefix("\ufeff")
     else:
         head = _decoded(first, encoding)
-    if not head.strip():
+    if not head.strip() or EMPTY.fullmatch(head):
         return Form("", compression)
-    return Form(form or _kind_of_text(head), compression, found, head)
+    kind = form or _kind_of_text(head)
+    if kind == "csv" and not form and LISTS.match(head.lstrip()):
+        raise ValueError(
+            f"source must hold JSON objects. Received: {file}, of lists without names. Write each "
+            'as {"name": value, …}.'
+        )
+    return Form(kind, compression, found, head)
 
 
 def opened(file: str, compression: str) -> IO[bytes]:
@@ -110,21 +129,21 @@ def opened(file: str, compression: str) -> IO[bytes]:
     return open(file, "rb")
 
 
-def require_whole(file: str, form: Form):
-    """A zstd stream has its end, of which the engine says nothing.
+@contextlib.contextmanager
+def require_whole(file: str):
+    """A file that the body reads can be decompressed.
 
     Raises:
-      ValueError: it is cut.
+      ValueError: it is cut, or damaged.
     """
-    if form.compression != "zstd":
-        return
     try:
-        with opened(file, form.compression) as raw:
-            while raw.read(CHUNK):
-                pass
-    except OSError as error:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        if getattr(error, "errno", None):  # of the disk, not of the file
+            raise
         raise ValueError(
-            f"source must be whole. Received: {file}, which ends early ({error}). Fetch it again."
+            f"source must be whole. Received: {file}, which cannot be decompressed ({error}). "
+            "Fetch it again."
         ) from None
 
 
@@ -138,14 +157,8 @@ def ends_unfinished(file: str, form: Form) -> bool:
 
 
 def _peek(file):
-    try:
-        with opened(file, COMPRESSED[_magic(file)]) as raw:
-            return raw.read(PEEK)
-    except (OSError, EOFError) as error:
-        raise ValueError(
-            f"source must be whole. Received: {file}, which cannot be decompressed ({error}). "
-            "Fetch it again."
-        ) from None
+    with require_whole(file), opened(file, COMPRESSED[_magic(file)]) as raw:
+        return raw.read(PEEK)
 
 
 def _magic(file):
@@ -155,7 +168,10 @@ def _magic(file):
 
 
 def _refuse_foreign(file, first):
-    name = next((name for magic, name in FOREIGN.items() if first.startswith(magic)), "")
+    begins = first.lstrip() if first.lstrip().startswith(b"<") else first
+    name = next((name for magic, name in FOREIGN.items() if begins.startswith(magic)), "")
+    if any(first.startswith(magic) for magic in COMPRESSED):
+        name = "compressed twice"
     if first.startswith(b"PK\x03\x04"):
         name = "a ZIP archive"
         for part, program in ((b"xl/", "an Excel file"), (b"opendocument", "an OpenDocument file")):
@@ -169,6 +185,22 @@ def _refuse_foreign(file, first):
         raise ValueError(
             f"source must be CSV, JSON, Parquet or Arrow, as it is or as .gz or .zst. Received: "
             f"{file}, which is {name}. Export it as CSV or Parquet."
+        )
+
+
+def _refuse_binary(file, first):
+    """A text has no bytes that stand for no letter: UTF-8 may have zeros in its values."""
+    if _by_zeros(first) or any(first.startswith(bom) for bom in BOMS):
+        return
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(first)
+        names = first.split(b"\n", 1)[0]
+    except UnicodeDecodeError:
+        names = first
+    if BINARY.search(names):
+        raise ValueError(
+            f"source must be CSV, JSON, Parquet or Arrow, as it is or as .gz or .zst. Received: "
+            f"{file}, which is no text. Export it as CSV or Parquet."
         )
 
 

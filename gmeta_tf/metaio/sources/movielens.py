@@ -93,14 +93,33 @@ def movielens(
     """
     folder = str(folder)
     parts = _parts(folder)
-    found = _in(folder, "movies_extrainfos.dat") if fields == "melu" else ""
-    extra = bool(found)
     if fields == "melu" and not (parts.users and parts.items):
         what = "films" if parts.users else "users"
         raise ValueError(
             f"fields must be 'plain' for a release that says nothing of its {what}. Received: "
             f"'melu' for {folder}. Use 1M."
         )
+    extra = _in(folder, "movies_extrainfos.dat") if fields == "melu" else ""
+    if fields == "melu":
+        features = _melu(bool(extra))
+    else:
+        features = _plain(users=bool(parts.users) and fields == "plain", films=bool(parts.items))
+    return Source(
+        schema=Schema("user_id", label, features),
+        sql=_joined(parts, clicked=clicked, extra=bool(extra)),
+        order_by=("time", "item_order"),
+        tables=parts.tables | ({"extra": _extra(extra)} if extra else {}),
+    )
+
+
+def _joined(parts: Parts, *, clicked: float, extra: bool) -> str:
+    """SQL of ratings with what is said of their users and films.
+
+    Args:
+      parts: of a release.
+      clicked: see `movielens`.
+      extra: MeLU's own table of films is there.
+    """
     columns = [
         "i.user_id, i.item_id, i.timestamp::DOUBLE AS time",
         f"{parts.item_order} AS item_order",
@@ -122,25 +141,13 @@ def movielens(
     sql = f"""
         SELECT {", ".join(columns)}
         FROM ({parts.ratings}) i"""
-    tables = parts.tables
     if parts.items:
         sql += f" LEFT JOIN ({parts.items}) m ON m.item_id = i.item_id"
     if parts.users:
         sql += f" LEFT JOIN ({parts.users}) u ON u.user_id = i.user_id"
     if extra:
-        tables = tables | {"extra": _extra(found)}
         sql += f" LEFT JOIN ({_of_extra()}) x ON x.item_id = i.item_id"
-    features = (
-        _melu(extra)
-        if fields == "melu"
-        else _plain(users=bool(parts.users) and fields == "plain", films=bool(parts.items))
-    )
-    return Source(
-        schema=Schema("user_id", label, features),
-        sql=sql,
-        order_by=("time", "item_order"),
-        tables=tables,
-    )
+    return sql
 
 
 def _plain(*, users: bool, films: bool) -> tuple[Feature, ...]:

@@ -8,6 +8,7 @@ memory) is copied once, into the engine's folder.
 
 import codecs
 import collections
+import dataclasses
 import io
 import itertools
 import os
@@ -22,18 +23,19 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from gmeta_tf.metaio import text
-from gmeta_tf.metaio.engine import MAGIC, DuckDB, named, quoted
+from gmeta_tf.metaio.engine import MAGIC, DuckDB, named, quoted, struct
 from gmeta_tf.metaio.notes import tell, warn
 from gmeta_tf.metaio.sources.dialect import NAMES, Dialect, dialect_of, has_mixed_ends
 from gmeta_tf.metaio.sources.files import Files
 from gmeta_tf.metaio.sources.forms import Form, ends_unfinished, form_of, opened, require_whole
+from gmeta_tf.metaio.sources.json_records import is_object, json_sql
 from gmeta_tf.metaio.sources.memory import arrow_of
 
 CHUNK = 1 << 22  # bytes
 FILE = "file of gmeta"  # column of a row's file, which no file has
+NESTED = ("STRUCT", "MAP", "UNION", "JSON", '"NULL"')  # types that have no text
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 LATIN = {"latin-1", "latin1", "iso-8859-1", "iso8859-1", "cp1252", "windows-1252"}
-SAMPLED = 20_480  # JSON records whose types are looked at
 UNFINISHED = "its last line has no end: where the file was cut, a value may be cut, too"
 
 
@@ -82,7 +84,6 @@ class Reading:
             if not form.kind:
                 self.empty += 1
                 continue
-            require_whole(file, form)
             if ends_unfinished(file, form):
                 self._warn_once(UNFINISHED, f"{file}: {UNFINISHED}.")
             read, key = self._group(file, form)
@@ -94,6 +95,8 @@ class Reading:
             )
         readers = [self._reader(key, files) for key, files in groups.items()]
         columns = [self.engine.columns(reader) for reader in readers]
+        self._require_alike(columns, list(groups.values()))
+        readers = _as_texts(readers, columns)
         own = {name.lower() for listed in columns for name, _ in listed}
         for name in [name for name in partitions if name.lower() in own]:
             warn(f"{self.files.found[0]}: its column {name} is read, not its folder's {name}=…")
@@ -103,17 +106,28 @@ class Reading:
 
     def _group(self, file, form: Form) -> tuple[str, tuple]:
         """(the file to read, what it has in common with those read in one go)."""
+        plain = file
+        # the engine reads a file several times, and is silent where a zstd stream is cut
+        if form.compression == "zstd" or (form.compression and form.kind in ("parquet", "arrow")):
+            plain, form = self._unpacked(file, form), dataclasses.replace(form, compression="")
         if form.kind == "parquet":
-            return (self._unpacked(file, form) if form.compression else file), ("parquet",)
+            return plain, ("parquet", self._kinds_of(plain))
         if form.kind == "arrow":
-            return self._from_arrow(file, form), ("parquet",)
-        read = self._as_utf8(file, form)
-        compression = form.compression if read == file else ""
+            read = self._from_arrow(plain)
+            return read, ("parquet", self._kinds_of(read))
+        read = self._as_utf8(plain, form)
+        compression = form.compression if read == plain else ""
         if form.kind == "csv":
             return read, ("csv", compression, self._dialect(file, form))
-        lines = form.kind == "jsonl" and _is_object(form.head)
+        lines = form.kind == "jsonl" and is_object(form.head)
         shape = {"json": "array"}.get(form.kind, "newline_delimited" if lines else "unstructured")
         return read, ("json", compression, shape)
+
+    def _kinds_of(self, file) -> tuple:
+        """The types of a Parquet file's columns, by which such files are read in one go."""
+        if len(self.files.found) == 1:
+            return ()
+        return tuple(self.engine.columns(f"FROM read_parquet({quoted(self._without_magic(file))})"))
 
     def _dialect(self, file, form):
         """How a CSV file is read; told where it was guessed, refused where it cannot be."""
@@ -158,11 +172,11 @@ class Reading:
         if kind == "parquet":
             return f"FROM read_parquet({listed}, union_by_name = true, {common})"
         if kind == "json":
-            return self._json(listed, compression, key[2], common)
+            return json_sql(self.engine, files, compression, key[2], common)
         dialect = key[2]
         options = {
             "auto_detect": "false",
-            "columns": _struct(dict.fromkeys(dialect.columns, "VARCHAR")),
+            "columns": struct(dict.fromkeys(dialect.columns, "VARCHAR")),
             "header": str(self.files.header and not self.files.columns).lower(),
             "skip": str(dialect.skip),
             "delim": quoted(dialect.delimiter),
@@ -173,70 +187,28 @@ class Reading:
         listed_options = ", ".join(f"{name} = {value}" for name, value in options.items())
         return f"FROM read_csv({listed}, strict_mode = true, {listed_options}, {common})"
 
-    def _json(self, listed, compression, shape, common):
-        """JSON: scalars as text, lists as lists of text, objects as JSON."""
-        form = f"format = '{shape}', compression = {quoted(compression or 'none')}"
-        keys = f"SELECT unnest(json_keys(json)) AS key FROM read_json_objects({listed}, {form})"
-        found = [
-            key
-            for (key,) in self.engine.rows(
-                f"SELECT key FROM (SELECT key, count(*) AS n FROM ({keys}) GROUP BY key) "
-                "ORDER BY n DESC, key"
-            )
-        ]
-        lowered = [key.lower() for key in found]
-        doubled = [key for key in found if lowered.count(key.lower()) > 1]
-        if doubled:
-            raise ValueError(
-                f"keys must differ in more than the case of their letters. Received: {doubled} in "
-                f"{listed[:200]}. Rename them there."
-            )
-        kinds = self._json_kinds(found, listed, form)
-        columns = dict.fromkeys(found, "VARCHAR")
-        columns |= {key: "VARCHAR[]" for key in found if kinds[key] == {"ARRAY"}}
-        columns |= {
-            key: "JSON" for key in found if "DOUBLE" in kinds[key] or ("OBJECT" in kinds[key])
-        }
-        read = f"read_json({listed}, {form}, columns = {_struct(columns)}, {common})"
-        numbers = [key for key in found if "DOUBLE" in kinds[key] and "OBJECT" not in kinds[key]]
-        replaced = ", ".join(f"{_number_text(named(key))} AS {named(key)}" for key in numbers)
-        return f"SELECT *{f' REPLACE ({replaced})' if replaced else ''} FROM {read}"
-
-    def _json_kinds(self, keys, listed, form) -> dict[str, set[str]]:
-        """key -> JSON types of its values in some records."""
-        if not keys:
-            return {}
-        columns = _struct(dict.fromkeys(keys, "JSON"))
-        some = f"(FROM read_json({listed}, {form}, columns = {columns}) LIMIT {SAMPLED})"
-        found = self.engine.row(
-            "SELECT "
-            + ", ".join(f"list(DISTINCT json_type({named(key)}))" for key in keys)
-            + f" FROM {some}"
-        )
-        kinds = {
-            key: {kind for kind in own or [] if kind and kind != "NULL"}
-            for key, own in zip(keys, found, strict=True)
-        }
-        late = [key for key, own in kinds.items() if not own]
-        if late and len(late) < len(keys):
-            columns = _struct(dict.fromkeys(late, "JSON"))
-            all_ = f"read_json({listed}, {form}, columns = {columns})"
-            several = " UNION ALL ".join(
-                f"SELECT {number} AS n, json_type({named(key)}) AS kind FROM {all_} "
-                f"WHERE {named(key)} IS NOT NULL"
-                for number, key in enumerate(late[:50])
-            )
-            for number, kind in self.engine.rows(f"SELECT DISTINCT n, kind FROM ({several})"):
-                if kind != "NULL":
-                    kinds[late[number]].add(kind)
-        return kinds
+    def _require_alike(self, columns, groups):
+        """A column holds lists in all files, or in none."""
+        first: dict[str, tuple[bool, str]] = {}
+        for listed, files in zip(columns, groups, strict=True):
+            for name, kind in listed:
+                if "NULL" in kind:
+                    continue
+                is_list, file = kind.endswith("]"), self._original(files[0])
+                before, other = first.setdefault(name.lower(), (is_list, file))
+                if before != is_list:
+                    raise ValueError(
+                        f"{name} must hold lists in all files, or in none. Received: lists in "
+                        f"{file if is_list else other}, but not in {other if is_list else file}. "
+                        "Make them alike."
+                    )
 
     def _mended(self, whole, partitions: dict[str, set[str]]) -> str:
         """The columns as preparation wants them: bytes as text, missing ones as NULL, folders'
         values as columns.
         """
         replaced = []
-        missing = ", ".join(map(quoted, self.files.missing))
+        missing = ", ".join(quoted(m) for own in self.files.missing for m in {own, text.text(own)})
         for name, kind in self.engine.columns(whole):
             if name == FILE:
                 continue
@@ -248,6 +220,8 @@ class Reading:
                 made = text.sql_of_list(own, kind)
             if missing and kind in ("VARCHAR", "BLOB"):
                 made = f"CASE WHEN {made} IN ({missing}) THEN NULL ELSE {made} END"
+            elif missing and text.is_number(kind):  # such as -1, or 9999
+                made = f"CASE WHEN {text.sql(own, kind)} IN ({missing}) THEN NULL ELSE {made} END"
             elif missing and kind == "VARCHAR[]":
                 made = f"list_filter({made}, lambda v: v NOT IN ({missing}))"
             if made != own:
@@ -265,8 +239,11 @@ class Reading:
         if codecs.lookup(encoding).name != "utf-8" and not form.encoding:
             encoding = "utf-8" if _is_utf8(file, form.compression) else encoding
         mixed = form.kind == "csv" and has_mixed_ends(form.head, self.files.quote)
-        if codecs.lookup(encoding).name == "utf-8" and not mixed:
+        marked = form.encoding == "utf-8" and form.kind != "csv"  # which the engine's JSON refuses
+        if codecs.lookup(encoding).name == "utf-8" and not (mixed or marked):
             return file
+        if marked:
+            encoding = "utf-8-sig"
         errors = "strict"
         if encoding.lower().replace("_", "-") in LATIN:
             codecs.register_error("gmeta.latin-1", _as_latin)
@@ -274,6 +251,7 @@ class Reading:
         copy, line = self._copy(file), 1
         decoder = codecs.getincrementaldecoder(encoding)(errors)
         with (
+            require_whole(file),
             opened(file, form.compression) as raw,
             open(copy, "w", encoding="utf-8", newline="") as made,
         ):
@@ -285,33 +263,37 @@ class Reading:
                 made.write(ends.decode(b"", final=True))
             except UnicodeError as error:
                 raise ValueError(
-                    f"{file} must be text in encoding={encoding!r}. Received: {error}, before line "
-                    f"{line + 1}. Give the encoding that it has."
+                    f"{self._original(file)} must be text in encoding={encoding!r}. Received: "
+                    f"{error}, before line {line + 1}. Give the encoding that it has."
                 ) from None
         return copy
 
-    def _from_arrow(self, file, form) -> str:
+    def _from_arrow(self, file) -> str:
         """A copy as Parquet."""
         copy = self._copy(file)
-        with opened(file, form.compression) as raw:
-            source: Any = pyarrow.BufferReader(raw.read()) if form.compression else raw
+        with open(file, "rb") as raw:
             try:
-                batches = _arrow_batches(source)
+                batches = _arrow_batches(raw)
                 first = next(batches)
                 with pyarrow.parquet.ParquetWriter(copy, first.schema) as made:
                     for batch in itertools.chain([first], batches):
+                        batch.validate(full=True)  # a damaged one would end the program
                         made.write_batch(batch)
             except (pyarrow.ArrowException, StopIteration) as error:
                 raise ValueError(
-                    f"source must be whole. Received: {file}, an Arrow file that cannot be read "
-                    f"({error}). Fetch it again."
+                    f"source must be whole. Received: {self._original(file)}, an Arrow file that "
+                    f"cannot be read ({error}). Fetch it again."
                 ) from None
         return copy
 
     def _unpacked(self, file, form) -> str:
         """A copy without compression."""
         copy = self._copy(file)
-        with opened(file, form.compression) as raw, open(copy, "wb") as made:
+        with (
+            require_whole(file),
+            opened(file, form.compression) as raw,
+            open(copy, "wb") as made,
+        ):
             shutil.copyfileobj(raw, made, CHUNK)
         return copy
 
@@ -329,8 +311,12 @@ class Reading:
         folder = os.path.join(self.engine.folder("copies"), *folders)
         copy = MAGIC.sub("_", os.path.join(folder, os.path.basename(file)))
         os.makedirs(os.path.dirname(copy), exist_ok=True)
-        self.engine.copies[copy] = file
+        self.engine.copies[copy] = self._original(file)
         return copy
+
+    def _original(self, file) -> str:
+        """The user's file, of which another may be a copy."""
+        return self.engine.copies.get(file, file)
 
     def _warn_once(self, what, message):
         if what not in self._said:
@@ -358,7 +344,8 @@ def _arrow_batches(source):
 def _of_memory(engine, table, name) -> str:
     """A table in memory, copied as Parquet."""
     file = os.path.join(engine.folder("copies"), "memory.parquet")
-    engine.copy_from(arrow_of(table, what=name), file)
+    what = "source" if name == "interactions" else re.sub(r"^side_(\d+)$", r"sides[\1]", name)
+    engine.copy_from(arrow_of(table, what=what), file)
     return f"FROM read_parquet({quoted(file)}, hive_partitioning = false)"
 
 
@@ -388,30 +375,28 @@ def _partition(name, values) -> str:
     return f"url_decode(nullif(nullif({raw}, {quoted(HIVE_NULL)}), ''))"
 
 
-def _struct(columns: Mapping[str, str]) -> str:
-    return (
-        "{" + ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items()) + "}"
-    )
-
-
-def _number_text(value):
-    """SQL of the text of a JSON value, some of which are numbers with a fraction."""
-    whole = f"regexp_full_match({value}::VARCHAR, '-?[0-9]+')"
-    number = f"json_type({value}) = 'DOUBLE' AND NOT {whole}"
-    return (
-        f"CASE WHEN {number} THEN {text.sql(f'{value}::DOUBLE', 'DOUBLE')} ELSE {value}->>'$' END"
-    )
-
-
-def _is_object(head):
-    """Whether the first line is a whole JSON object: then lines can be read side by side."""
-    first = head.lstrip().split("\n", 1)[0].strip()
-    return first.endswith("}") or "\n" not in head.strip()
+def _as_texts(readers: list[str], columns: list[list[tuple[str, str]]]) -> list[str]:
+    """Readers, of which a column that is text in one of them is its values' text in all."""
+    texts = {
+        (name.lower(), kind) for listed in columns for name, kind in listed if "VARCHAR" in kind
+    }
+    made = []
+    for reader, listed in zip(readers, columns, strict=True):
+        replaced = []
+        for name, kind in listed:
+            own, is_list = named(name), kind.endswith("]")
+            to = "VARCHAR[]" if is_list else "VARCHAR"
+            if kind != to and (name.lower(), to) in texts and not kind.startswith(NESTED):
+                value = text.sql_of_list(own, kind) if is_list else text.sql(own, kind)
+                replaced.append(f"{value} AS {own}")
+        replace = f" REPLACE ({', '.join(replaced)})" if replaced else ""
+        made.append(f"SELECT *{replace} FROM ({reader})" if replaced else reader)
+    return made
 
 
 def _is_utf8(file, compression) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with opened(file, compression) as raw:
+    with require_whole(file), opened(file, compression) as raw:
         try:
             while chunk := raw.read(CHUNK):
                 decoder.decode(chunk)

@@ -2,7 +2,7 @@
 
 from gmeta_tf.metaio import text
 from gmeta_tf.metaio.engine import DuckDB, named
-from gmeta_tf.metaio.notes import warn
+from gmeta_tf.metaio.notes import tell, warn
 from gmeta_tf.metaio.sources.files import Side
 
 PARTNER = "partner in side {}"  # column that is true where a row has one
@@ -57,10 +57,10 @@ def join_sides(engine: DuckDB, sides: tuple[Side, ...], needed: set[str]):
 
 
 def tell_partners(sides: tuple[Side, ...], rows: int, without: list[int]):
-    """Warns of sides that have few partners."""
+    """Tells how many rows have no partner in a side; warns where most have none."""
     for side, count in zip(sides, without, strict=True):
-        if rows and count > rows / 2:
-            warn(
+        if count:
+            (warn if count > rows / 2 else tell)(
                 f"{count / rows:.1%} of the rows have no partner in {side.name} "
                 f"(by {side.on}), and so no values of it"
             )

@@ -33,6 +33,12 @@ def tables(
       FileNotFoundError, ValueError: as `Files.found`.
     """
     made = "(FROM files.joined)" if sides else "(FROM files.interactions)"
+    empty = [column for column, expression in (select or {}).items() if not expression.strip()]
+    if empty:
+        raise ValueError(
+            f"select must have an expression for each column. Received: none for {empty[0]!r}. "
+            "Give one, or leave the column out."
+        )
     if select:
         expressions = ", ".join(
             f"({expression}\n) AS {named(column)}" for column, expression in select.items()

@@ -3,6 +3,7 @@ import pytest
 from gmeta_tf.cli import plan
 from gmeta_tf.cli.describe import parser_of, summary
 from gmeta_tf.cli.main import COMMANDS, main
+from gmeta_tf.cli.prepare import SOURCES
 
 LINES = 48
 
@@ -20,10 +21,14 @@ def test_a_summary_is_the_first_line():
     assert summary(lambda: None) == ""
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"prepare"}))
-def test_help_fits_a_screen(name, capsys):
+@pytest.mark.parametrize(
+    "command",
+    [[], *([name] for name in sorted(COMMANDS)), *(["prepare", s] for s in SOURCES)],
+    ids=str,
+)
+def test_help_fits_a_screen(command, capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
-        main([name, "--help"])
+        main([*command, "--help"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= LINES
     assert max(map(len, lines)) <= 100

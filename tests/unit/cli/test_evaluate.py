@@ -6,7 +6,7 @@ import pytest
 
 from gmeta_tf.cli import evaluate
 from gmeta_tf.cli.describe import listed
-from gmeta_tf.cli.evaluate import _note_small_queries, _ranking, shown, title
+from gmeta_tf.cli.evaluate import _note_small_queries, shown, title
 from gmeta_tf.cli.main import main
 from gmeta_tf.metrics.named import METRICS, metrics_at
 from gmeta_tf.training.experiment import Experiment
@@ -45,7 +45,9 @@ def ranking_of(tiny, *arguments):
     options = evaluate.parser().parse_args(["--run", "r", "--rank_items", *arguments])
     options.k = listed(options.k)
     experiment = Experiment(data=str(tiny), global_batch_tasks=8)
-    return _ranking(options, experiment, None if options.item == "none" else options.item)
+    return evaluate.ranking_of(
+        options, experiment, None if options.item == "none" else options.item
+    )
 
 
 @pytest.mark.parametrize(

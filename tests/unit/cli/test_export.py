@@ -45,7 +45,9 @@ def test_the_averages_of_a_run_are_served(run, tmp_path, capsys):
     assert (
         capsys.readouterr().out == f"{tmp_path / 'served'}: signatures predict, adapt_and_predict\n"
     )
-    served = tf.saved_model.load(str(tmp_path / "served")).signatures["adapt_and_predict"]
+    loaded = tf.saved_model.load(str(tmp_path / "served"))
+    served = loaded.signatures["adapt_and_predict"]
+    assert set(loaded.signatures) == {"predict", "adapt_and_predict", "serving_default"}
     columns = {
         "user": [1] * 9,
         "item": range(9),

@@ -1,11 +1,13 @@
 import re
 
+import numpy as np
 import pytest
 from click_log import log
 from small_log import only_train
 
-from gmeta_tf.cli.inspect import scanned
+from gmeta_tf.cli.inspect import _task, scanned
 from gmeta_tf.cli.main import main
+from gmeta_tf.metaio.contents import Sets
 from gmeta_tf.metaio.prepare import prepare
 from gmeta_tf.metaio.vocabulary import Policy
 
@@ -29,6 +31,13 @@ def test_counts_are_shown(tmp_path, capsys):
     prepare(log(), tmp_path / "out", split=only_train(query=2, support=7), counts=("item",))
     main(["inspect", str(tmp_path / "out")])
     assert "log count of item, mean 2.00243, deviation" in capsys.readouterr().out
+
+
+def test_a_task_is_shown_from_its_oldest_sample():
+    ids, empty = np.array([[9], [1], [2], [3]]), np.zeros((4, 0))
+    sets = Sets(np.array([5, 7]), np.array([1, 3]), ids, empty, np.zeros(4), np.array([1, 2, 3, 1]))
+    shown = _task(sets, 1)
+    assert (shown.task.tolist(), shown.ids.tolist()) == ([7], [[2], [1], [3]])
 
 
 def test_a_picture(tiny, tmp_path):

@@ -75,11 +75,10 @@ def test_tables_from_a_file_of_options(raw, capsys):
             str(raw / "new"),
             "--like",
             str(raw / "data"),
-            "--vocabularies",
-            "{}",
         ]
     )
     assert Manifest.load(raw / "new").vocabularies == made.vocabularies
+    assert f"note: vocabularies are those of {raw / 'data'}" in capsys.readouterr().err
 
 
 def test_what_is_refused_is_told_in_one_line(raw, capsys):
@@ -125,11 +124,24 @@ lanes: 1
         (["--schema", "none.yaml"], "schema must be a file that exists. Received: none.yaml"),
         (["--scratch", "none"], "scratch must be a folder that exists. Received: scratch=none"),
         (["--threads", "-1"], "threads must be at least 0. Received: threads=-1"),
+        (["--threads", "1000000"], "Received: threads=1000000. Give 0 for one a core"),
+        (["--lanes", "100000"], "lanes must be at most 10,000, as each makes files. Received"),
+        (["--memory", "-1GB"], "memory must have a value. Received: none"),
         (["--memory", "1MB"], "memory must suffice"),
         (["--memory", "much"], "memory must be a size such as 2GB"),
         (["--interactions.paths", "s3://b/x"], "paths must be of local files. Received: s3://b/x"),
+        (
+            ["--out", "s3:/b/x"],
+            "out must be a local path, or an address with two slashes. Received",
+        ),
+        (["--out", ""], "out must name a folder or a file. Received: ''"),
         (["--out", "s3://b/x"], "scratch must be a local folder for out=s3://b/x"),
         (["--like", "s3://b/x"], "paths must be of a file system that is there"),
+        (["--labels", "{1: .inf, 0: 0}"], "labels must be finite numbers. Received: inf for '1'"),
+        (["--overwrite=false"], "overwrite must stand alone. Received: 'false' with it"),
+        (["--interactions.quote", "ab"], "quote must be one sign, or none. Received: quote='ab'"),
+        (["--select", "{moment: ' '}"], "select must have an expression for each column. Received"),
+        (["--where", "count(*) > 1"], "select and where must hold expressions of the columns of a"),
         (["--where", "nowhere > 1"], "source must have the columns"),
         (["--negatives.item", "item"], "above 0 in one. Received: support=0, query=0"),
         (["--negatives", "{query: 4}"], "item must be given. Received: none"),
@@ -155,6 +167,20 @@ def test_what_is_wrong_is_told_in_one_line_that_names_it(raw, capsys, options, m
     assert message in told
     assert told.startswith("gmeta prepare")
     assert told.count("\n") <= 2
+
+
+def test_places_are_as_a_shell_has_them(raw, monkeypatch):
+    for name, folder in (("HOME", raw / "home"), ("KEPT", raw / "kept")):
+        folder.mkdir()
+        monkeypatch.setenv(name, str(folder))
+    (raw / "schema.yaml").rename(raw / "home" / "schema.yaml")
+    (raw / "base.yaml").write_text(BASE.format(folder=raw))
+    more = {"schema": "~/schema.yaml", "out": "~/data", "scratch": "$KEPT"}
+    (raw / "more.yaml").write_text(yaml.safe_dump(more))
+    main(["prepare", "tables", "--config", str(raw / "base.yaml"), "--config", raw / "more.yaml"])
+    main(["validate", "~/data"])
+    assert (raw / "home" / "data" / "manifest.json").exists()
+    assert not list((raw / "kept").iterdir())
 
 
 def test_negatives_of_a_log_of_positives(raw, capsys):

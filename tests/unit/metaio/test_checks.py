@@ -7,7 +7,9 @@ from small_log import ROWS, SCHEMA, only_train, source
 
 from gmeta_tf.metaio.policies import Split
 from gmeta_tf.metaio.prepare import prepare
-from gmeta_tf.schema import Numeric
+from gmeta_tf.metaio.sources.files import Files
+from gmeta_tf.metaio.sources.tables import tables
+from gmeta_tf.schema import Categorical, MultiHot, Numeric, Schema
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,31 @@ def test_missing_columns_files_and_tasks(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         prepare(source(), tmp_path / "out", split=Split(query=1))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", {}, r"Received: none in {0}log0.csv. Fetch it again"),
+        ("", {"files": 3}, r"Received: none in {0}log0.csv and 2 more files. Fetch"),
+        (
+            "u,i,1,0,x\n",
+            {"where": "time::INT > 1"},
+            r"Received: none in {0}log0.csv, but samples_dropped_by_where 1. Mend what leaves rows "
+            r"out \(where\)",
+        ),
+    ],
+)
+def test_a_log_without_rows_is_refused(tmp_path, content, options, message):
+    options = {"files": 1, "where": ""} | options
+    paths = [tmp_path / f"log{number}.csv" for number in range(options.pop("files"))]
+    for path in paths:
+        path.write_text("user,item,time,click,tags\n" + content)
+    schema = Schema("user", "click", (Categorical("item"), MultiHot("tags", 2)))
+    log = tables(Files(tuple(map(str, paths))), schema, "time", **options)
+    message = "source must hold rows. " + message.format(f"{tmp_path}/")
+    with pytest.raises(ValueError, match=message):
+        prepare(log, tmp_path / "out")
 
 
 def test_a_place_below_or_at_a_file_is_refused(tmp_path):

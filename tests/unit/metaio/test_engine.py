@@ -44,6 +44,22 @@ def test_a_fork_sees_the_same_tables(engine):
     assert engine.columns('SELECT a, a AS "A" FROM one') == [("a", "INTEGER"), ("A", "INTEGER")]
 
 
+def test_times_are_in_utc_whatever_the_machines_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    made = DuckDB(str(tmp_path), memory="200MB", threads=1)
+    for engine in (made, made.fork()):
+        assert engine.row("SELECT '2024-01-05 10:00'::TIMESTAMPTZ::VARCHAR") == (
+            "2024-01-05 10:00:00+00",
+        )
+    made.close()
+
+
+@pytest.mark.parametrize("threads", [-1, 10**6])
+def test_threads_that_are_none(tmp_path, threads):
+    with pytest.raises(ValueError, match=rf"threads must be at (least|most) .*threads={threads}"):
+        DuckDB(str(tmp_path), threads=threads)
+
+
 def test_what_does_not_fit_in_memory_is_spilled(engine):
     (count,) = engine.row(
         "SELECT count(*) FROM (SELECT hash(i) AS h, repeat('x', 60) AS t FROM range(4000000) AS "

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gmeta_tf.metaio.folder import Contents, temporary_folder, whole_folder
+from gmeta_tf.metaio.folder import Contents, spelled, temporary_folder, whole_folder
 
 CONTENTS = Contents("a test", "mark", ("file", "half", "part/*"))
 
@@ -20,6 +20,40 @@ with whole_folder(sys.argv[1], contents=Contents("a test", "half", ()), overwrit
     print("ready", flush=True)
     sys.stdin.read()
 """
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a/b", "a/b"),
+        ("~/b", "/home/me/b"),
+        ("$PLACE/b", "/place/b"),
+        ("${PLACE}", "/place"),
+        ("$NOWHERE/b", "$NOWHERE/b"),
+        ("gs://b/x", "gs://b/x"),
+        ("a:b", "a:b"),
+        (pathlib.Path("a"), "a"),
+    ],
+    ids=str,
+)
+def test_paths_are_as_a_shell_has_them(monkeypatch, path, expected):
+    for name, value in (("HOME", "/home/me"), ("PLACE", "/place")):
+        monkeypatch.setenv(name, value)
+    assert spelled(path, name="out") == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("s3:/b/x", r"out must be a local path, .* Received: s3:/b/x. Give s3://b/x, say"),
+        (pathlib.Path("gs://b"), r"Received: gs:/b. Give gs://b, say"),
+        ("", "out must name a folder or a file. Received: ''"),
+    ],
+    ids=str,
+)
+def test_paths_that_are_none(path, message):
+    with pytest.raises(ValueError, match=message):
+        spelled(path, name="out")
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ def table(values):
         (["900000000.0", "1000000000.0"], "number"),
         (["2024-01-05", "2024-01-05T10:00:00Z"], "time"),
         (["2024-01-05 10:00:00,5+02:00"], "time"),
+        (["2024-01-05T10:00:00.000000001Z", "2024-01-05 10:00:00"], "fine"),
+        (["2024-01-05T10:00:00.001Z"], "time"),
         (["a", "b"], "text"),
         (["99999999999999999999", "5"], "number"),
         ([None, None], "text"),
@@ -51,6 +53,14 @@ def test_kinds(engine, values, kind):
         (["Mon, Jan 10 2024", "Mon, Jan 11 2024"], "must be numbers, or times such as"),
         (["10:30 p.m.", "11:30 p.m."], "must be numbers, or times such as"),
         (["9:30 PM", "10:30 PM"], "must be numbers, or times such as"),
+        (["Fri, 05 Jan 2024 10:00:00 GMT", "Mon, 08 Jan 2024 10:00:00 GMT"], "must be numbers, or"),
+        (["05/Jan/2024:10:00:00 +0000", "01/Feb/2024:10:00:00 +0000"], "must be numbers, or"),
+        (["2024-01-05 09:00 AM", "2024-01-05 01:00 PM"], "must be numbers, or times such as"),
+        (["900", "1,000", "10,000"], "must be numbers, or times such as"),
+        (["0x9", "0x10"], "must be numbers, or times such as"),
+        (["9%", "10%"], "must be numbers, or times such as"),
+        (["€9", "€10"], "must be numbers, or times such as"),
+        (["P9D", "P10D"], "must be numbers, or times such as"),
         (["1", "2", "n/a"], "time must be numbers in every row.*'n/a' among '"),
     ],
     ids=str,
@@ -67,6 +77,13 @@ def test_orders_that_are_none(engine, values, message):
         ("integer", ["10", "9.5"], None, 1),
         ("number", ["1e1", "9.5", "x"], ["9.5", "1e1"], 1),
         ("time", ["2024-01-01T10:00+02:00", "2024-01-01T09:30Z"], None, 0),
+        ("fine", [f"2024-01-01T10:00:00.00000000{i}Z" for i in (1, 2)], None, 0),
+        (
+            "fine",
+            ["2024-01-01T10:00:00.000000001Z", "2424-01-01"],
+            ["2024-01-01T10:00:00.000000001Z"],
+            1,
+        ),
         ("text", ["b", "a"], ["a", "b"], 0),
     ],
 )
@@ -80,8 +97,30 @@ def test_how_a_kind_orders(engine, kind, values, ordered, failing):
     assert engine.row(fails) == (failing,)
 
 
-def test_the_ladder_ends():
-    kind = "integer"
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["t9", "t10"], "time orders as text, 't10' before 't9': select its number"),
+        (["a9b", "a10b", "a1"], "time orders as text, 'a10b' before 'a9b'"),
+        (["t1", "t2", "t30"], ""),
+        (["t09", "t10"], ""),
+        (["a", "bb"], ""),
+    ],
+    ids=str,
+)
+def test_numbers_within_texts_are_told(engine, caplog, values, said):
+    for first in (False, True):
+        assert guess(engine, table(values), "value", "time", first=first) == "text"
+        assert caplog.messages == [] if not (first and said) else said in caplog.text
+
+
+def test_numbers_with_units_may_break_ties(engine):
+    for values in (["0x9", "0x10"], ["P9D", "P10D"], ["900", "1,000"]):
+        assert guess(engine, table(values), "value", "item", first=False) == "text"
+
+
+@pytest.mark.parametrize("kind", ["integer", "fine"])
+def test_the_ladder_ends(kind):
     while LADDER[kind]:
         kind = LADDER[kind]
     assert kind == "text"

@@ -53,6 +53,21 @@ def test_dropped_tasks(caplog, support, size, said):
     assert (said in caplog.text) if said else not caplog.messages
 
 
+@pytest.mark.parametrize(
+    ("dropped", "split", "said"),
+    [
+        (7, {}, "7 samples are dropped: they are older than what a query set (query=10) and a"),
+        (7, {"by": "random"}, "they are not drawn for what a query set"),
+        (7, {"by": "column", "column": "p"}, "they are more than what a query set"),
+        (7, {"episodes": 2}, "support set (support=20) take, in each of 2 episodes"),
+        (0, {}, ""),
+    ],
+)
+def test_dropped_samples(caplog, dropped, split, said):
+    report.tell_dropped_samples({"samples_dropped": dropped}, Split(**split))
+    assert (said in caplog.text) if said else not caplog.messages
+
+
 def test_labels_are_told_by_class(caplog):
     train, test = tally([0, 1, 1]), tally([1, 1])
     train.add(tally([0], part="support"))
@@ -66,6 +81,17 @@ def test_labels_are_told_by_class(caplog):
 def test_many_labels_are_not_listed(caplog):
     report.tell_labels({"train": tally(range(100))})
     assert caplog.messages == []
+
+
+def test_missing_values_are_told(caplog):
+    made = {name: tally() for name in ("train", "test")}
+    report.tell_missing(made)
+    assert not caplog.messages
+    for own in made.values():
+        own.samples += 10
+        own.missing.update({"age": 1, "item": 0, "price": 5})
+    report.tell_missing(made)
+    assert caplog.messages == ["without a value: price 50.0%, age 10.0%"]
 
 
 @pytest.mark.parametrize(

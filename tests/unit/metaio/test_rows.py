@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from click_log import CLICKS, log, times, weighted
+from click_log import CLICKS, log, times
 from small_log import SCHEMA, only_train, source
 
 from gmeta_tf import Reader
@@ -170,21 +170,6 @@ def test_a_task_may_be_named_by_several_columns(tmp_path):
     )
 
 
-@pytest.mark.parametrize("bad", ["-1", "1e9::BIGINT * 1e5::BIGINT", "'seven'", "NULL"])
-def test_ids_that_are_none_are_refused(tmp_path, bad):
-    ids = Source(
-        CLICKS,
-        f"SELECT * REPLACE (CASE WHEN time = 103 THEN ({bad})::VARCHAR ELSE time::VARCHAR END AS "
-        f"item) FROM ({log().sql})",
-        ("time",),
-    )
-    message = r"item must be an id of 0 … 1099511627775 in every row. Received: .* in row 12 of task 'u1', the first of 1. Mend"
-    with pytest.raises(ValueError, match=message):
-        prepare(
-            ids, tmp_path / "out", split=only_train(), vocabularies={"item": Policy("identity")}
-        )
-
-
 def test_vocabularies_of_no_table_and_both_kinds_are_refused(tmp_path):
     with pytest.raises(
         ValueError,
@@ -207,13 +192,3 @@ def test_vocabularies_of_no_table_and_both_kinds_are_refused(tmp_path):
         match=r"source must have the schema of like. Received: Schema\(.*\), but .*out has Schema\(",
     ):
         prepare(log(CLICKS.features[:2]), tmp_path / "new", like=Manifest.load(tmp_path / "out"))
-
-
-@pytest.mark.parametrize(
-    "shares",
-    ["[1.0, 2.0]", "[1.0, NULL, 2.0]", "NULL", "['1', 'x', '2']", "[1.0, 'inf'::DOUBLE, 2.0]"],
-)
-def test_weights_that_do_not_fit_are_refused(tmp_path, shares):
-    message = r"shares must be a finite number for each value of tags in every row. Received: .* in row 0 of task 'u0', the first of 108"
-    with pytest.raises(ValueError, match=message):
-        prepare(weighted(shares), tmp_path / "out", split=only_train(query=2))

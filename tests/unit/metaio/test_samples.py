@@ -190,6 +190,6 @@ def test_many_columns_are_staged_and_encoded_some_at_a_time(tmp_path, monkeypatc
         paths = sorted(out.rglob("*.*"))
         files.append({path.relative_to(out): path.read_bytes() for path in paths})
         monkeypatch.setattr("gmeta_tf.metaio.samples.COLUMNS", 2)
-        monkeypatch.setattr("gmeta_tf.metaio.ids.SMALL", -1)
+        monkeypatch.setattr("gmeta_tf.metaio.vocabularies.SMALL", -1)
         monkeypatch.setattr("gmeta_tf.metaio.ids.JOINS", 1)
     assert files[0] == files[1]

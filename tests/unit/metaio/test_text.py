@@ -39,6 +39,9 @@ def of_sql(values, kind):
         ("7.00", "7.00"),
         ("x.0", "x.0"),
         ("nan", "nan"),
+        ("True", "true"),
+        ("False", "false"),
+        ("TRUE", "TRUE"),
         (np.str_("a"), "a"),
         (7, "7"),
         (np.uint64(2**64 - 1), "18446744073709551615"),
@@ -74,6 +77,9 @@ def of_sql(values, kind):
             "2024-01-05 08:00:00",
         ),
         (datetime.time(10, 0, 0, 500000), "10:00:00.5"),
+        (datetime.timedelta(days=1, milliseconds=500), "86400.5"),
+        (np.timedelta64(2, "h"), "7200"),
+        (np.timedelta64("NaT"), ""),
         (uuid.UUID(int=10), "00000000-0000-0000-0000-00000000000a"),
         (np.array(7.0), "7"),
     ],
@@ -85,7 +91,8 @@ def test_text(value, expected):
 BIG = 2**62
 KINDS = {
     "VARCHAR": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-    | st.from_regex(r"\A-?\d{1,4}(\.0)?\Z"),
+    | st.from_regex(r"\A-?\d{1,4}(\.0)?\Z")
+    | st.sampled_from(["True", "False", "true", "TRUE"]),
     "BIGINT": st.integers(-BIG, BIG),
     "HUGEINT": st.integers(-(2**100), 2**100),
     "DOUBLE": st.floats() | st.integers(-BIG, BIG).map(float) | st.floats(width=32),
@@ -106,6 +113,12 @@ KINDS = {
         timezones=st.just(datetime.timezone(datetime.timedelta(hours=5, minutes=45))),
     ),
     "TIME": st.times(),
+    "INTERVAL": st.timedeltas(-datetime.timedelta(9999), datetime.timedelta(9999)),
+    "TIMESTAMPTZ_NS": st.datetimes(
+        min_value=datetime.datetime(1900, 1, 1),
+        max_value=datetime.datetime(2200, 1, 1),
+        timezones=st.just(datetime.UTC),
+    ),
     "UUID": st.uuids(),
 }
 
@@ -141,6 +154,7 @@ def test_lists():
             ("[1.0, 2]::DOUBLE[]", "DOUBLE[]", ["1", "2"]),
             ("['1.0', 'a']", "VARCHAR[]", ["1", "a"]),
             ("['1', 'a']", "VARCHAR[]", ["1", "a"]),
+            ("['True', 'a']", "VARCHAR[]", ["true", "a"]),
             ("[true]::BOOLEAN[1]", "BOOLEAN[1]", ["true"]),
         ):
             assert engine.execute(f"SELECT {text.sql_of_list(listed, kind)}").fetchone() == (

@@ -23,6 +23,7 @@ CSV = (
         ("SELECT nofunction(1)", "must use functions of DuckDB.*nofunction"),
         ("SELECT strptimes('1', '%d')", "functions of DuckDB.*Did you mean strptime"),
         ("SELECT strptime(1, 2)", "functions of DuckDB, on types that they take"),
+        ("SELECT 1 WHERE count(*) > 1", "select and where must hold expressions of the columns of"),
         ("SELECT 'x'::INT", "values must fit the types.*'x'.*Use TRY_CAST"),
         ("SELECT 300::UTINYINT", "values must fit the types.*Use TRY_CAST"),
     ],
@@ -69,14 +70,22 @@ def test_a_full_disk(error):
         raise error
 
 
-def test_an_interrupt_is_one():
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.InterruptException("INTERRUPT Error: Query interrupted"),
+        RuntimeError("Query interrupted"),  # as the engine says it within a query
+    ],
+)
+def test_an_interrupt_is_one(error):
     with pytest.raises(KeyboardInterrupt), telling():
-        raise duckdb.InterruptException("INTERRUPT Error: Query interrupted")
+        raise error
 
 
 def test_other_errors_pass():
-    with pytest.raises(FileNotFoundError, match="mine"), telling():
-        raise FileNotFoundError("mine")
+    for error in (FileNotFoundError("mine"), RuntimeError("mine")):
+        with pytest.raises(type(error), match="mine"), telling():
+            raise error
 
 
 def telling():

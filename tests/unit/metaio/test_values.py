@@ -66,7 +66,8 @@ def items(manifest, part=1):
             ("2024-01-05 10:00:00",),
         ),
         ("encode('café' || t % 3)", ("café0", "café0".encode())),
-        ("t % 3 = 0", (True, "true", np.bool_(True))),
+        ("t % 3 = 0", (True, "true", "True", np.bool_(True))),
+        ("CASE WHEN t % 3 = 0 THEN 'True' ELSE 'False' END", (True, "true", "True")),
     ],
 )
 def test_what_was_prepared_is_found(tmp_path, item, values):
@@ -176,13 +177,16 @@ def test_labels_that_are_words(tmp_path):
         (" ", "[1.0, 2]::DOUBLE[]", {"1", "2"}),
         (" ", "'[1, 2]'", "must be lists, or text parted by separator=' '"),
         (" ", "'{1,2}'", "must be lists, or text parted by separator=' '"),
+        (" ", "'(1, 2)'", "must be lists, or text parted by separator=' '"),
+        (" ", "'array([1, 2])'", "must be lists, or text parted by separator=' '"),
+        ("|", "'(no genres listed)'", {"(no genres listed)"}),
         (
             " ",
             "{'a': 1}",
             "tags must be a list, or text separated by blanks. Received: type STRUCT",
         ),
-        (" ", "[{'a': 1}]", "tags must hold plain values. Received: objects"),
-        (" ", "[[1]]", "tags must hold plain values. Received: lists"),
+        (" ", "[{'a': 1}]", 'tags must hold plain values. Received: objects.*tags: "tags.id"'),
+        (" ", "[[1]]", r'tags must hold plain values. Received: lists.*tags: "tags\[1\]"'),
         (" ", "NULL", set()),
     ],
 )
@@ -200,10 +204,18 @@ def test_lists(tmp_path, separator, tags, expected):
         ]
 
 
-def test_texts_that_hold_other_signs_are_told(tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ("'Drama|Comedy'", "tags: 18 of 18 texts hold one of | , ;"),
+        ("CASE WHEN t = 0 THEN 'Drama|Comedy' ELSE 'x' END", "tags: 3 of 18 texts hold one of"),
+        ("CASE WHEN t = 0 THEN '[1, 2]' ELSE 'x' END", "tags: 3 of 18 texts look like lists"),
+    ],
+)
+def test_texts_that_hold_other_signs_are_told(tmp_path, caplog, tags, said):
     schema = Schema("user", "click", (MultiHot("tags", 4),))
-    made(tmp_path, rows(tags="'Drama|Comedy'"), schema=schema)
-    assert "tags: 18 of 18 texts hold one of | , ;" in caplog.text
+    made(tmp_path, rows(tags=tags), schema=schema)
+    assert said in caplog.text
 
 
 def test_objects_are_no_categories(tmp_path):
@@ -265,6 +277,7 @@ def test_listed_tasks_may_be_numbers(tmp_path):
         ({"item": "'NULL'"}, {}, "item: 'NULL' is a value, of 18 samples"),
         ({"user": "CASE WHEN u = 0 THEN 'NULL' ELSE 'a' || u END"}, {}, "a task is called 'NULL'"),
         ({"item": "' i '"}, {}, "1 values have blanks around them"),
+        ({"item": "'[i, ' || t || ']'"}, {}, "values look like lists or objects, such as '[i, "),
         (
             {"user": "CASE WHEN u = 0 THEN 'a' ELSE 'u' || u || t END"},
             {},

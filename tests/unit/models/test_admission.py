@@ -63,6 +63,10 @@ REFUSED = {
         {"label": np.array([[5.0, 1.0]], "f4")},
         r"label must lie in \[0, 1\] for the loss binary_crossentropy. Received: 1 to 5",
     ),
+    "rating beside padding": (
+        {"label": np.array([[5.0, 0.0]], "f4"), "weight": np.array([[1.0, 0.0]], "f4")},
+        r"label must lie in \[0, 1\] .* Received: 5 to 5",
+    ),
     "nan": ({"label": np.array([[np.nan, 1.0]], "f4")}, r"label must lie in \[0, 1\]"),
 }
 

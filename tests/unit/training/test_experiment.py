@@ -43,8 +43,26 @@ def test_a_run_keeps_to_the_data_that_it_was_trained_on(tmp_path, tiny):
         experiment.require_same_data(other)
 
 
-def test_a_run_is_resumed_with_its_configuration_but_for_learning_rates():
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "maml"}, "Received: method='maml'. It is a configuration: --config maml."),
+        ({"model": "meta_sgd"}, "Received: model='meta_sgd'. It is a configuration: --config meta"),
+        ({"method": "mamel"}, "Received: method='mamel'. Choose one."),
+    ],
+)
+def test_the_name_of_a_configuration_is_told_as_one(options, message):
+    with pytest.raises(ValueError, match=message):
+        Experiment(**options)
+
+
+def test_a_run_is_resumed_with_its_configuration_but_for_learning_rates_and_lengths():
     before = Experiment(learning_rate=0.1)
+    Experiment(learning_rate=0.1, epochs=9, patience=1).require_resumable(before)
+    cosine = Experiment(schedule="cosine", patience=1)
+    cosine.require_resumable(Experiment(schedule="cosine"))
+    with pytest.raises(ValueError, match=r"Received: epochs=60, which was 9"):
+        cosine.require_resumable(Experiment(schedule="cosine", epochs=9))
     Experiment(learning_rate=0.01, row_learning_rate=0.01, clip_norm=1.0).require_resumable(before)
     with pytest.raises(
         ValueError,
@@ -288,9 +306,9 @@ def test_the_scripts_train_and_resume(tiny, finished, tmp_path):
     assert (run / "checkpoints" / "best").exists()  # whatever was refused destroyed nothing
     (run / "train.json").unlink()
     jobs.succeed(1, *train, "--resume")  # it is finished already, but for the summary
-    jobs.succeed(1, *train, "--resume", "best", "--learning_rate", 0.0005)
+    jobs.succeed(1, *train, "--resume", "best", "--learning_rate", 0.0005, "--epochs", 3)
     assert "learning_rate: 0.0005" in (run / "config.yaml").read_text()
-    assert json.loads((run / "train.json").read_text())["epochs"] == 2
+    assert json.loads((run / "train.json").read_text())["epochs"] == 3
     assert not (tmp_path / "typo").exists()
 
 

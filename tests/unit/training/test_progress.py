@@ -43,6 +43,15 @@ def test_long_epochs_are_told_of_as_well(data, monkeypatch):
     assert screen.getvalue().startswith("epoch 1, step 2 of 3  loss 0.5000\n")
 
 
+def test_a_terminal_that_is_none_ends_nothing(monkeypatch, tmp_path):
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("GMETA_TTY", str(tmp_path / "none" / "tty"))
+    with steps(1, "fitting") as step:
+        step("a")
+    assert screen.getvalue() == "fitting: 1 of 1, a\n"
+
+
 def test_steps_are_told_now_and_then(monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr("sys.stderr", screen)

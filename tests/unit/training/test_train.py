@@ -12,7 +12,7 @@ import pytest
 from gmeta_tf.metaio.manifest import Manifest
 from gmeta_tf.training import train
 from gmeta_tf.training.experiment import CHECKPOINTS, Experiment
-from gmeta_tf.training.train import drop_epochs, open_run, takes_reports
+from gmeta_tf.training.train import drop_epochs, ends, open_run, takes_reports
 
 HOW = {"resume": False, "overwrite": False}
 
@@ -109,6 +109,23 @@ def test_epochs_that_a_checkpoint_does_not_have_are_dropped(tmp_path, rows, firs
     history.write_text("")
     drop_epochs(history, first)
     assert history.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("epoch", "finished", "wait", "lengths", "ended"),
+    [
+        (2, True, 0, {"epochs": 2}, True),
+        (2, True, 0, {"epochs": 3}, False),
+        (2, True, 0, {"epochs": 3, "patience": 0}, False),
+        (7, True, 5, {"epochs": 9, "patience": 5}, True),
+        (7, True, 5, {"epochs": 9, "patience": 6}, False),
+        (7, False, 5, {"epochs": 9, "patience": 5}, False),
+        (7, False, 0, {"epochs": 3}, True),
+    ],
+)
+def test_a_resumed_run_may_train_for_longer(epoch, finished, wait, lengths, ended):
+    position = {"epoch": epoch, "finished": finished, "callbacks": [{"wait": wait}]}
+    assert ends(position, Experiment(**lengths)) == ended
 
 
 def test_a_run_of_another_configuration_or_data_is_not_resumed(run, manifest):

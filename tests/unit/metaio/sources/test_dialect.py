@@ -23,6 +23,7 @@ def told(head, **options):
         ("a\n1\n2\n", Dialect(",", ("a",))),
         ('"a","b, c"\n1,"x, y"\n', Dialect(",", ("a", "b, c"))),
         ("# made today\na,b\n1,2\n", Dialect(",", ("a", "b"), 1)),
+        ("sep=;\na;b\n1,5;2,5\n", Dialect(";", ("a", "b"), 1)),
         ("The log\n\na,b\n1,2\n3,4\n", Dialect(",", ("a", "b"), 2)),
         ("\n\na,b\n1,2\n", Dialect(",", ("a", "b"), 2)),
         (",b\n0,1\n", Dialect(",", ("column0", "b"))),

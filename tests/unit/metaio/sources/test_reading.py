@@ -90,6 +90,7 @@ CONTENTS = {
     "arrow": feather(),
     "stream": feather(stream=True),
     "utf-8 mark": b"\xef\xbb\xbf" + CSV.encode(),
+    "utf-8 mark json": b"\xef\xbb\xbf" + LINES.encode(),
     "utf-16": CSV.encode("utf-16"),
     "utf-16-le": CSV.encode("utf-16-le"),
     "utf-16 json": LINES.encode("utf-16"),
@@ -160,6 +161,12 @@ def test_encodings(engine, encoding, content, expected):
         ),
         ("a.csv", b"a,a\n1,2\n", r"distinct names, in any case of letters. Received: \['a', 'a'\]"),
         ("a.csv", b"a,A\n1,2\n", r"distinct names, in any case of letters"),
+        (
+            "a.jsonl",
+            b"{}\n{}\n",
+            "source must hold rows. Received: a.jsonl, whose objects are empty",
+        ),
+        ("a.json", b"[]", "source must hold rows. Received: a.json, which is empty"),
         ("a.jsonl", b'{"a": 1}\n{"A": 2}\n', r"keys must differ in more than the case"),
         (
             "a.jsonl",
@@ -186,13 +193,36 @@ def test_what_is_no_table_is_refused_in_one_line(engine, name, content, message)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-@pytest.mark.parametrize("content", [CSV, LINES])
-def test_a_compressed_file_that_is_cut_is_refused(engine, content, suffix):
-    name = write(f"a{suffix}", content * 20_000)
+@pytest.mark.parametrize("content", ["csv", "jsonl", "parquet", "stream", "utf-16", "cp1252"])
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_a_compressed_file_that_is_not_whole_is_refused(engine, content, suffix, harm):
+    of = {
+        "csv": CSV,
+        "jsonl": LINES,
+        "utf-16": CSV.encode("utf-16"),
+        "cp1252": CSV.encode("cp1252"),
+    }
+    rows = [(f"u{i}", f"{i * 7919 % 10007}", f"{i}") for i in range(20_000)]
+    if content == "stream":
+        made = pyarrow.BufferOutputStream()
+        with pyarrow.ipc.new_stream(made, arrow(rows).schema) as writer:
+            writer.write_table(arrow(rows))
+        data = made.getvalue().to_pybytes()
+    elif content == "parquet":
+        data = parquet(rows)
+    else:
+        data = of[content] * 20_000
+    name = write(f"a{suffix}", data)
     with open(name, "rb+") as file:
-        file.truncate(file.seek(0, 2) // 2)
-    with pytest.raises(ValueError, match=r"be whole|cannot be decompressed") as told:
-        table(engine, name)
+        half = file.seek(0, 2) // 2
+        if harm == "cut":
+            file.truncate(half)
+        else:
+            file.seek(half)
+            file.write(b"\xff\x00\xff" * 5)
+    encoding = "cp1252" if content == "cp1252" else "utf-8"
+    with pytest.raises(ValueError, match=r"be whole|be readable|cannot be decomp") as told:
+        table(engine, name, encoding=encoding)
     assert "\n" not in str(told.value)
 
 
@@ -231,13 +261,29 @@ def test_a_delimiter_that_was_found_is_told(engine, caplog):
         ("click 7::BIGINT", "click 'x7'", [("7",), ("x7",)]),
         ("click 7", "price 2", [("7",), (None,)]),
         ("click encode('café')", "click 'a'", [("café",), ("a",)]),
+        ("click 1.50::DECIMAL(9, 2)", "click 'a'", [("1.5",), ("a",)]),
+        ("click 'a'", "click 1e20::DOUBLE", [("a",), (str(10**20),)]),
+        ("click TIMESTAMP '2024-01-05'", "click 'a'", [("2024-01-05",), ("a",)]),
+        ("click [1.5, 2]::DOUBLE[]", "click ['007']", [("[1.5, 2]",), ("[007]",)]),
+        ("click true", "click 'a'", [("true",), ("a",)]),
     ],
 )
 def test_parquet_files_give_the_widest_type(engine, first, second, expected):
     for number, column in enumerate((first, second)):
         name, value = column.split(" ", 1)
         duckdb.sql(f"COPY (SELECT {value} AS {name}) TO 'p{number}.parquet'")
-    assert table(engine, "p0.parquet", "p1.parquet", columns="click::VARCHAR") == expected
+    found = table(engine, "p0.parquet", "p1.parquet", columns="click::VARCHAR")
+    assert sorted(found, key=str) == sorted(expected, key=str)
+
+
+def test_lists_in_one_file_and_none_in_another_are_refused(engine):
+    duckdb.sql("COPY (SELECT ['a'] AS tags) TO 'a.parquet'")
+    write("b.csv", "tags,x\na b,1\n")
+    message = (
+        r"tags must hold lists in all files, or in none. Received: lists in a.parquet, but not"
+    )
+    with pytest.raises(ValueError, match=message):
+        table(engine, "a.parquet", "b.csv")
 
 
 def test_json_is_what_the_file_says(engine):
@@ -321,6 +367,13 @@ def test_texts_that_mean_no_value(engine):
         ("u3", None),
         ("u4", "N/A"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["BIGINT", "DOUBLE", "FLOAT", "DECIMAL(9, 2)", "UBIGINT"])
+def test_numbers_that_mean_no_value(engine, kind):
+    duckdb.sql(f"COPY (SELECT i::{kind} AS n FROM range(8, 11) r(i)) TO 'a.parquet'")
+    found = table(engine, "a.parquet", missing=("9", "10.0"))
+    assert [value is None for (value,) in found] == [False, True, True]
 
 
 def test_tables_in_memory(engine):
