@@ -54,7 +54,8 @@ def init() -> Any:
         raise RuntimeError(
             f"horovod must be installed in a job of {launched} ranks. Received: {error}. {remedy}."
         ) from error
-    horovod.init()
+    with watchdog.starting(launched):
+        horovod.init()
     if horovod.size() != launched:
         raise RuntimeError(
             f"horovod must join the {launched} ranks that were launched. Received: "
@@ -72,7 +73,7 @@ def _watch(horovod):
     """Starts the watchdog, unless it runs. Collective."""
     if watchdog.running:
         return
-    watchdog.start(horovod.rank(), horovod.size())
+    watchdog.start(horovod.rank(), horovod.size(), hosts=horovod.cross_size())
     with watchdog.watch("the first exchange"):
         watchdog.heartbeat = _heartbeat(horovod)
 
