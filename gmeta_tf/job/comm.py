@@ -39,14 +39,16 @@ def init() -> Any:
       Horovod's TensorFlow module, or None for a job of size 1.
 
     Raises:
-      RuntimeError: Horovod is missing under a launcher or does not know it, or TensorFlow already
-        runs with other devices.
+      RuntimeError: Horovod is missing under a launcher or does not know it, this host's name does
+        not resolve, or TensorFlow already runs with other devices.
     """
     launched = launch.launched_size()
     if launched == 1:
         launch.take_devices(0, 1)
         return None
-    launch.prepare_horovod()
+    launch.wake_with_parent()
+    launch.prepare_horovod(watchdog.patience)
+    launch.require_own_name()
     try:
         import horovod.tensorflow as horovod
     except ImportError as error:
