@@ -81,22 +81,36 @@ def _watch(horovod):
 
 
 def _heartbeat(horovod) -> Heartbeat | None:
-    """This rank's heartbeat, whose address rank 0 gives to all; None where rank 0 has no address.
-    Collective.
+    """This rank's heartbeat, whose address rank 0 gives to all; None where rank 0 or this rank has
+    no address, of which it warns: a job without heartbeats is a job. Collective.
     """
     one_host = horovod.local_size() == horovod.size()
     own = None
     if horovod.rank() == 0:
-        with contextlib.suppress(OSError):  # a job without heartbeats is a job; `describe` tells
-            own = Heartbeat(0, one_host=one_host)
+        own = _heartbeat_or_warning(horovod, one_host, None)
     text = np.zeros(ADDRESS_BYTES, np.uint8)
     if own:
         text[: len(own.address)] = list(own.address.encode())
     sent = horovod.broadcast(text, root_rank=0, name="heartbeat").numpy()
     address = bytes(sent).rstrip(b"\0").decode()
-    if not address:
+    if not address or own:
+        return own
+    return _heartbeat_or_warning(horovod, one_host, address)
+
+
+def _heartbeat_or_warning(horovod, one_host, address):
+    try:
+        return Heartbeat(horovod.rank(), one_host=one_host, address=address)
+    except OSError as error:
+        print(
+            "warning: ranks must have IPv4 addresses to send each other heartbeats. Received: "
+            f"{error}, on rank {horovod.rank()} of {horovod.size()}. The job goes on, and waits "
+            f"{watchdog.patience:.0f} s for a rank that is stopped. Add the host's name to "
+            "/etc/hosts, or a route.",
+            file=sys.stderr,
+            flush=True,
+        )
         return None
-    return own or Heartbeat(horovod.rank(), one_host=one_host, address=address)
 
 
 def describe() -> str:
