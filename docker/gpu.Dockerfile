@@ -31,7 +31,7 @@ ENV VENV=/opt/venv \
 WORKDIR /work
 
 # Only what decides the dependencies, so that other changes leave this layer alone. Horovod's wheel outlives it in a cache,
-# named for the base: its key knows TensorFlow and the compiler, not CUDA.
+# named for the base: its key knows nvcc's and NCCL's versions, not the libraries of CUDA.
 COPY setup.py setup.cfg pyproject.toml constraints.txt ./
 COPY scripts/install.sh scripts/
 COPY gmeta_tf/__init__.py gmeta_tf/version.py gmeta_tf/

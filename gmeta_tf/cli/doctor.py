@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pathlib
 import platform
+import shlex
 import shutil
 import socket
 import sys
@@ -78,6 +79,7 @@ def findings(folder) -> Iterator[Finding]:
     yield _memory()
     yield _gpus()
     yield _names()
+    yield from _working_folder()
     for path in dict.fromkeys((folder, tempfile.gettempdir())):
         yield _writable(pathlib.Path(path))
 
@@ -149,10 +151,24 @@ def _names():
     """Ranks find each other by the host's name."""
     host = socket.gethostname()
     try:
-        return Finding("host name", GOOD, f"{host}, {socket.gethostbyname(host)}")
-    except OSError:
-        told = f"{host} has no address: add it to /etc/hosts, or horovodrun may not start"
+        address = launch.address_of_own_name()
+    except OSError as error:
+        told = f"{host}, {error}: add it to /etc/hosts, or ranks of horovodrun will not start"
         return Finding("host name", NOTE, told)
+    if launch.is_loopback(address):
+        told = (
+            f"{host}, {address}: for jobs on several hosts, put one that they reach in /etc/hosts"
+        )
+        return Finding("host name", NOTE, told)
+    return Finding("host name", GOOD, f"{host}, {address}")
+
+
+def _working_folder():
+    """horovodrun changes into it on other hosts, and does not quote it."""
+    folder = os.getcwd()
+    if shlex.quote(folder) != folder:
+        told = "has blanks or signs of the shell's: horovodrun cannot enter it on other hosts"
+        yield Finding(f"folder {folder}", NOTE, told)
 
 
 def _writable(folder):

@@ -39,14 +39,16 @@ def init() -> Any:
       Horovod's TensorFlow module, or None for a job of size 1.
 
     Raises:
-      RuntimeError: Horovod is missing under a launcher or does not know it, or TensorFlow already
-        runs with other devices.
+      RuntimeError: Horovod is missing under a launcher or does not know it, this host's name does
+        not resolve, or TensorFlow already runs with other devices.
     """
     launched = launch.launched_size()
     if launched == 1:
         launch.take_devices(0, 1)
         return None
-    launch.prepare_horovod()
+    launch.wake_with_parent()
+    launch.prepare_horovod(watchdog.patience)
+    launch.require_own_name()
     try:
         import horovod.tensorflow as horovod
     except ImportError as error:
@@ -54,7 +56,8 @@ def init() -> Any:
         raise RuntimeError(
             f"horovod must be installed in a job of {launched} ranks. Received: {error}. {remedy}."
         ) from error
-    horovod.init()
+    with watchdog.starting(launched):
+        horovod.init()
     if horovod.size() != launched:
         raise RuntimeError(
             f"horovod must join the {launched} ranks that were launched. Received: "
@@ -72,28 +75,42 @@ def _watch(horovod):
     """Starts the watchdog, unless it runs. Collective."""
     if watchdog.running:
         return
-    watchdog.start(horovod.rank(), horovod.size())
+    watchdog.start(horovod.rank(), horovod.size(), hosts=horovod.cross_size())
     with watchdog.watch("the first exchange"):
         watchdog.heartbeat = _heartbeat(horovod)
 
 
 def _heartbeat(horovod) -> Heartbeat | None:
-    """This rank's heartbeat, whose address rank 0 gives to all; None where rank 0 has no address.
-    Collective.
+    """This rank's heartbeat, whose address rank 0 gives to all; None where rank 0 or this rank has
+    no address, of which it warns: a job without heartbeats is a job. Collective.
     """
     one_host = horovod.local_size() == horovod.size()
     own = None
     if horovod.rank() == 0:
-        with contextlib.suppress(OSError):  # a job without heartbeats is a job; `describe` tells
-            own = Heartbeat(0, one_host=one_host)
+        own = _heartbeat_or_warning(horovod, one_host, None)
     text = np.zeros(ADDRESS_BYTES, np.uint8)
     if own:
         text[: len(own.address)] = list(own.address.encode())
     sent = horovod.broadcast(text, root_rank=0, name="heartbeat").numpy()
     address = bytes(sent).rstrip(b"\0").decode()
-    if not address:
+    if not address or own:
+        return own
+    return _heartbeat_or_warning(horovod, one_host, address)
+
+
+def _heartbeat_or_warning(horovod, one_host, address):
+    try:
+        return Heartbeat(horovod.rank(), one_host=one_host, address=address)
+    except OSError as error:
+        print(
+            "warning: ranks must have IPv4 addresses to send each other heartbeats. Received: "
+            f"{error}, on rank {horovod.rank()} of {horovod.size()}. The job goes on, and waits "
+            f"{watchdog.patience:.0f} s for a rank that is stopped. Add the host's name to "
+            "/etc/hosts, or a route.",
+            file=sys.stderr,
+            flush=True,
+        )
         return None
-    return own or Heartbeat(horovod.rank(), one_host=one_host, address=address)
 
 
 def describe() -> str:

@@ -50,10 +50,11 @@ class Heartbeat:
       address: "host port token" of rank 0, as its `address` says.
 
     Raises:
-      OSError: rank 0's host has no address that other hosts could know.
+      OSError: this host has no IPv4, or rank 0's no address that other hosts could know.
     """
 
     def __init__(self, rank: int, *, one_host: bool, address: str | None = None):
+        own = "127.0.0.1" if one_host or address else _own_address()
         self.rank = rank
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
@@ -64,8 +65,7 @@ class Heartbeat:
         self._beat = self._looked = time.monotonic()
         if address is None:
             self.socket.bind(("127.0.0.1" if one_host else "", 0))
-            host = "127.0.0.1" if one_host else _own_address()
-            self.address = f"{host} {self.socket.getsockname()[1]} {secrets.token_hex(8)}"
+            self.address = f"{own} {self.socket.getsockname()[1]} {secrets.token_hex(8)}"
         else:
             self.address = address
         host, port, token = self.address.split()
@@ -162,7 +162,8 @@ def _own_address() -> str:
         # Debian maps a host's own name to 127.0.1.1
         if address and not ipaddress.ip_address(address).is_loopback:
             return address
-    raise OSError("this host has no IPv4 address that other hosts could send to")
+    name = socket.gethostname()
+    raise OSError(f"this host, {name}, has no IPv4 address that other hosts could send to")
 
 
 def _source(way: str) -> str | None:
@@ -170,6 +171,6 @@ def _source(way: str) -> str | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((way, 9))
-        except OSError:
+        except (OSError, UnicodeError):  # no such name, or nothing that could be one
             return None
         return probe.getsockname()[0]

@@ -5,9 +5,13 @@ variables in the environment (`horovodrun` has options for them), or `tf.config`
 """
 
 import contextlib
+import ctypes
+import ipaddress
 import math
 import os
 import pathlib
+import signal
+import socket
 import warnings
 from collections.abc import Iterator
 
@@ -26,6 +30,9 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 INTRA, INTER = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 CYCLE, TIMELINE = "HOROVOD_CYCLE_TIME", "HOROVOD_TIMELINE"
 CYCLE_OF_ONE_CORE, SHORTEST_CYCLE = 1.0, 0.1  # ms
+GLOO, GLOO_TIMEOUT = "HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_TIMEOUT_SECONDS"
+DAY = 86_400  # seconds
+SIGNAL_OF_A_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of prctl
 
 
 def launcher() -> str | None:
@@ -111,15 +118,84 @@ def _limit_of(group: pathlib.Path) -> float:
     return math.inf
 
 
-def prepare_horovod():
+def address_of_own_name() -> str:
+    """The address that Gloo's collectives take: the first one of this host's name that is its own,
+    whatever interface Horovod is told.
+
+    Raises:
+      OSError: there is none.
+    """
+    name = socket.gethostname()
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # nothing that could be a name
+        raise OSError(str(error)) from error
+    for family, kind, protocol, _, address in found:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+            return str(address[0])
+    addresses = ", ".join(sorted({str(address[0]) for *_, address in found}))
+    raise OSError(f"{addresses}, which is no address of this host")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address leads to its own host only."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def require_own_name():
+    """Raises RuntimeError where other ranks would not reach this one by its host's name.
+
+    Without an address Horovod ends by a segmentation fault, with a wrong one it waits.
+    """
+    if GLOO not in os.environ:  # MPI knows its own ways
+        return
+    several = os.environ.get("HOROVOD_LOCAL_SIZE") != os.environ.get("HOROVOD_SIZE")
+    name, known = socket.gethostname(), "ADDRESS" if several else "127.0.1.1"
+    try:
+        received = address_of_own_name()
+    except OSError as error:
+        received = str(error)
+    else:
+        if not several or not is_loopback(received):
+            return
+    reach = " that other hosts reach" if several else ""
+    raise RuntimeError(
+        f"this host's name must resolve to an address of its own{reach}. Received: {name}, "
+        f"{received}. Add it to /etc/hosts of this host: '{known} {name}', above other lines of "
+        "that name."
+    )
+
+
+def wake_with_parent():
+    """Has the kernel wake this rank, if it is stopped, when its parent ends.
+
+    A rank that is stopped (SIGSTOP) watches nothing. On another host nothing else reaches it once
+    its launcher is gone: there its parent is sshd, since bash becomes the last command that it is
+    given. Awake, it finds that the others are gone, and ends. Killed with its parent it would not
+    save: horovodrun that is told to end cuts its connections at once, while the ranks save. To a
+    rank that runs, under whatever parent, SIGCONT is nothing.
+    """
+    ctypes.CDLL(None).prctl(SIGNAL_OF_A_PARENTS_DEATH, signal.SIGCONT)
+
+
+def prepare_horovod(patience: float):
     """Sets what Horovod reads when it starts.
+
+    Gloo ends a process by an exception that nobody catches when another rank is late by its time
+    limit, 30 s unless it is set, in starting as in a collective. The watchdog knows more and says
+    why, so Gloo's limit lies beyond any wait that it allows.
 
     Its thread asks the other ranks once a cycle whether all are ready for a collective; a
     collective waits for half a cycle, and every cycle costs work c, 0.09 ms with Gloo. With n
     collectives in a step of S ms on p cores, a cycle of T ms costs a step n · T / 2 in waiting and
     c · S / (T · p) in work, least at T = √(2 · c · S / (n · p)). S goes as 1 / p, so T does, too; S
     = 20 ms and n = 4 on one core give about 1 ms.
+
+    Args:
+      patience: seconds for which the watchdog waits without progress on any rank.
     """
+    os.environ.setdefault(GLOO_TIMEOUT, str(max(DAY, math.ceil(2 * patience))))
     os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")  # a lost peer is told by the watchdog, once
     known = launcher()
     local = os.environ.get(LAUNCHERS[known]) if known else None
@@ -233,6 +309,6 @@ def describe(
     where = f"{ranks} ranks on {hosts} host{plural}, {device}{cores} of {os.cpu_count()} cores each"
     affinity = os.environ.get("HOROVOD_THREAD_AFFINITY")
     pinned = f", Horovod on core {affinity}" if affinity else ""
-    silent = "" if heartbeat else ", no heartbeat: rank 0's host has no address for other hosts"
+    silent = "" if heartbeat else ", no heartbeat"
     how = f"{backend}, threads {intra_inter}, cycle {os.environ[CYCLE]} ms"
     return f"{where}, {how}{pinned}{silent}"

@@ -60,6 +60,13 @@ class Report:
             return True
         return True
 
+    def told(self) -> str:
+        """The headline that error.txt has; "" where there is none to read."""
+        try:
+            return self._file.read_text().partition("\n")[0] if self._file else ""
+        except (OSError, UnicodeError):
+            return ""
+
 
 def show(headline: str, error: BaseException | None):
     """Prints a failure, with the error's traceback if there is one to show."""

@@ -8,7 +8,8 @@ job ends. What moves is a rank that begins or ends a watched call, reports `prog
 thread computes, as in a trace; one that waits in a collective does not.
 
 The first rank that fails writes the cause to error.txt and prints it; ranks that end as a
-consequence find the file and end without a word.
+consequence find the file and end without a word. But for rank 0 of a job on several hosts, which
+says it as well: the first rank's terminal may be beyond a link that is cut.
 """
 
 import atexit
@@ -33,6 +34,7 @@ PATIENCE = 15  # limits without progress on any rank, until waiting ends
 COMPUTING_COUNTS = 6  # such times for which computing alone counts as progress
 COMPUTES = 0.05  # share of a core, from which on a thread does so
 SLOWEST = 20e6  # bytes a second that a long phase may rely on
+WRITING = 10.0  # seconds for error.txt, whose folder may be on a host that is lost
 LOOK_EVERY = 0.5  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")  # a second, in which Linux counts the time of threads
 
@@ -58,7 +60,7 @@ class Watchdog:
     """Patience with calls that wait for other ranks; idle until `start`."""
 
     def __init__(self, stop: Stop):
-        self.rank, self.size = 0, 1
+        self.rank, self.size, self.hosts = 0, 1, 1
         self.report = report.Report()
         self.heartbeat: Heartbeat | None = None
         self._stop = stop
@@ -88,13 +90,36 @@ class Watchdog:
             )
         return limit
 
-    def start(self, rank: int, size: int, heartbeat: Heartbeat | None = None):
+    @property
+    def patience(self) -> float:
+        """Seconds without progress on any rank, until waiting ends."""
+        return PATIENCE * self.limit
+
+    @contextlib.contextmanager
+    def starting(self, ranks: int):
+        """Ends the process if the body, in which it waits for the ranks that have not started yet,
+        takes longer than the patience; before `start`.
+        """
+        cause = (
+            f"all {ranks} ranks must start within {self.patience:.0f} s. Received: this one, which "
+            "has waited for others since. Look at hosts and file systems of ranks that have said "
+            f"nothing, or raise {LIMIT_VARIABLE} (now {self.limit:g})"
+        )
+        timer = threading.Timer(self.patience, self._end, [cause])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def start(self, rank: int, size: int, heartbeat: Heartbeat | None = None, *, hosts: int = 1):
         """Starts the thread, unless it runs; also listens for SIGTERM and SIGINT, which Python
         cannot handle inside a native call.
         """
         if self.running:
             return
-        self.rank, self.size, self._limit = rank, size, self.limit
+        self.rank, self.size, self.hosts, self._limit = rank, size, hosts, self.limit
         self.heartbeat, self.running = heartbeat, True
         self._waits, self._moved = [], time.monotonic()
         self._wake, self._signals = os.pipe()
@@ -254,7 +279,8 @@ class Watchdog:
         if silent is not None:
             self._end(
                 f"rank {silent} must answer within its time limit. Received: no answer: it is "
-                f"stopped, or its host is down or unreachable. Look there, or {self._raising()}"
+                f"stopped, or its host is down or unreachable. Look there, or {self._raising()}",
+                seen=True,
             )
 
     def _warn(self, now, own):
@@ -294,14 +320,34 @@ class Watchdog:
                 f"or {self._raising()}"
             )
 
-    def _end(self, cause, *, error=None, told=True, code=1):
+    def _end(self, cause, *, error=None, told=True, code=1, seen=False):
         """Prints and writes the cause unless another rank already did, and ends the process at
         once.
+
+        Args:
+          cause: why.
+          error: whose traceback is written.
+          told: whether the cause says all, so that no traceback is shown.
+          code: that the process ends with.
+          seen: whether this rank knows better than another one that wrote, which it cannot reach.
         """
-        where = f"rank {self.rank} of {self.size}: " if self.size > 1 else ""
+        headline = (f"rank {self.rank} of {self.size}: " if self.size > 1 else "") + cause
+        late = threading.Timer(WRITING, self._end_unwritten, [headline, code])
+        late.daemon = True
+        late.start()
         try:
-            if self.report.claim(f"{where}{cause}", error):
-                report.show(f"{where}{cause}", None if told else error)
+            if self.report.claim(headline, error):
+                report.show(headline, None if told else error)
+            elif self.rank == 0 and self.hosts > 1:
+                report.show((not seen and self.report.told()) or headline, None)
+        finally:
+            late.cancel()
+            os._exit(code)
+
+    def _end_unwritten(self, headline, code):
+        """Ends the process though error.txt's file system does not answer."""
+        try:
+            report.show(f"{headline} (error.txt could not be written within {WRITING:.0f} s)", None)
         finally:
             os._exit(code)
 

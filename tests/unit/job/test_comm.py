@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -63,6 +64,27 @@ def test_srun_without_mpi_is_refused():
         in done.stderr
     )
     assert "unset SLURM_STEP_NUM_TASKS for processes that have nothing to do with" in done.stderr
+
+
+@pytest.mark.parametrize(("rank", "sent"), [(0, b""), (1, b""), (1, b"10.0.0.1 7 00")])
+def test_ranks_without_addresses_have_no_heartbeat_and_one_warning(monkeypatch, capsys, rank, sent):
+    def refuse(*_, **__):
+        raise OSError("this host has none")
+
+    def broadcast(text, **_):
+        return tf.constant([*sent, *text[len(sent) :]], tf.uint8)
+
+    monkeypatch.setattr(comm, "Heartbeat", refuse)
+    job = types.SimpleNamespace(
+        rank=lambda: rank, size=lambda: 2, local_size=lambda: 1, broadcast=broadcast
+    )
+    assert comm._heartbeat(job) is None
+    told = (
+        r"warning: ranks must have IPv4 addresses to send .* Received: this host has none, on rank "
+        rf"{rank} of 2\. The job goes on, and waits 600 s for a rank that is stopped\. Add .*\n"
+    )
+    told = told if rank == 0 or sent else ""
+    assert re.fullmatch(told, capsys.readouterr().err)
 
 
 LIBRARYS = "from gmeta_tf import Schema; Schema('user', 'click', (), {})"

@@ -145,9 +145,13 @@ def test_the_address_of_a_host_is_one_that_others_know(monkeypatch, launcher, ho
 
 def test_a_host_without_an_address_is_told(monkeypatch):
     monkeypatch.setattr(heartbeat, "_source", lambda way: None)
-    with pytest.raises(OSError, match=r"this host has no IPv4 address that other hosts could"):
+    with pytest.raises(OSError, match=r"this host, .+, has no IPv4 address that other hosts could"):
         heartbeat._own_address()
-    assert heartbeat._source("no-such-host.invalid") is None
+
+
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "no" * 40, "no..such"])
+def test_a_name_that_is_none_has_no_address(name):
+    assert heartbeat._source(name) is None
 
 
 def test_the_address_of_a_job_on_several_hosts_is_the_hosts_own(monkeypatch):

@@ -1,6 +1,9 @@
+import ctypes
 import math
 import os
 import pathlib
+import signal
+import socket
 
 import pytest
 
@@ -22,6 +25,8 @@ def _a_machine_of_eight_cores(monkeypatch):
         launch.INTER,
         launch.CYCLE,
         launch.TIMELINE,
+        launch.GLOO,
+        launch.GLOO_TIMEOUT,
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOROVOD_LOG_LEVEL", "info")
@@ -225,15 +230,84 @@ def test_the_cycle_is_shorter_where_a_rank_has_more_cores(monkeypatch, variables
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("HOROVOD_LOG_LEVEL")
-    launch.prepare_horovod()
-    made = {name: os.environ.pop(name) for name in ("HOROVOD_CYCLE_TIME", "HOROVOD_LOG_LEVEL")}
-    assert made == {"HOROVOD_CYCLE_TIME": cycle, "HOROVOD_LOG_LEVEL": "fatal"}
+    launch.prepare_horovod(600)
+    made = {name: os.environ.pop(name) for name in (launch.CYCLE, "HOROVOD_LOG_LEVEL")}
+    assert made == {launch.CYCLE: cycle, "HOROVOD_LOG_LEVEL": "fatal"}
+    del os.environ[launch.GLOO_TIMEOUT]
 
 
 def test_the_cycle_never_gets_too_short(monkeypatch):
     bind(monkeypatch, 64, parents=64)
-    launch.prepare_horovod()
-    assert os.environ.pop("HOROVOD_CYCLE_TIME") == "0.1"
+    launch.prepare_horovod(600)
+    assert os.environ.pop(launch.CYCLE) == "0.1"
+    del os.environ[launch.GLOO_TIMEOUT]
+
+
+@pytest.mark.parametrize(
+    ("set_by_user", "patience", "seconds"),
+    [(None, 600.0, "86400"), (None, 100_000.5, "200001"), ("7", 600.0, "7")],
+)
+def test_gloo_waits_for_longer_than_the_watchdog(monkeypatch, set_by_user, patience, seconds):
+    if set_by_user:
+        monkeypatch.setenv(launch.GLOO_TIMEOUT, set_by_user)
+    launch.prepare_horovod(patience)
+    assert os.environ.pop(launch.GLOO_TIMEOUT) == seconds
+    del os.environ[launch.CYCLE]
+
+
+NAMES = [  # what the own name leads to, hosts of the job, what is told
+    (
+        socket.gaierror(-2, "Name or service not known"),
+        1,
+        "far-1, .*not known. .* '127.0.1.1 far-1'",
+    ),
+    (UnicodeError("label too long"), 1, "far-1, label too long. Add it to /etc/hosts of this host"),
+    (["192.0.2.1"], 1, "far-1, 192.0.2.1, which is no address of this host. Add it to /etc/hosts"),
+    (["192.0.2.1", "127.0.0.1"], 1, None),
+    (
+        ["127.0.0.1"],
+        2,
+        "far-1, 127.0.0.1. Add it to /etc/hosts of this host: 'ADDRESS far-1', above",
+    ),
+    (socket.gaierror(-2, "Name or service not known"), 2, "far-1, .*not known. .* 'ADDRESS far-1'"),
+    (["0.0.0.0"], 2, None),  # stands for one that other hosts reach
+]
+
+
+@pytest.mark.parametrize(("leads_to", "hosts", "told"), NAMES, ids=range(len(NAMES)))
+def test_a_host_whose_name_leads_nowhere_is_refused_before_gloo_takes_it(
+    monkeypatch, leads_to, hosts, told
+):
+    def resolve(name, _, **options):
+        assert name == "far-1"
+        if isinstance(leads_to, Exception):
+            raise leads_to
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (one, 0)) for one in leads_to]
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "far-1")
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setenv("HOROVOD_SIZE", "4")
+    monkeypatch.setenv("HOROVOD_LOCAL_SIZE", str(4 // hosts))
+    launch.require_own_name()  # of ranks that MPI started
+    monkeypatch.setenv(launch.GLOO, "10.0.0.1")
+    if not told:
+        launch.require_own_name()
+        return
+    reach = " that other hosts reach" if hosts > 1 else ""
+    with pytest.raises(
+        RuntimeError,
+        match=rf"^this host's name must resolve to an address of its own{reach}. Received: {told}",
+    ):
+        launch.require_own_name()
+
+
+def test_a_rank_that_is_stopped_wakes_when_its_parent_ends():
+    """The kernel's note of it: what stops and ends is tried by hand."""
+    kernel, noted = ctypes.CDLL(None).prctl, ctypes.c_int()
+    launch.wake_with_parent()
+    kernel(2, ctypes.byref(noted))  # PR_GET_PDEATHSIG
+    kernel(launch.SIGNAL_OF_A_PARENTS_DEATH, 0)
+    assert noted.value == signal.SIGCONT
 
 
 def test_launched_size(monkeypatch):
@@ -263,7 +337,7 @@ def test_one_line_tells_how_a_rank_runs(monkeypatch):
     told = launch.describe(ranks=4, hosts=1, neighbours=4, backend="Gloo")
     assert told == "4 ranks on 1 host, 2 of 8 cores each, Gloo, threads 2/2, cycle 0.5 ms"
     told = launch.describe(ranks=4, hosts=2, neighbours=2, backend="MPI", heartbeat=False)
-    assert told.endswith(", no heartbeat: rank 0's host has no address for other hosts")
+    assert told.endswith(", no heartbeat")
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["gpu 0"])
     monkeypatch.setenv("HOROVOD_THREAD_AFFINITY", "3")
     told = launch.describe(ranks=4, hosts=2, neighbours=2, backend="NCCL")

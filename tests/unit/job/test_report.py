@@ -73,6 +73,16 @@ def test_the_traceback_is_always_written(tmp_path):
     assert any("of_the_library" in line for line in details)
 
 
+def test_what_another_rank_has_told_can_be_read(tmp_path):
+    own, other = report.Report(), report.Report()
+    assert own.told() == ""  # no folder
+    for each in (own, other):
+        each.open(tmp_path, first=False)
+    assert own.told() == ""
+    assert other.claim("rank 1 of 2: it broke", raised(of_the_library))
+    assert own.told() == "rank 1 of 2: it broke"
+
+
 def test_the_report_of_an_earlier_session_is_kept(tmp_path):
     (tmp_path / "error.txt").write_text("earlier")
     for first in (False, True, True):  # another rank of the host, its first one, another host's

@@ -130,6 +130,60 @@ def test_a_signal_that_follows_the_loss_of_a_rank_names_it(dog, monkeypatch, ali
     assert re.fullmatch(f"stopped by SIGTERM{said}", causes[0])
 
 
+@pytest.mark.parametrize(
+    ("rank", "hosts", "seen", "written", "said"),
+    [
+        (0, 1, False, "rank 1 of 2: it broke", None),
+        (0, 1, True, None, "rank 0 of 2: own"),  # nobody has told yet
+        (1, 2, True, "rank 0 of 2: it broke", None),
+        (0, 2, False, "rank 1 of 2: it broke", "rank 1 of 2: it broke"),
+        (0, 2, True, "rank 1 of 2: rank 0 must answer", "rank 0 of 2: own"),
+        (0, 2, False, "", "rank 0 of 2: own"),  # the other one is about to write
+    ],
+)
+def test_rank_0_of_several_hosts_always_tells(
+    dog, monkeypatch, tmp_path, capsys, rank, hosts, seen, written, said
+):
+    codes = []
+    monkeypatch.setattr(watchdog.os, "_exit", codes.append)
+    dog.rank, dog.size, dog.hosts = rank, 2, hosts
+    dog.report.open(tmp_path, first=False)
+    if written is not None:
+        (tmp_path / "error.txt").write_text(written)
+    dog._end("own", seen=seen, code=3)
+    assert capsys.readouterr().err.strip() == (f"error: {said}" if said else "")
+    assert codes == [3]
+
+
+def test_a_folder_that_does_not_answer_keeps_no_rank(dog, monkeypatch, capsys):
+    gone, codes = threading.Event(), []
+
+    def leave(code):
+        codes.append(code)
+        gone.set()
+
+    monkeypatch.setattr(watchdog.os, "_exit", leave)
+    monkeypatch.setattr(watchdog, "WRITING", 0.01)
+    monkeypatch.setattr(dog.report, "claim", lambda *_: not gone.wait(30))
+    dog._end("rank 1 must answer", code=3)
+    assert codes[0] == 3
+    assert capsys.readouterr().err.startswith(
+        "\nerror: rank 0 of 3: rank 1 must answer (error.txt could not be written within "
+    )
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_ranks_that_never_start_are_not_waited_for_for_ever(dog, monkeypatch, ends):
+    monkeypatch.setenv(watchdog.LIMIT_VARIABLE, "0.01" if ends else "100")
+    causes = ended(monkeypatch, dog)
+    with dog.starting(4):
+        time.sleep(0.3)
+    told = (
+        r"all 4 ranks must start within 0 s\. Received: this one, .*GMETA_WATCHDOG_SECONDS \(now "
+    )
+    assert [bool(re.match(told, cause)) for cause in causes] == [True] * ends
+
+
 class Heart:
     """A heartbeat that hears what it is told."""
 
