@@ -80,9 +80,10 @@ class RowSGD:
           fused: whether kernels that only TensorFlow has may be used; not in a compiled program,
             where rows of the shard's end (see `distinct.hole`) are left out, too.
         """
-        del slots, fused
+        del slots
         gradients = _penalised(self, shard, rows, gradients)
-        _subtract(shard, rows, _rate(self, step, rate_scale, shard.dtype) * gradients)
+        way = _rate(self, step, rate_scale, shard.dtype) * gradients
+        _subtract(shard, rows, way, fused=fused)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,8 @@ class RowAdagrad(_Adagrad):
             accumulated = tf.gather(accumulator, rows) + tf.square(gradients)
             _write(accumulator, rows, accumulated)
             rate = _rate(self, step, rate_scale, shard.dtype)
-            _subtract(shard, rows, gradients * (rate / (tf.sqrt(accumulated) + self.epsilon)))
+            way = gradients * (rate / (tf.sqrt(accumulated) + self.epsilon))
+            _subtract(shard, rows, way, fused=fused)
             return
         # One pass over the rows, where separate operations make six:
         tf.raw_ops.ResourceSparseApplyAdagradV2(
@@ -189,12 +191,9 @@ class RowwiseAdagrad(_Adagrad):
             tf.square(gradients), -1, keepdims=True
         )  # [n, 1]
         _write(accumulator, rows, accumulated)
-        _subtract(
-            shard,
-            rows,
-            gradients
-            * (_rate(self, step, rate_scale, shard.dtype) / (tf.sqrt(accumulated) + self.epsilon)),
-        )
+        rate = _rate(self, step, rate_scale, shard.dtype)
+        way = gradients * (rate / (tf.sqrt(accumulated) + self.epsilon))
+        _subtract(shard, rows, way, fused=fused)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,11 +254,8 @@ class RowAdam:
         _write(variance, rows, v)
         t = tf.cast(step, shard.dtype) + 1
         unbias = tf.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        _subtract(
-            shard,
-            rows,
-            _rate(self, step, rate_scale, shard.dtype) * unbias * m / (tf.sqrt(v) + self.epsilon),
-        )
+        rate = _rate(self, step, rate_scale, shard.dtype)
+        _subtract(shard, rows, rate * unbias * m / (tf.sqrt(v) + self.epsilon), fused=fused)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -384,8 +380,14 @@ def _write(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor):
     variable.scatter_update(tf.IndexedSlices(values, rows))
 
 
-def _subtract(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor):
-    variable.scatter_sub(tf.IndexedSlices(values, rows))
+def _subtract(variable: tf.Variable, rows: tf.Tensor, values: tf.Tensor, *, fused: bool):
+    """Rows are distinct, so they may be read, and written back. On CPUs that takes two thirds of
+    the time of a scatter that subtracts.
+    """
+    if fused:
+        _write(variable, rows, tf.gather(variable, rows) - values)
+    else:
+        variable.scatter_sub(tf.IndexedSlices(values, rows))
 
 
 AT_LEAST_ZERO: tuple[str, Callable[[Any], bool]] = ("be at least 0", lambda value: value >= 0)

@@ -110,8 +110,11 @@ def _padded(part, places):
 
 def _in_parts(task_loop, weights, tasks, chunk):
     gathered, index, _, query = tasks
-    if chunk is None:
+    known = index.shape[0]
+    if chunk is None or (known is not None and known <= chunk):
         return _of_tasks(task_loop, weights, tasks)
+    if known is not None and known <= SIDE_BY_SIDE * chunk:
+        return _side_by_side(task_loop, weights, tasks)
     count = tf.shape(index)[0]
     chunks = tf.nest.map_structure(lambda part: _in_chunks(part, chunk), tasks)
     logits, dense, of_rows = tf.map_fn(
@@ -140,6 +143,22 @@ def _in_parts(task_loop, weights, tasks, chunk):
         whole(logits, query["label"]),
         [tf.reduce_sum(g, 0) for g in dense],
         tuple(map(whole, of_rows, gathered)),
+    )
+
+
+def _side_by_side(task_loop, weights, tasks):
+    """So few chunks that all of them may run at the same time, without a loop and its copies."""
+    count = tasks[1].shape[0]
+    sizes = [(count + part) // SIDE_BY_SIDE for part in range(SIDE_BY_SIDE)]
+    flat = [tf.split(part, sizes) for part in tf.nest.flatten(tasks)]
+    chunks = [tf.nest.pack_sequence_as(tasks, part) for part in zip(*flat, strict=True)]
+    logits, dense, of_rows = zip(
+        *(_of_tasks(task_loop, weights, some) for some in chunks), strict=True
+    )
+    return (
+        tf.concat(logits, 0),
+        [tf.add_n(parts) for parts in zip(*dense, strict=True)],
+        tuple(tf.concat(parts, 0) for parts in zip(*of_rows, strict=True)),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.embedding.capacity import padded
+from gmeta_tf.embedding.exchange import ExchangePlan
 from gmeta_tf.embedding.initial_rows import SMALL, Normal, Uniform
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.embedding.optimizers import RowAdagrad, RowOptimizer, require_row_optimizer
@@ -275,22 +276,22 @@ class MetaModel(Lifecycle):
         weights. Collective.
 
         Args:
-          data: (support, query), and the ids of the next batch where they are exchanged ahead.
+          data: (support, query), and what `run_ahead` adds: the plan, or the next batch's ids.
         """
         clock = StepClock(self.measures.steps)
-        support, query, *next_ids = clock.mark(self._admitted(data))
+        support, query, *ahead = clock.mark(self._admitted(data))
         if self._alone:
             step = program(self._step, compiled=True)
             sent = clock.program(step(support, query))
         else:
-            sent = self._step(support, query, *next_ids, clock=clock)
+            sent = self._step(support, query, *ahead, clock=clock)
         if self.measures.steps:
             clock.finish(sent, self._padding_share(support, query))
         return self.results()
 
-    def _step(self, support, query, *next_ids, clock=UNTIMED):
+    def _step(self, support, query, *ahead, clock=UNTIMED):
         """A step from packed sets to updated weights; returns the bytes that it sent."""
-        plan = self._plan(support, query, *next_ids)
+        plan = self._plan(support, query, *ahead)
         rows = clock.mark(self._fetch(plan))
         learned = clock.mark(self._part(self._learn)(rows, plan.index, support, query))
         home = self._send_home(plan, learned.of_rows)
@@ -447,25 +448,32 @@ class MetaModel(Lifecycle):
 
     def _admitted(self, data):
         """A batch as packed sets, checked unless the input pipeline has done so."""
-        support, query, *next_ids = data[0] if len(data) == 1 else data  # Keras's, of a pair
+        support, query, *ahead = data[0] if len(data) == 1 else data  # Keras's, of a pair
         if isinstance(support, dict):
             support, query = self.admission.pack(support, query, step=self.optimizer.iterations)
-        return support, query, *next_ids
+        return support, query, *ahead
 
     def _ids(self, support, query):
         return self.admission.ids(self.admission.bits_of(support, query))
 
-    def _plan(self, support, query, next_bits=None):
-        """The exchange of a batch; the last step has planned it if that knew its ids.
+    def _plan(self, support, query, ahead=None):
+        """The exchange of a batch; the last step, or the input pipeline, may have planned it.
 
         The next step's keys are under way before this one's rows.
+
+        Args:
+          support: packed.
+          query: packed.
+          ahead: the plan, or the bits of the next batch's ids; None: nothing was planned.
         """
+        if isinstance(ahead, ExchangePlan):
+            return ahead
         ids = self._ids(support, query)
-        if next_bits is None:
+        if ahead is None:
             return self.embedding.plan(ids)
         plan = self._planned.take(lambda: self.embedding.plan(ids))
         plan.index.set_shape(ids.shape)
-        following = self.embedding.plan(self.admission.ids(next_bits), name="next_keys")
+        following = self.embedding.plan(self.admission.ids(ahead), name="next_keys")
         plan = once(following.send_counts, plan)
         self._planned.keep(following)
         return plan

@@ -19,7 +19,7 @@ from gmeta_tf.models.beliefs import beliefs
 from gmeta_tf.models.feed import fed
 from gmeta_tf.models.keras_callbacks import usable
 from gmeta_tf.models.keras_savers import KerasSavers, require_one_rank
-from gmeta_tf.models.run_ahead import with_next_ids
+from gmeta_tf.models.run_ahead import with_next_ids, with_plans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Lifecycle(KerasSavers):
             options["callbacks"] = _with_agreement(options["callbacks"])
         if isinstance(x, tf.data.Dataset):
             options["x"] = self._fed(
-                x, step=int(self.optimizer.iterations), then=self._with_next_ids
+                x, step=int(self.optimizer.iterations), then=self._planned_ahead
             )
         if isinstance(options.get("validation_data"), tf.data.Dataset):
             options["validation_data"] = self._fed(options["validation_data"])
@@ -190,9 +190,15 @@ class Lifecycle(KerasSavers):
             return x
         return fed(x, self.admission, prefetch=self.options.prefetch, **options)
 
-    def _with_next_ids(self, packed):
-        exchanged = comm.size() > 1 and self.embedding.exchanges
-        return with_next_ids(packed, self.admission) if exchanged else packed
+    def _planned_ahead(self, packed):
+        """Packed batches with what lets their steps' exchanges be planned ahead (see
+        `run_ahead`).
+        """
+        if not self.embedding.exchanges or self._alone:  # whose one program plans as well
+            return packed
+        if comm.size() == 1:
+            return with_plans(packed, self._plan)
+        return with_next_ids(packed, self.admission)
 
     def results(self) -> dict[str, tf.Tensor]:
         """What the metrics are on this rank's data: what batch logs show."""

@@ -1,13 +1,15 @@
-"""Running ahead: while a step computes, the ids of the next one go to their owners.
+"""Running ahead: while a step computes, the next one's exchange is planned.
 
 Which rows a step needs depends on its ids alone, never on a weight, so this changes no result: the
-rows themselves are fetched after the update. One plan at most is kept from step to step, inside the
-graph that all ranks run alike; so there is nothing to drain when training stops.
+rows themselves are fetched after the update. On one rank, which has nobody to ask, the input
+pipeline makes the plan. On several the ids of the next step go to their owners within the step, and
+one plan at most is kept from step to step, inside the graph that all ranks run alike; so there is
+nothing to drain when training stops.
 """
 
 from collections.abc import Callable
 
-from gmeta_tf._tensorflow import tf
+from gmeta_tf._tensorflow import tf, unconverted
 from gmeta_tf.embedding.exchange import ExchangePlan
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.job import comm
@@ -23,9 +25,11 @@ def with_next_ids(batches: tf.data.Dataset, admission: Admission) -> tf.data.Dat
     nothing = tf.nest.map_structure(lambda spec: tf.zeros([0, *spec.shape[1:]], spec.dtype), specs)
     end = tf.data.Dataset.from_tensors(nothing)
 
+    @unconverted
     def pair(before, now):
         return now, (*before, admission.bits_of(*now))
 
+    @unconverted
     def shaped(support, query, ids):
         batch = tf.nest.map_structure(_with_shape, (support, query), specs)
         return *batch, ids
@@ -35,6 +39,18 @@ def with_next_ids(batches: tf.data.Dataset, admission: Admission) -> tf.data.Dat
     if cardinality == tf.data.UNKNOWN_CARDINALITY:
         return pairs
     return pairs.apply(tf.data.experimental.assert_cardinality(cardinality))
+
+
+def with_plans(
+    batches: tf.data.Dataset, plan: Callable[[tf.Tensor, tf.Tensor], ExchangePlan]
+) -> tf.data.Dataset:
+    """Packed batches (support, query) -> (support, query, their plan); in jobs of one rank."""
+
+    @unconverted
+    def planned(support, query):
+        return support, query, plan(support, query)
+
+    return batches.map(planned)
 
 
 def _with_shape(part, spec):

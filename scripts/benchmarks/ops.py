@@ -6,6 +6,7 @@
     horovodrun -np 2 python ops.py --pin 0              two ranks, a core each; the first one's
     python ops.py --gpu true --cores 0 --tasks 1024     with a GPU: kernels and copies, too
     python ops.py --json ../../runs/ops.json            and a file of all tables
+    python ops.py --commit 93636fa                      the step of an earlier commit
 
 All columns are of a step. `ms` is the time on the thread that ran an operation (its work, and
 waiting for the pool that it handed work to), `share` its part in that of all operations, `pool ms`
@@ -16,13 +17,17 @@ each turn: where one is long, profile few steps.
 """
 
 import collections
+import contextlib
+import importlib
 import json
 import os
 import pathlib
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 
+import before
 from harness import side, xplane
 from rich.console import Console
 from rich.table import Table
@@ -39,16 +44,15 @@ def main():
     own = options(**setting.own)
     if not own["gpu"]:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    from sides import gmeta_fit
+    with package(own["commit"]) as gmeta_fit:
+        from gmeta_tf import comm
 
-    from gmeta_tf import comm
-
-    with comm.session():
-        run = gmeta_fit.make(setting.workload, task_chunk=own["task_chunk"])
-        run(WARM_UP)
-        step_ms = milliseconds(run, TIMED)
-        steps = max(UNIT, setting.steps // UNIT * UNIT)
-        space = record(run, steps)
+        with comm.session():
+            run = gmeta_fit.make(setting.workload, task_chunk=own["task_chunk"])
+            run(WARM_UP)
+            step_ms = milliseconds(run, TIMED)
+            steps = max(UNIT, setting.steps // UNIT * UNIT)
+            space = record(run, steps)
     if side.RANK:
         return
     job = {
@@ -58,6 +62,7 @@ def main():
         "ranks": side.RANKS,
         "cores": len(os.sched_getaffinity(0)),
         "intra": os.environ.get("TF_NUM_INTRAOP_THREADS", "cores"),
+        "commit": own["commit"] or "this checkout",
         "profiled_steps": steps,
         "step_ms": round(step_ms, 3),
     }
@@ -72,6 +77,7 @@ def options(
     task_chunk: int | None = None,
     top: int = SHOWN,
     gpu: bool = False,
+    commit: str | None = None,
     json: pathlib.Path | None = None,
 ) -> dict:
     """The options of this program's own.
@@ -80,9 +86,27 @@ def options(
       task_chunk: of `MetaModel.compile`.
       top: rows of a table to print.
       gpu: use a GPU.
+      commit: whose step; None: this checkout's.
       json: file for all rows.
     """
-    return {"task_chunk": task_chunk, "top": top, "gpu": gpu, "json": json}
+    return {"task_chunk": task_chunk, "top": top, "gpu": gpu, "commit": commit, "json": json}
+
+
+@contextlib.contextmanager
+def package(commit: str | None):
+    """The side of `fit`, with its own package: of this checkout, or of an earlier commit, which is
+    laid out in a temporary folder until the end.
+    """
+    if commit is None:
+        from sides import gmeta_fit
+
+        yield gmeta_fit
+        return
+    with tempfile.TemporaryDirectory(prefix="gmeta-ops-") as scratch:
+        folder = pathlib.Path(scratch)
+        before.lay_out(commit, folder)
+        sys.path[:0] = [str(folder), str(folder / "scripts" / "benchmarks")]
+        yield importlib.import_module(before.module_in(folder))
 
 
 def milliseconds(run: Callable, steps: int) -> float:

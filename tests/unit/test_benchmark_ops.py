@@ -184,6 +184,26 @@ def test_a_step_is_profiled_and_its_tables_written(tmp_path, monkeypatch, capsys
     assert made["ops"][0]["kind"][:15] in printed
 
 
+def test_an_earlier_commit_brings_its_own_side_and_package(monkeypatch):
+    import before
+    import ops
+
+    def lay_out(commit, folder):
+        benchmarks = folder / "scripts" / "benchmarks"
+        benchmarks.mkdir(parents=True)
+        (benchmarks / "gmeta_fit.py").write_text("import package_of_then\n")
+        (folder / "package_of_then.py").write_text(f"COMMIT = '{commit}'\n")
+
+    monkeypatch.setattr(before, "lay_out", lay_out)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with ops.package("93636fa") as earlier:
+        assert earlier.package_of_then.COMMIT == "93636fa"
+    for module in ("gmeta_fit", "package_of_then"):
+        monkeypatch.delitem(sys.modules, module)
+    with ops.package(None) as now:
+        assert now.__name__ == "sides.gmeta_fit"
+
+
 def test_a_folder_without_a_profile_is_refused(tmp_path):
     from harness import xplane
 

@@ -64,11 +64,12 @@ def gradients_of(real):
             sizes=sizes,
         )
 
-    return lambda chunk, sizes=(): tf.function(of)(chunk, sizes)
+    return lambda chunk, sizes=(): tf.function(of, autograph=False)(chunk, sizes)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 5, 8])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 8])
 def test_chunks_change_nothing(gradients, chunk):
+    """In a loop, side by side, and all tasks in one."""
     require_equal(gradients(None), gradients(chunk))
 
 

@@ -51,6 +51,16 @@ def test_each_batch_knows_the_ids_of_the_next(tiny):
             assert bits.shape[0] == 0
 
 
+def test_each_batch_of_one_rank_brings_its_plan(tiny):
+    data = Reader(tiny, "train", global_batch_tasks=BATCH)
+    model = make(data)
+    for support, query, plan in model._fed(data.dataset(), then=model._planned_ahead):
+        direct = model.embedding.plan(model.admission.ids(model.admission.bits_of(support, query)))
+        for one, other in zip(tf.nest.flatten(plan), tf.nest.flatten(direct), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert len(np.unique(plan.local_rows[0])) == len(plan.local_rows[0]) > BATCH
+
+
 @pytest.mark.parametrize("finite", [True, False])
 def test_training_ahead_is_training_without(tiny, finite):
     """Over epochs, with validation between them and after an early stop, on data that ends and on
@@ -69,7 +79,7 @@ def test_training_ahead_is_training_without(tiny, finite):
         on_train_batch_end=lambda batch, logs: setattr(ahead, "stop_training", batch == 1)
     )
     ahead.fit(batches, verbose=0, callbacks=[stop], **per_epoch)
-    step = tf.function(direct.train_step)
+    step = tf.function(direct.train_step, autograph=False)
     stream = list(batches.take(2 * steps)) if not finite else [*batches, *batches]
     for batch in [*stream, *stream[:2]]:
         step(batch)
