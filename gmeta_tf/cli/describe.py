@@ -112,7 +112,9 @@ class Parser(jsonargparse.ArgumentParser):
         for action in hidden:
             action.help = argparse.SUPPRESS
         if self.common:
-            self.usage, self.formatter_class = "%(prog)s [OPTION …]", _Short
+            places = [a.dest.upper() for a in self._actions if not a.option_strings]
+            self.usage = " ".join(["%(prog)s", *places, "[OPTION …]"])
+            self.formatter_class = _Short
         try:
             return super().format_help(*arguments)
         finally:

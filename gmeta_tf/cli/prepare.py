@@ -36,9 +36,8 @@ OWN = {
 COMMON = (
     *("config", "folder", "schema", "label", "clicked", "fields", "part", "task", "implicit"),
     *("interactions", "interactions.paths", "interactions.missing", "sides", "select", "where"),
-    *("order_by", "out", "like", "overwrite", "split.by", "split.query", "split.support"),
-    *("split.tasks_by", "split.duplicates", "split.seed", "vocabularies", "counts", "negatives"),
-    *("labels", "lanes", "memory", "scratch"),
+    *("order_by", "out", "like", "overwrite", "split", "split.help", "vocabularies", "counts"),
+    *("negatives", "negatives.help", "labels", "lanes", "memory"),
 )  # options that --help shows
 FLAGS = {"gzip": "compress the files", "overwrite": "replace what the folder holds"}
 
