@@ -16,6 +16,7 @@ leaderboard.json into the folder.
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import jsonargparse
 from rich.console import Console
@@ -96,7 +97,7 @@ def run(options: jsonargparse.Namespace):
         manifest, left_out = Manifest.load(base.data), {}
         reader(base, own.partition)  # which refuses before anything is trained
         measured_by, ranking = base.measured_by, ranking_of(own, base, None)
-        how = {"measured": metrics_at(measured_by, own.k), "ranking": ranking}
+        how: dict[str, Any] = {"measured": metrics_at(measured_by, own.k), "ranking": ranking}
         rows = _baselines(base, own, how) if own.baselines else {}
         for name, file in files.items():
             try:
