@@ -68,12 +68,11 @@ def text(value: Any) -> str:
 
 
 def _of_text(value):
+    value = str.__str__(value)  # of NumPy's, or of an enumeration, which calls itself otherwise
     if value in BOOLEANS:
         return value.lower()
-    if not value.endswith(".0"):
-        return str(value)
-    found = WHOLE.fullmatch(value)
-    return "".join(filter(None, found.groups())) if found else str(value)
+    found = WHOLE.fullmatch(value) if value.endswith(".0") else None
+    return "".join(filter(None, found.groups())) if found else value
 
 
 def _of_float(number):

@@ -34,6 +34,7 @@ from gmeta_tf.metaio.sources.memory import arrow_of
 CHUNK = 1 << 22  # bytes
 FILE = "file of gmeta"  # column of a row's file, which no file has
 NESTED = ("STRUCT", "MAP", "UNION", "JSON", '"NULL"')  # types that have no text
+MOST_GROUPS = 64  # of like files, in their order; of more, like files are read together
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 LATIN = {"latin-1", "latin1", "iso-8859-1", "iso8859-1", "cp1252", "windows-1252"}
 UNFINISHED = "its last line has no end: where the file was cut, a value may be cut, too"
@@ -77,7 +78,7 @@ class Reading:
 
     def sql(self) -> str:
         """The query."""
-        groups: dict[tuple, list[str]] = {}
+        groups: list[tuple[tuple, list[str]]] = []
         partitions = _partitions(self.files.found)
         for file in self.files.found:
             form = form_of(file, form=self.files.form, encoding=self.files.encoding)
@@ -87,15 +88,18 @@ class Reading:
             if ends_unfinished(file, form):
                 self._warn_once(UNFINISHED, f"{file}: {UNFINISHED}.")
             read, key = self._group(file, form)
-            groups.setdefault(key, []).append(self._without_magic(read))
+            if not groups or groups[-1][0] != key:
+                groups.append((key, []))
+            groups[-1][1].append(self._without_magic(read))
         if not groups:
             raise ValueError(
                 f"source must hold rows. Received: {self.files.found[0]}, which is empty. Fetch it "
                 "again, or leave it out."
             )
-        readers = [self._reader(key, files) for key, files in groups.items()]
+        groups = groups if len(groups) <= MOST_GROUPS else _together(groups)
+        readers = [self._reader(key, files) for key, files in groups]
         columns = [self.engine.columns(reader) for reader in readers]
-        self._require_alike(columns, list(groups.values()))
+        self._require_alike(columns, [files for _, files in groups])
         readers = _as_texts(readers, columns)
         own = {name.lower() for listed in columns for name, _ in listed}
         for name in [name for name in partitions if name.lower() in own]:
@@ -127,7 +131,8 @@ class Reading:
         """The types of a Parquet file's columns, by which such files are read in one go."""
         if len(self.files.found) == 1:
             return ()
-        return tuple(self.engine.columns(f"FROM read_parquet({quoted(self._without_magic(file))})"))
+        file = quoted(self._without_magic(file))
+        return tuple(sorted(self.engine.columns(f"FROM read_parquet({file})")))
 
     def _dialect(self, file, form):
         """How a CSV file is read; told where it was guessed, refused where it cannot be."""
@@ -373,6 +378,14 @@ def _partition(name, values) -> str:
     pattern = quoted(f"(?:^|/){re.escape(name)}=([^/]*)/")
     raw = f"regexp_extract({named(FILE)}, {pattern}, 1)"
     return f"url_decode(nullif(nullif({raw}, {quoted(HIVE_NULL)}), ''))"
+
+
+def _together(groups):
+    """Groups of like files, whichever stand between them."""
+    made: dict[tuple, list[str]] = {}
+    for key, files in groups:
+        made.setdefault(key, []).extend(files)
+    return list(made.items())
 
 
 def _as_texts(readers: list[str], columns: list[list[tuple[str, str]]]) -> list[str]:

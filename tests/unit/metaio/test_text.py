@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import enum
 import uuid
 
 import duckdb
@@ -21,6 +22,10 @@ def of_sql(values, kind):
         engine.executemany("INSERT INTO t VALUES (?, ?)", list(enumerate(values)))
         made = engine.execute(f"SELECT {text.sql('v', kind)} FROM t ORDER BY i").fetchall()
     return [one or "" for (one,) in made]
+
+
+class Colour(str, enum.Enum):  # noqa: UP042  (a StrEnum calls itself by its value)
+    RED = "red"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +48,7 @@ def of_sql(values, kind):
         ("False", "false"),
         ("TRUE", "TRUE"),
         (np.str_("a"), "a"),
+        (Colour.RED, "red"),
         (7, "7"),
         (np.uint64(2**64 - 1), "18446744073709551615"),
         (2**100, str(2**100)),

@@ -276,6 +276,15 @@ def test_parquet_files_give_the_widest_type(engine, first, second, expected):
     assert sorted(found, key=str) == sorted(expected, key=str)
 
 
+@pytest.mark.parametrize(("most", "order"), [(64, "abc"), (1, "acb")])
+def test_files_stay_in_their_order(engine, monkeypatch, most, order):
+    monkeypatch.setattr("gmeta_tf.metaio.sources.reading.MOST_GROUPS", most)
+    for name, columns in (("a", "'a' AS v, 1 AS n"), ("b", "'b' AS v"), ("c", "2 AS n, 'c' AS v")):
+        duckdb.sql(f"COPY (SELECT {columns}) TO '{name}.parquet'")
+    found = table(engine, "a.parquet", "b.parquet", "c.parquet", columns="v")
+    assert "".join(v for (v,) in found) == order
+
+
 def test_lists_in_one_file_and_none_in_another_are_refused(engine):
     duckdb.sql("COPY (SELECT ['a'] AS tags) TO 'a.parquet'")
     write("b.csv", "tags,x\na b,1\n")
