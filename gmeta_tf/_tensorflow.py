@@ -68,6 +68,11 @@ def _load():
 tf = _load()
 
 
+# For what data sets map: AutoGraph would rewrite the source of such a function, and of all that it
+# calls, which takes seconds and changes nothing, as none branches or loops by Python over tensors.
+unconverted = tf.autograph.experimental.do_not_convert
+
+
 def without_autotuning(dataset):
     """A tf.data.Dataset that does not tune itself: the thread for it sleeps, and the end of each
     `fit` and `evaluate` would wait.

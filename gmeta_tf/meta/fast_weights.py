@@ -93,7 +93,11 @@ def call_graph(model: tf.keras.Model, inputs) -> tf.Graph:
       model: a built Keras model or layer.
       inputs: a structure of TensorSpecs or tensors that the model takes.
     """
-    return tf.function(lambda x: model(x, training=True)).get_concrete_function(inputs).graph
+
+    def call(inputs):
+        return model(inputs, training=True)
+
+    return tf.function(call, autograph=False).get_concrete_function(inputs).graph
 
 
 def refuse_state_updates(model: tf.keras.Model, graph: tf.Graph):

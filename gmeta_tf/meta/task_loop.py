@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gmeta_tf._tensorflow import tf
+from gmeta_tf._tensorflow import tf, unconverted
 from gmeta_tf.meta.closed_form import require_linear_head, solved_head
 from gmeta_tf.meta.fast_weights import Substitution
 from gmeta_tf.meta.first_weights import FirstWeights
@@ -168,7 +168,7 @@ class TaskLoop:
         """A function of a task's elements, for all tasks of a batch at once."""
         try:
             return tf.vectorized_map(
-                function,
+                unconverted(function),
                 self._elements(gathered, index, support, query),
                 fallback_to_while_loop=False,
             )
@@ -261,7 +261,7 @@ class TaskLoop:
         widths = (self.lookup.width, self.lookup.schema.numeric_width)
         specs = [tf.TensorSpec([2, width], self.tower.variable_dtype) for width in widths]
         try:
-            tf.function(call).get_concrete_function(*specs)
+            tf.function(call, autograph=False).get_concrete_function(*specs)
         except (TypeError, ValueError, AttributeError, NotImplementedError):
             return [False] * len(kernels)  # what operations make of a kernel that is no tensor
         return kernels

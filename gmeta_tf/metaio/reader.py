@@ -9,7 +9,7 @@ up with empty tasks of weight 0.
 import functools
 from collections.abc import Mapping
 
-from gmeta_tf._tensorflow import tf, without_autotuning
+from gmeta_tf._tensorflow import tf, unconverted, without_autotuning
 from gmeta_tf.metaio.cold import ColdIds
 from gmeta_tf.metaio.folder import join
 from gmeta_tf.metaio.manifest import Manifest
@@ -186,7 +186,7 @@ class Reader:
           step: steps of it to leave out.
         """
 
-        @tf.autograph.experimental.do_not_convert
+        @unconverted
         def shuffled(number):
             tf.compat.v1.set_random_seed(
                 0x6D657461
@@ -207,6 +207,7 @@ class Reader:
             lanes
         )  # lanes that this rank has less than others
 
+        @unconverted
         def parse(*pairs):
             return self._parse(pairs, spare * self._lane_tasks, epoch if shuffle else None)
 
@@ -231,6 +232,7 @@ class Reader:
         if not (shuffle and self.size_window):
             return tasks.batch(self._lane_tasks, drop_remainder=True)
 
+        @unconverted
         def together(window, pair):
             return self._by_size(window, *pair, epoch)
 
@@ -386,6 +388,7 @@ def _whole_records(file, count, *, compression):
         "or unreadable). Prepare it again."
     )
 
+    @unconverted
     def complain(_):
         with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
             return tf.constant("")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gmeta_tf._tensorflow import tf, without_autotuning
+from gmeta_tf._tensorflow import tf, unconverted, without_autotuning
 from gmeta_tf.models.admission import Admission
 
 PARTS = ("ids", "numeric", "label", "weight")
@@ -30,6 +30,7 @@ def fed(
     """
     _require_batches(batches.element_spec)
 
+    @unconverted
     def pack(number, batch):
         return admission.pack(*batch, step=step + number)
 

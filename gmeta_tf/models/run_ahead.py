@@ -9,7 +9,7 @@ nothing to drain when training stops.
 
 from collections.abc import Callable
 
-from gmeta_tf._tensorflow import tf
+from gmeta_tf._tensorflow import tf, unconverted
 from gmeta_tf.embedding.exchange import ExchangePlan
 from gmeta_tf.embedding.layer import ShardedEmbedding
 from gmeta_tf.job import comm
@@ -25,9 +25,11 @@ def with_next_ids(batches: tf.data.Dataset, admission: Admission) -> tf.data.Dat
     nothing = tf.nest.map_structure(lambda spec: tf.zeros([0, *spec.shape[1:]], spec.dtype), specs)
     end = tf.data.Dataset.from_tensors(nothing)
 
+    @unconverted
     def pair(before, now):
         return now, (*before, admission.bits_of(*now))
 
+    @unconverted
     def shaped(support, query, ids):
         batch = tf.nest.map_structure(_with_shape, (support, query), specs)
         return *batch, ids
@@ -44,6 +46,7 @@ def with_plans(
 ) -> tf.data.Dataset:
     """Packed batches (support, query) -> (support, query, their plan); in jobs of one rank."""
 
+    @unconverted
     def planned(support, query):
         return support, query, plan(support, query)
 

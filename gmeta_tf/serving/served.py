@@ -2,6 +2,8 @@
 support set.
 """
 
+import functools
+
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.schema import EMPTY
 from gmeta_tf.serving.tables import WholeTables
@@ -35,11 +37,10 @@ class ServedModel(tf.Module):
         def numeric(name):
             return tf.TensorSpec([None, width], tf.float32, name)
 
+        graph = functools.partial(tf.function, autograph=False)
         self.functions = {
-            "predict": tf.function(self._predict).get_concrete_function(
-                ids("ids"), numeric("numeric")
-            ),
-            "adapt_and_predict": tf.function(self._adapt_and_predict).get_concrete_function(
+            "predict": graph(self._predict).get_concrete_function(ids("ids"), numeric("numeric")),
+            "adapt_and_predict": graph(self._adapt_and_predict).get_concrete_function(
                 ids("support_ids"),
                 numeric("support_numeric"),
                 tf.TensorSpec([None], tf.float32, "support_label"),

@@ -309,7 +309,7 @@ def values_of(ranks: np.ndarray, count: np.ndarray, at: Sequence[int]) -> dict[s
 def of_model(model: MetaModel, *, before: str, after: str) -> Scorer:
     """Scores by a model, as two rows: without adaptation, and with it. Collective."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def both(support, candidates):
         return model.score_step((support, candidates))
 

@@ -14,7 +14,7 @@ from gmeta_tf._tensorflow import tf
 
 def collectives(step, data):
     """Number of each collective in the graph of a step."""
-    graph = tf.function(step).get_concrete_function(data).graph
+    graph = tf.function(step, autograph=False).get_concrete_function(data).graph
     return Counter(
         op.type
         for op in graph.get_operations()

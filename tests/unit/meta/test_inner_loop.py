@@ -212,7 +212,7 @@ def test_sinusoids_are_learned_in_five_steps(shots, times):
         fast = inner_loop(lambda w: error(w, x_support, y_support), start)
         return error(start, x_query, y_query), error(fast, x_query, y_query)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(*points):
         with tf.GradientTape() as tape:
             _, after = tf.vectorized_map(task, points, fallback_to_while_loop=False)

@@ -209,7 +209,11 @@ def test_second_order_gradients_equal_finite_differences(name, tower, kernels):
     model = model_with(LOOPS[name], tower=tower)
     support, query = batch()
     variables = model.tower.trainable_variables
-    loss_now = tf.function(lambda: outer_loss(model, support, query))
+
+    @tf.function(autograph=False)
+    def loss_now():
+        return outer_loss(model, support, query)
+
     rows, index = fetched(model, support, query)
     with tf.GradientTape() as tape:
         tape.watch(rows)
@@ -225,9 +229,11 @@ def test_second_order_gradients_equal_finite_differences(name, tower, kernels):
         )
     (table,), (gradient,) = rows, [tf.convert_to_tensor(g) for g in of_rows]
     moved = tf.Variable(table)
-    loss_of_rows = tf.function(
-        lambda: outer_loss(model, support, query, rows=(tf.convert_to_tensor(moved),))
-    )
+
+    @tf.function(autograph=False)
+    def loss_of_rows():
+        return outer_loss(model, support, query, rows=(tf.convert_to_tensor(moved),))
+
     for at in itertools.product(range(1, len(table)), (0, 3)):
         expected = slope(moved, at, loss_of_rows)
         np.testing.assert_allclose(gradient.numpy()[at], expected, rtol=1e-6, atol=1e-9)
@@ -243,7 +249,7 @@ def test_the_second_order_along_a_direction_equals_a_finite_difference(tower, ke
         "kernel" in variable.name for variable in variables
     ]  # none is formed
 
-    @tf.function
+    @tf.function(autograph=False)
     def slopes(rows):
         with tf.GradientTape() as tape:
             tape.watch(rows)

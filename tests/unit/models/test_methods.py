@@ -97,7 +97,11 @@ def test_outer_gradients_equal_finite_differences(name, low_rank, monkeypatch):
     support, query = batch()
     (table,), index = fetched(model, support, query)
     moved = tf.Variable(table)
-    now = tf.function(lambda: loss_of(model, (tf.convert_to_tensor(moved),), index, support, query))
+
+    @tf.function(autograph=False)
+    def now():
+        return loss_of(model, (tf.convert_to_tensor(moved),), index, support, query)
+
     gathered = model.embedding.lookup.gather((table,), index)
     _, dense, of_gathered = outer_gradients(
         model.task_loop, model.dense_weights, gathered, index, support, query

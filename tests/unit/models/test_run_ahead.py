@@ -79,7 +79,7 @@ def test_training_ahead_is_training_without(tiny, finite):
         on_train_batch_end=lambda batch, logs: setattr(ahead, "stop_training", batch == 1)
     )
     ahead.fit(batches, verbose=0, callbacks=[stop], **per_epoch)
-    step = tf.function(direct.train_step)
+    step = tf.function(direct.train_step, autograph=False)
     stream = list(batches.take(2 * steps)) if not finite else [*batches, *batches]
     for batch in [*stream, *stream[:2]]:
         step(batch)

@@ -82,7 +82,7 @@ def graph_of(model):
     support, query = part(SUPPORT), part(QUERY)
     index, gathered = model.look_up(support, query)
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradient(gathered):
         with tf.GradientTape() as tape:
             tape.watch(gathered)

@@ -76,7 +76,7 @@ def test_what_a_task_is_asked_for():
 def scores_of(model, catalogue, row):
     """Item -> score of a task, from one batch of this task alone."""
 
-    both = tf.function(model.score_step)
+    both = tf.function(model.score_step, autograph=False)
 
     def score(support, query):
         del query
