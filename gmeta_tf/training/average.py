@@ -119,12 +119,21 @@ class AverageWeights(tf.keras.callbacks.Callback):
             ):
                 variable.assign(value)
         for average, weight in zip(self.shards, self._shards, strict=True):
-            rows = weight.shape[0]
-            for first in tf.range(0, rows, CHUNK_ROWS):
-                chunk = tf.range(first, tf.minimum(first + CHUNK_ROWS, rows))
-                values = change(tf.gather(average, chunk), tf.gather(weight, chunk))
-                average.scatter_update(tf.IndexedSlices(values[0], chunk))
-                weight.scatter_update(tf.IndexedSlices(values[1], chunk))
+            _in_chunks(change, average, weight)
+
+
+def _in_chunks(change, average, weight):
+    """`AverageWeights._for_all` of one shard."""
+    rows = weight.shape[0]
+
+    def some(first):
+        chunk = tf.range(first, tf.minimum(first + CHUNK_ROWS, rows))
+        values = change(tf.gather(average, chunk), tf.gather(weight, chunk))
+        average.scatter_update(tf.IndexedSlices(values[0], chunk))
+        weight.scatter_update(tf.IndexedSlices(values[1], chunk))
+        return [first + CHUNK_ROWS]
+
+    tf.while_loop(lambda first: first < rows, some, [0])
 
 
 def _copies(variables):
