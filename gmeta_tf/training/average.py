@@ -95,7 +95,7 @@ class AverageWeights(tf.keras.callbacks.Callback):
 
     # Both are one call of a graph, which Ctrl-C cannot leave half done.
 
-    @tf.function
+    @tf.function(autograph=False)
     def _update(self):
         epochs = tf.cast(self.epochs, tf.float64)
         decay = tf.minimum(tf.constant(self.decay, tf.float64), epochs / (epochs + 2))
@@ -106,7 +106,7 @@ class AverageWeights(tf.keras.callbacks.Callback):
         self._for_all(moved)
         self.epochs.assign_add(1)
 
-    @tf.function
+    @tf.function(autograph=False)
     def _swap(self):
         self._for_all(lambda average, weight: (weight, average))
         self._applied.assign(tf.logical_not(self._applied))
