@@ -95,9 +95,9 @@ class AverageWeights(tf.keras.callbacks.Callback):
         if not self._applied:
             self._swap()
 
-    # Both are one call of a graph, which Ctrl-C cannot leave half done.
+    # Both are one call of a graph, which Ctrl-C cannot leave half done; AutoGraph makes its loops.
 
-    @tf.function(autograph=False)
+    @tf.function
     def _update(self):
         epochs = tf.cast(self.epochs, tf.float64)
         decay = tf.minimum(tf.constant(self.decay, tf.float64), epochs / (epochs + 2))
@@ -108,7 +108,7 @@ class AverageWeights(tf.keras.callbacks.Callback):
         self._for_all(moved)
         self.epochs.assign_add(1)
 
-    @tf.function(autograph=False)
+    @tf.function
     def _swap(self):
         self._for_all(lambda average, weight: (weight, average))
         self._applied.assign(tf.logical_not(self._applied))
