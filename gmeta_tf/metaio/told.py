@@ -81,7 +81,7 @@ def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
             f"{line}.{f' Did you mean {near[1]}?' if near else ''} Mend the expression, or cast "
             "what it takes."
         )
-    if isinstance(error, BinderException) and not re.search(r"[Nn]ot found|Referenced", line):
+    if isinstance(error, BinderException) and not re.search(r"[Nn]ot found|Referenced|column named", line):
         return (
             "select and where must hold expressions of the columns of a row. Received: "
             f"{line}. Mend the expression."
