@@ -17,7 +17,7 @@ from duckdb import (
 from gmeta_tf._tensorflow import tf
 
 INTERRUPTED = "Query interrupted"
-MISSING = re.compile(r"[Nn]ot found|Referenced|does not have a column")
+NO_COLUMN = re.compile(r"[Nn]ot found|Referenced|column named")
 FULL = ("No space left", "File too large", "quota exceeded", "failed to offload")
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 JSON_PLACE = re.compile(r'in file "([^"]*)".*?in (?:line|record/value) (\d+)', re.DOTALL)
@@ -82,7 +82,7 @@ def sentence(error: duckdb.Error, said: str, *, memory: str) -> str:
             f"{line}.{f' Did you mean {near[1]}?' if near else ''} Mend the expression, or cast "
             "what it takes."
         )
-    if isinstance(error, BinderException) and not MISSING.search(line):
+    if isinstance(error, BinderException) and not NO_COLUMN.search(line):
         return (
             "select and where must hold expressions of the columns of a row. Received: "
             f"{line}. Mend the expression."

@@ -93,7 +93,7 @@ class AverageWeights(tf.keras.callbacks.Callback):
         if not self._applied:
             self._swap()
 
-    # Both are one call of a graph, which Ctrl-C cannot leave half done.
+    # Both are one call of a graph, which Ctrl-C cannot leave half done; AutoGraph makes its loops.
 
     @tf.function(autograph=False)
     def _update(self):
