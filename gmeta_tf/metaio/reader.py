@@ -40,7 +40,7 @@ class Reader:
         short task's support set is the shorter.
       fewer_support: in `stream`, probability that a task keeps only some of its support set's first
         samples in an epoch, from none to all of them, each number as likely: so that the model
-        learns to adapt to few as well as to many.
+        learns to adapt to few as well as to many. Of no effect with `joined`: nothing adapts.
       joined: in `stream`, the query set holds the samples of both sets, for training without an
         inner loop.
       max_support: at most so many of each task's most recent support samples.
@@ -92,11 +92,6 @@ class Reader:
         self._cold = ColdIds(
             self.manifest, seed=seed, cold_rate=cold_rate, cold_rates=cold_rates or {}
         )
-        if fewer_support and joined:
-            raise ValueError(
-                f"fewer_support must be 0 with joined sets. Received: {fewer_support}. Leave it "
-                "out."
-            )
         self.global_batch_tasks, self.rank, self.size = global_batch_tasks, rank, size
         self.seed, self.shuffle_tasks, self.size_window = seed, shuffle_tasks, size_window
         self.cold_rate, self.fewer_support = cold_rate, fewer_support
@@ -279,7 +274,7 @@ class Reader:
         with tf.control_dependencies([tf.debugging.assert_equal(task, same, message=message)]):
             if epoch is not None and self.redraw:
                 support, query = self._redrawn(support, query, task, epoch)
-            if epoch is not None and self.fewer_support:
+            if epoch is not None and self.fewer_support and not self.joined:
                 support = self._fewer(support, task, epoch)
             if epoch is not None and self._cold.tables:
                 cold = self._drawn("cold", self.cold_rate, task, epoch) if self.cold_rate else None

@@ -477,14 +477,13 @@ def reader(experiment: Experiment, partition: str, **options) -> Reader:
 
 def training_data(experiment: Experiment) -> tuple[Reader, Reader]:
     """This rank's readers of training and validation tasks."""
-    joined = experiment.method == "joint"
     own = {
         "cold_rate": cold_rate_of(experiment, Manifest.load(experiment.data)),
         "cold_rates": experiment.cold_rates,
         "redraw": experiment.redraw,
-        "joined": joined,
+        "joined": experiment.method == "joint",
         "size_window": experiment.size_window,
-        "fewer_support": 0.0 if joined else experiment.fewer_support,
+        "fewer_support": experiment.fewer_support,
     }
     return reader(experiment, "train", **own), reader(experiment, "validation")
 

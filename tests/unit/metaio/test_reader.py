@@ -112,8 +112,8 @@ def test_fewer_support_samples_are_the_most_recent(tiny):
 
 def test_joined_queries_hold_the_samples_of_both_sets(tiny):
     plain, joined = (
-        Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, joined=flag)
-        for flag in (False, True)
+        Reader(tiny, "train", global_batch_tasks=BATCH, seed=5, joined=flag, fewer_support=fewer)
+        for flag, fewer in ((False, 0), (True, 0.5))
     )
     for (support, query), (same, both) in zip(
         plain.stream().take(2), joined.stream().take(2), strict=True
@@ -187,10 +187,6 @@ def test_bad_arguments(tiny):
         ValueError, match=r"fewer_support must lie in \[0, 1\]. Received: fewer_support=1.5"
     ):
         Reader(tiny, "train", global_batch_tasks=8, fewer_support=1.5)
-    with pytest.raises(
-        ValueError, match=r"fewer_support must be 0 with joined sets. Received: 0.5"
-    ):
-        Reader(tiny, "train", global_batch_tasks=8, fewer_support=0.5, joined=True)
     with pytest.raises(
         ValueError,
         match=r"partition must be one of \['test', 'train', 'validation'\]. Received: partition='dev'",
