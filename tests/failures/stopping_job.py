@@ -1,10 +1,9 @@
 """Trains a few epochs, in which something happens at step EVENT; or goes on with what was saved.
 
-horovodrun -np 2 python tests/failures/stopping_job.py DATA OUT SIGTERM|SIGINT|launcher|slow RANK
+horovodrun -np 2 python tests/failures/stopping_job.py DATA OUT SIGTERM|SIGINT|launcher RANK
 horovodrun -np 2 python tests/failures/stopping_job.py DATA OUT resume NAME …
 
-A signal is one that RANK sends itself; `launcher` waits for one that the launcher passes on. With
-`slow`, RANK's trace takes two limits of the watchdog, and a callback of it sleeps for three.
+A signal is one that RANK sends itself; `launcher` waits for one that the launcher passes on.
 `resume` trains the run OUT/whole from its beginning, and the others from where they stopped.
 """
 
@@ -18,7 +17,7 @@ import numpy as np
 import tiny_model
 import training_job
 
-from gmeta_tf import MLP, Reader, comm
+from gmeta_tf import Reader, comm
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.training import checkpoint
 from gmeta_tf.training.average import AverageWeights
@@ -54,22 +53,12 @@ class Happen(tf.keras.callbacks.Callback):
             time.sleep(0.05)
 
 
-class SlowToTrace(MLP):
-    """A tower whose trace in training takes two limits."""
-
-    def call(self, inputs, training=None):
-        end = time.monotonic() + (2 * comm.watchdog.limit if training else 0)
-        while time.monotonic() < end:
-            sum(range(1000))
-        return super().call(inputs, training=training)
-
-
-def train(folder, out, *, happening=(), resume=False, tower=None):
+def train(folder, out, *, happening=(), resume=False):
     """Trains one run, to its end or until it is stopped."""
     own = {"global_batch_tasks": 8, "rank": comm.rank(), "size": comm.size(), "seed": 3}
     data = Reader(folder, "train", **own)
     validation = Reader(folder, "validation", **own)
-    model = tiny_model.make(data, tower=tower)
+    model = tiny_model.make(data)
     average = AverageWeights(model, 0.5)
     found = checkpoint.find(out) if resume else None
     position = checkpoint.load(found, model) if resume else None
@@ -94,8 +83,7 @@ def main(folder, out, how, *rest):
             train(folder, out / name, resume=True)
         return
     here = comm.rank() == int(rest[0])
-    tower = SlowToTrace((6,)) if here and how == "slow" else None
-    train(folder, out, happening=[Happen(how, out)] if here else [], tower=tower)
+    train(folder, out, happening=[Happen(how, out)] if here else [])
 
 
 if __name__ == "__main__":

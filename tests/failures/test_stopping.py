@@ -15,10 +15,11 @@ JOB = "tests/failures/stopping_job.py"
 LIMIT = 4  # seconds of the watchdog
 STOPS = {  # name -> ranks, how, which rank, why
     "launcher": (2, "launcher", 0, "stopped by SIGTERM"),
+    "launcher of 3": (3, "launcher", 2, "stopped by SIGTERM"),
     "sigterm": (3, "SIGTERM", 1, "stopped, as rank 1 was asked to"),
     "sigint": (1, "SIGINT", 0, "stopped by SIGINT"),
 }
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def stopped(tmp_path_factory, tiny):
             if how == "launcher":
                 wait_for(out / name / "ready", job)
                 job.send_signal(signal.SIGTERM)
-            return job.communicate(timeout=300)[0], job.returncode
+            return job.communicate(timeout=600)[0], job.returncode
         finally:
             jobs.kill(job)
 
@@ -52,13 +53,14 @@ def wait_for(file, job):
 
 @pytest.mark.parametrize("name", STOPS)
 def test_a_job_that_is_asked_to_stop_saves_and_says_why(stopped, name):
-    ranks, _, _, why = STOPS[name]
+    ranks, how, _, why = STOPS[name]
     text, code = stopped(name)
     last = r"step-00000000(\d) is saved, go on with --resume"
     steps = re.findall(rf"{why} at epoch 2, step (\d); {last}$", text, re.MULTILINE)
     # after the second step at once in one process, else as soon as all ranks have heard of it
     assert steps == [("2", "6") if ranks == 1 else ("3", "7")], text[-3000:]
-    assert code == 75 if ranks == 1 else "\nExit code: 75\n" in text  # of the first that ended
+    if how != "launcher":  # which kills those that take more than 5 seconds to end
+        assert code == 75 if ranks == 1 else "\nExit code: 75\n" in text  # of the first that ended
     assert not (stopped.out / name / "error.txt").exists()
 
 
@@ -74,16 +76,20 @@ def test_stopped_and_resumed_equals_uninterrupted(stopped, tiny):
             np.testing.assert_allclose(two, one, rtol=1e-8, atol=1e-10, err_msg=name)
 
 
-@pytest.mark.parametrize(("ranks", "slow"), [(2, 0)])
-def test_a_rank_that_takes_its_time_is_waited_for_and_named(tmp_path, tiny, ranks, slow):
-    """A trace of two limits, and a callback that sleeps for three."""
-    printed = jobs.succeed(
-        ranks, JOB, tiny, tmp_path, "slow", slow, seconds=350, GMETA_WATCHDOG_SECONDS=LIMIT
-    )
+@pytest.mark.parametrize(("ranks", "others"), [(2, "rank 1"), (3, "ranks 1, 2")])
+def test_whatever_happens_to_one_rank_the_run_is_what_it_would_have_been(
+    tmp_path, tiny, ranks, others
+):
+    """SIGTERM, SIGINT, a number that is none, a wish to stop, a callback that sleeps for three
+    limits, and a trace of two, each followed by a resumption.
+    """
+    job = ("tests/failures/interrupted_job.py", tiny, tmp_path)
+    printed = jobs.succeed(ranks, *job, seconds=800, GMETA_WATCHDOG_SECONDS=LIMIT)
+    done = re.findall(r"(\w+): as it would have been$", printed, re.MULTILINE)
+    assert done == ["SIGTERM", "SIGINT", "nan", "stop", "slow"]
     assert re.search(
-        r"warning: rank 1 of 2 waited for \d+ s in train step. rank 0 is in stopping_job.py:\d+ "
-        r"\(happen\). All hearts beat",
+        rf"warning: {others} of {ranks} waited for \d+ s in train step. rank 0 is in "
+        r"stopping_job.py:\d+ \(happen\). All hearts beat",
         printed,
     ), printed[-3000:]
-    assert (tmp_path / "arrays.npz").exists()
     assert not (tmp_path / "error.txt").exists()
