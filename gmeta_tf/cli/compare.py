@@ -16,7 +16,6 @@ leaderboard.json into the folder.
 import dataclasses
 import json
 import pathlib
-from typing import Any
 
 import jsonargparse
 from rich.console import Console
@@ -97,8 +96,8 @@ def run(options: jsonargparse.Namespace):
         manifest, left_out = Manifest.load(base.data), {}
         reader(base, own.partition)  # which refuses before anything is trained
         measured_by, ranking = base.measured_by, ranking_of(own, base, None)
-        how: dict[str, Any] = {"measured": metrics_at(measured_by, own.k), "ranking": ranking}
-        rows = _baselines(base, own, how) if own.baselines else {}
+        measured = metrics_at(measured_by, own.k)
+        rows = _baselines(base, own, measured, ranking) if own.baselines else {}
         for name, file in files.items():
             try:
                 method = fitted_to(base, options_of(file), manifest)
@@ -108,7 +107,9 @@ def run(options: jsonargparse.Namespace):
                 continue
             seeds = [at_seed(method, name, base.seed + i) for i in range(own.seeds)]
             try:
-                rows[name] = scored_method(seeds, partition=own.partition, **how)
+                rows[name] = scored_method(
+                    seeds, partition=own.partition, measured=measured, ranking=ranking
+                )
             except NotFiniteError as error:  # on every rank alike
                 left_out[name] = str(error)
                 _say(f"{name}: diverged: {error}")
@@ -140,11 +141,11 @@ def at_seed(method: Experiment, name: str, seed: int) -> Experiment:
     return dataclasses.replace(method, seed=seed, run=f"{method.run}/{name}-{seed}")
 
 
-def _baselines(base, own, how) -> dict[str, Scored]:
+def _baselines(base, own, measured, ranking) -> dict[str, Scored]:
     item = own.item or item_of(base)
     if item in (None, NONE):
         return {}
-    scored = scored_baselines(base, own.partition, item=item, **how)
+    scored = scored_baselines(base, own.partition, item=item, measured=measured, ranking=ranking)
     found = {NAMES[row]: own_row for row, own_row in scored.items()}
     for row, own_row in found.items():
         _say(f"{row}: {_values(own_row, base.measured_by, own.k)}")

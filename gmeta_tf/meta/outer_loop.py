@@ -6,6 +6,8 @@ Sets are padded to one size, the largest of any task. A batch of smaller ones ca
 samples. A graph for each size is traced once.
 """
 
+import math
+
 from gmeta_tf._tensorflow import tf
 from gmeta_tf.meta.task_loop import TaskLoop
 
@@ -115,10 +117,10 @@ def _padded(part, places):
 
 def _in_parts(task_loop, weights, tasks, chunk):
     gathered, index, _, query = tasks
-    known = index.shape[0]
-    if chunk is None or (known is not None and known <= chunk):
+    most = math.inf if index.shape[0] is None else index.shape[0]
+    if chunk is None or most <= chunk:
         return _of_tasks(task_loop, weights, tasks)
-    if known is not None and known <= SIDE_BY_SIDE * chunk:
+    if most <= SIDE_BY_SIDE * chunk:
         return _side_by_side(task_loop, weights, tasks)
     count = tf.shape(index)[0]
     chunks = tf.nest.map_structure(lambda part: _in_chunks(part, chunk), tasks)

@@ -88,8 +88,8 @@ class Lifecycle(KerasSavers):
         epoch, all ranks stop, one execution later, when they have heard of it.
 
         Args:
-          x: dataset of batches, or arrays of one; on several ranks the ids of a dataset's next
-            batch are exchanged ahead (see `run_ahead`).
+          x: dataset of batches, or arrays of one; the exchange of a dataset's next batch is
+            planned ahead (see `run_ahead`).
           *args: as for Keras.
           initial_step: of the first epoch, at which to begin within it; `x` begins there.
           **kwargs: as for Keras.

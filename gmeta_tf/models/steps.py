@@ -84,22 +84,15 @@ class Steps(Lifecycle):
 
     def _learn(self, rows, index, support, query) -> Learned:
         """Both loops over this rank's tasks, from fetched rows. Pure."""
-        support, query, lookup = (
-            self.admission.unpack(support),
-            self.admission.unpack(query),
-            self.embedding.lookup,
-        )
+        sets = *_, query = self._sets(rows, index, support, query)
         logits, dense, of_gathered = outer_gradients(
             self.task_loop,
             self.dense_weights,
-            lookup.gather(rows, index),
-            index,
-            support,
-            query,
+            *sets,
             chunk=self.options.task_chunk,
             sizes=self.options.sizes,
         )
-        of_rows = lookup.sum_per_row(of_gathered, index, rows)
+        of_rows = self.embedding.lookup.sum_per_row(of_gathered, index, rows)
         real = query["weight"] > 0
         tasks = tf.cast(tf.math.count_nonzero(tf.reduce_any(real, -1)), logits.dtype)
         losses, _ = task_losses(self.loss_function, query["label"], logits, query["weight"])
@@ -168,8 +161,7 @@ class Steps(Lifecycle):
         return self.results()
 
     def _score(self, rows, index, support, query):
-        support, query = self.admission.unpack(support), self.admission.unpack(query)
-        sets = self.embedding.lookup.gather(rows, index), index, support, query
+        sets = *_, query = self._sets(rows, index, support, query)
         for metrics, adapt in ((self.measures.adapted, True), (self.measures.unadapted, False)):
             logits = self.task_loop.query_logits(*sets, training=False, adapt=adapt)
             _measure(metrics, query, logits)
@@ -180,8 +172,7 @@ class Steps(Lifecycle):
         return self._with_rows(self._logits, support, query)
 
     def _logits(self, rows, index, support, query):
-        gathered = self.embedding.lookup.gather(rows, index)
-        sets = gathered, index, self.admission.unpack(support), self.admission.unpack(query)
+        sets = self._sets(rows, index, support, query)
         return self.task_loop.query_logits(*sets, training=False)
 
     def score_step(self, data):
@@ -190,12 +181,16 @@ class Steps(Lifecycle):
         return self._with_rows(self._both_logits, support, query)
 
     def _both_logits(self, rows, index, support, query):
-        gathered = self.embedding.lookup.gather(rows, index)
-        sets = gathered, index, self.admission.unpack(support), self.admission.unpack(query)
+        sets = self._sets(rows, index, support, query)
         return [
             self.task_loop.query_logits(*sets, training=False, adapt=adapt)
             for adapt in (False, True)
         ]
+
+    def _sets(self, rows, index, support, query):
+        """Packed sets with the rows that they read, as `TaskLoop.query_logits` takes them."""
+        gathered = self.embedding.lookup.gather(rows, index)
+        return gathered, index, self.admission.unpack(support), self.admission.unpack(query)
 
     def _with_rows(self, function, support, query):
         """A function of (rows, index, support, query), of the rows that they read."""
